@@ -1,0 +1,109 @@
+"""Scores of the paper, and the statistics with which this study reports them.
+
+Shapes: D evaluation deployments (episodes), J users, S training seeds. Pure functions of NumPy arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+TAIL_PERCENTILE = 5.0
+Statistic = Callable[[np.ndarray], np.ndarray]  # rates (..., D, J) -> (...)
+
+
+def sum_rate(rates: np.ndarray) -> np.ndarray:
+    """Mean over deployments of the users' summed mean rates: rates (..., D, J) -> (...), bit/s/Hz."""
+    return rates.sum(-1).mean(-1)
+
+
+def tail_rate(rates: np.ndarray) -> np.ndarray:
+    """5th percentile (linear interpolation) of the pooled D * J mean rates: rates (..., D, J) -> (...), bit/s/Hz."""
+    return np.percentile(rates.reshape(*rates.shape[:-2], -1), TAIL_PERCENTILE, axis=-1)
+
+
+def score(rates: np.ndarray, tail_weight: float = 3.0) -> np.ndarray:
+    """R_score = mu1 * sum rate + mu2 * tail rate with mu1 = 1/J: rates (..., D, J) -> (...)."""
+    return sum_rate(rates) / rates.shape[-1] + tail_weight * tail_rate(rates)
+
+
+def iqm(values: np.ndarray) -> float:
+    """Interquartile mean: the mean of what is left when a quarter is cut from each end."""
+    return float(stats.trim_mean(np.asarray(values, dtype=float).ravel(), 0.25))
+
+
+def normalised(value: float | np.ndarray, random_walk: float, oracle: float) -> float | np.ndarray:
+    """Score on the scale on which the random walk is 0 and the exhaustive oracle 100."""
+    return 100 * (value - random_walk) / (oracle - random_walk)
+
+
+def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of bootstrap draws."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, seed: int = 0) -> np.ndarray:
+    """Two-level bootstrap draws of the interquartile mean over training seeds of a statistic of the rates.
+
+    Both levels are resampled with replacement: the S seeds, and the D deployments, which all seeds share. A scheduler
+    is S = 1: then only deployments vary. The deployments drawn depend on `seed` and D alone, so draws of two methods
+    scored on the same deployments are paired: subtract or divide them draw by draw.
+
+    Args:
+        rates: (S, D, J) mean rates, or (D, J) for a scheduler.
+        statistic: such as `score`.
+        replicates: number of draws.
+        seed: of the resampling.
+
+    Returns:
+        (replicates,) draws.
+    """
+    rates = rates[None] if rates.ndim == 2 else rates
+    seeds, deployments, _ = rates.shape
+    common = np.random.default_rng([seed, deployments])
+    own = np.random.default_rng([seed, deployments, seeds])
+    draws = np.empty(replicates)
+    for k in range(replicates):
+        picked = common.integers(deployments, size=deployments)
+        values = statistic(rates[:, picked])
+        draws[k] = iqm(values[own.integers(seeds, size=seeds)])
+    return draws
+
+
+def estimate(rates: np.ndarray, statistic: Statistic, replicates: int = 1000) -> tuple[float, float, float]:
+    """Interquartile mean over seeds and its 95% interval (value, low, high)."""
+    value = iqm(statistic(rates[None] if rates.ndim == 2 else rates))
+    return value, *interval(bootstrap(rates, statistic, replicates))
+
+
+def paired(
+    rates: np.ndarray, reference: np.ndarray, statistic: Statistic, kind: str = "ratio", replicates: int = 1000
+) -> tuple[float, float, float]:
+    """Ratio or difference of two methods scored on the same deployments, with its 95% interval.
+
+    Raises:
+        ValueError: another kind, or deployments that are not the same in number.
+    """
+    if kind not in ("ratio", "difference"):
+        raise ValueError(f"kind = {kind!r}: must be 'ratio' or 'difference'")
+    if rates.shape[-2:] != reference.shape[-2:]:
+        raise ValueError(f"rates of shape {rates.shape} and {reference.shape}: not the same deployments and users")
+    combine = np.divide if kind == "ratio" else np.subtract
+    first, second = estimate_value(rates, statistic), estimate_value(reference, statistic)
+    draws = combine(bootstrap(rates, statistic, replicates), bootstrap(reference, statistic, replicates))
+    return float(combine(first, second)), *interval(draws)
+
+
+def estimate_value(rates: np.ndarray, statistic: Statistic) -> float:
+    """Interquartile mean over seeds, without an interval."""
+    return iqm(statistic(rates[None] if rates.ndim == 2 else rates))
+
+
+def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> float:
+    """P(a random seed of the first scores above a random seed of the second), ties counted half: scores (S,) each."""
+    larger = first[:, None] > second[None]
+    equal = first[:, None] == second[None]
+    return float((larger + 0.5 * equal).mean())
