@@ -7,6 +7,7 @@ I APs, J users, M sinusoids, T TTIs. Powers are linear and in units of the noise
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -61,7 +62,12 @@ class Deployment:
 
     def repeat(self, times: int) -> Deployment:
         """The whole batch `times` times, one copy after the other: E becomes times * E."""
-        return Deployment(*(torch.cat([getattr(self, f.name)] * times) for f in fields(self)))
+        return Deployment.concat([self] * times)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Deployment]) -> Deployment:
+        """Several batches as one."""
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     @classmethod
     def draw(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from . import metrics
+from .agents.policy import Policy, PolicyStack
 from .config import NetworkConfig
 from .env import RRMEnv
 from .radio import Deployment
-from .schedulers import Behaviour
+from .schedulers import Behaviour, ITLinQ
 
-EVALUATION_ENVS = 200  # environments stepped at once
+EVALUATION_ENVS = 500  # environments stepped at once
 
 
 @dataclass(frozen=True)
@@ -86,22 +88,45 @@ def evaluate(
     Raises:
         ValueError: `num_episodes` below 1, an unknown split, or a policy that does not fit the network.
     """
+    return _evaluate(behaviour, 1, config, num_episodes, seed, split, device)[0]
+
+
+def evaluate_seeds(
+    policies: Sequence[Policy],
+    config: NetworkConfig,
+    num_episodes: int = 100,
+    seed: int = 0,
+    split: str = "test",
+    device: str | torch.device = "cpu",
+) -> list[Scores]:
+    """`evaluate` for the policies of several training seeds of one configuration, run side by side."""
+    return _evaluate(PolicyStack(policies), len(policies), config, num_episodes, seed, split, device)
+
+
+def _evaluate(
+    behaviour: Behaviour, copies: int, config: NetworkConfig, num_episodes: int, seed: int, split: str, device: Any
+) -> list[Scores]:
+    """Scores of `copies` groups of environments that all see the same deployments."""
     if num_episodes < 1:
         raise ValueError(f"num_episodes = {num_episodes}: must be at least 1")
     if hasattr(behaviour, "check_fits"):
         behaviour.check_fits(config)
     rates, rewards = [], []
+    at_once = max(1, EVALUATION_ENVS // copies)
     with torch.no_grad():
-        for first in range(0, num_episodes, EVALUATION_ENVS):
-            num = min(EVALUATION_ENVS, num_episodes - first)
-            env = RRMEnv(config, num, seed, split, device)
-            deployment = Deployment.draw(config, num, seed, split, first)
+        for first in range(0, num_episodes, at_once):
+            num = min(at_once, num_episodes - first)
+            deployment = Deployment.draw(config, num, seed, split, first).repeat(copies)
+            env = RRMEnv(config, len(deployment), seed, split, device)
             total, earned = 0.0, 0.0
             for _, _, reward, rate in run_episode(behaviour, env, deployment):
                 total, earned = total + rate.double(), earned + reward.double()
-            rates.append(total.cpu().numpy() / config.episode_ttis)
-            rewards.append(earned.cpu().numpy() / config.episode_ttis)
-    return Scores.of(np.concatenate(rates), np.concatenate(rewards), config.tail_weight)
+            rates.append(total.cpu().numpy().reshape(copies, num, -1) / config.episode_ttis)
+            rewards.append(earned.cpu().numpy().reshape(copies, num) / config.episode_ttis)
+    return [
+        Scores.of(rate, reward, config.tail_weight)
+        for rate, reward in zip(np.concatenate(rates, 1), np.concatenate(rewards, 1), strict=True)
+    ]
 
 
 def tune_itlinq(
@@ -112,8 +137,6 @@ def tune_itlinq(
     Returns:
         one dict per point: m_db, eta, sum_rate, tail_rate, score.
     """
-    from .schedulers import ITLinQ
-
     rows = []
     for m in m_db:
         for exponent in eta:

@@ -1,0 +1,87 @@
+"""Centralized, independent, CTDE: how observations become heads, and how heads become the value that is learned.
+
+A head is one network with one discrete choice. Shapes: I APs, N top users, H heads, D inputs, A actions of a head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+JOINT_ACTION_LIMIT = 4096  # outputs of one network; beyond it the layer and its data needs grow past any use, `study`
+
+
+@dataclass(frozen=True)
+class Paradigm:
+    """One of the three ways to train.
+
+    Attributes:
+        name: "centralized", "independent" or "ctde".
+        joint: one head over the joint observation and the joint action, instead of one head per AP.
+        summed: the heads' values are added, Q_tot = sum_i Q_i(o_i, a_i), before they meet the TD target.
+    """
+
+    name: str
+    joint: bool
+    summed: bool
+
+    def heads(self, num_aps: int, top_n: int) -> tuple[int, int, int]:
+        """(H, D, A) for I = num_aps and N = top_n.
+
+        Raises:
+            ValueError: more joint actions than `JOINT_ACTION_LIMIT`.
+        """
+        if not self.joint:
+            return num_aps, 2 * top_n, top_n + 1
+        actions = (top_n + 1) ** num_aps
+        if actions > JOINT_ACTION_LIMIT:
+            raise ValueError(
+                f"paradigm = 'centralized' with num_aps = {num_aps} and top_n = {top_n}: its one head would have "
+                f"(N+1)^I = {actions} outputs, at most {JOINT_ACTION_LIMIT} are allowed; "
+                "take paradigm = 'ctde', whose heads have N+1 outputs each"
+            )
+        return 1, 2 * top_n * num_aps, actions
+
+    def observations(self, obs: Tensor) -> Tensor:
+        """obs (..., B, I, 2N) -> (..., H, B, D)."""
+        return obs.flatten(-2).unsqueeze(-3) if self.joint else obs.transpose(-2, -3)
+
+    def masks(self, mask: Tensor) -> Tensor:
+        """mask (..., B, I, N+1) -> (..., H, B, A)."""
+        if not self.joint:
+            return mask.transpose(-2, -3)
+        joint = mask[..., 0, :]
+        for i in range(1, mask.shape[-2]):  # the last AP's action varies fastest
+            joint = (joint.unsqueeze(-1) & mask[..., i, :].unsqueeze(-2)).flatten(-2)
+        return joint.unsqueeze(-3)
+
+    def actions(self, actions: Tensor, num_actions: int) -> Tensor:
+        """Per-AP actions (..., B, I), each one of `num_actions` = N+1, -> per-head actions (..., H, B)."""
+        if not self.joint:
+            return actions.transpose(-1, -2)
+        return (actions * self._place_values(actions, num_actions)).sum(-1).unsqueeze(-2)
+
+    def split(self, actions: Tensor, num_actions: int, num_aps: int) -> Tensor:
+        """Inverse of `actions`: (..., H, B) -> (..., B, I)."""
+        if not self.joint:
+            return actions.transpose(-1, -2)
+        joint = actions.squeeze(-2).unsqueeze(-1)
+        places = self._place_values(joint.expand(*joint.shape[:-1], num_aps), num_actions)
+        return joint.div(places, rounding_mode="floor") % num_actions
+
+    def mix(self, values: Tensor) -> Tensor:
+        """Values of the heads (..., H, B) -> the values that are learned (..., V, B): their sum for CTDE (V = 1)."""
+        return values.sum(-2, keepdim=True) if self.summed else values
+
+    @staticmethod
+    def _place_values(actions: Tensor, num_actions: int) -> Tensor:
+        return num_actions ** torch.arange(actions.shape[-1] - 1, -1, -1, device=actions.device)
+
+
+PARADIGMS = {
+    "centralized": Paradigm("centralized", joint=True, summed=False),
+    "independent": Paradigm("independent", joint=False, summed=False),
+    "ctde": Paradigm("ctde", joint=False, summed=True),
+}

@@ -1,0 +1,259 @@
+"""Logged data: collected from any behaviour, kept on disk as Minari datasets, held in memory as contiguous tensors.
+
+Shapes: R stored observations, n transitions, I APs, N top users.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from minari import MinariDataset, supported_dataset_versions
+from minari import __version__ as minari_version
+from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
+from torch import Tensor
+
+from .config import NetworkConfig
+from .env import RRMEnv
+from .rollout import run_episode
+from .schedulers import Behaviour
+from .storage import CorruptFileError, new_folder, verify
+
+COLLECTION_ENVS = 200  # environments stepped at once
+SUBSAMPLE_STREAM = 1_000_033  # keeps the stream of `take` apart from all others
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Transitions in the order in which they were logged, raw.
+
+    Attributes:
+        obs: (R, I, 2N) float32; an episode of T steps has T+1 rows, so the last one is the true next observation.
+        mask: (R, I, N+1) bool, action masks of the rows.
+        rows: (n,) int64, row of each transition; its next observation is the row after.
+        actions: (n, I) int64.
+        rewards: (n,) float32.
+        terminated, truncated: (n,) bool.
+        log_prob: (n,) float64, ln of the behaviour's probability of the joint action; 0 where it is deterministic.
+        metadata: "network" (a NetworkConfig as dict), "behaviour", "seed" and what else describes the data.
+    """
+
+    obs: Tensor
+    mask: Tensor
+    rows: Tensor
+    actions: Tensor
+    rewards: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    log_prob: Tensor
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The network the data comes from."""
+        return NetworkConfig.from_dict(self.metadata["network"])
+
+    def select(self, index: Tensor) -> Dataset:
+        """The transitions at `index` (k,) int64; the stored observations are shared, not copied."""
+        names = ("rows", "actions", "rewards", "terminated", "truncated", "log_prob")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    def take(self, num_transitions: int, seed: int = 0) -> Dataset:
+        """A random subset, in logged order. With the same seed a smaller one is part of a larger one.
+
+        Raises:
+            ValueError: more transitions than there are, or fewer than 1.
+        """
+        if not 1 <= num_transitions <= len(self):
+            raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {len(self)}, the dataset's size")
+        order = np.random.default_rng(np.random.SeedSequence((SUBSAMPLE_STREAM, seed))).permutation(len(self))
+        return self.select(torch.from_numpy(np.sort(order[:num_transitions])))
+
+    def save(self, path: str | Path) -> Path:
+        """Write a Minari dataset to the folder `path` (replaced as a whole), with SHA256SUMS beside the data.
+
+        `minari.load_dataset(path.name)` opens it when MINARI_DATASETS_PATH is the folder above.
+        """
+        path = Path(path)
+        _, aps, features = self.obs.shape
+        box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
+        discrete = gym.spaces.MultiDiscrete([self.mask.shape[-1]] * aps)
+        with new_folder(path) as folder:
+            storage = MinariStorage.new(folder / "data", box, discrete)
+            storage.update_episodes(self._episodes())
+            storage.update_metadata(
+                {
+                    "dataset_id": path.name,
+                    "minari_version": minari_version,
+                    "algorithm_name": str(self.metadata.get("behaviour", "")),
+                    "rrmlab": self.metadata,
+                }
+            )
+        return path
+
+    def _episodes(self) -> list[EpisodeBuffer]:
+        """Runs of consecutive transitions; a run that stops before the episode's end is marked truncated there."""
+        if len(self) == 0:
+            return []
+        ends = self.terminated | self.truncated
+        breaks = (self.rows[1:] != self.rows[:-1] + 1) | ends[:-1]
+        bounds = [0, *(breaks.nonzero().flatten() + 1).tolist(), len(self)]
+        episodes = []
+        for first, last in itertools.pairwise(bounds):
+            rows = slice(int(self.rows[first]), int(self.rows[last - 1]) + 2)
+            truncated = self.truncated[first:last].numpy().copy()
+            truncated[-1] |= not bool(self.terminated[last - 1])
+            episodes.append(
+                EpisodeBuffer(
+                    observations=self.obs[rows].flatten(1).numpy(),
+                    actions=self.actions[first:last].numpy(),
+                    rewards=self.rewards[first:last].numpy(),
+                    terminations=self.terminated[first:last].numpy(),
+                    truncations=truncated,
+                    infos={"action_mask": self.mask[rows].numpy(), "log_prob": self.log_prob[first:last].numpy()},
+                )
+            )
+        return episodes
+
+
+def join(parts: Sequence[Dataset], metadata: dict[str, Any]) -> Dataset:
+    """Datasets of one shape, one after the other.
+
+    Raises:
+        ValueError: different numbers of APs or of top users.
+    """
+    shapes = {tuple(part.obs.shape[1:]) for part in parts}
+    if len(shapes) != 1:
+        raise ValueError(f"datasets of different networks, (I, 2N) = {sorted(shapes)}, cannot be joined")
+    starts = np.cumsum([0] + [len(part.obs) for part in parts[:-1]]).tolist()
+    rows = torch.cat([part.rows + start for part, start in zip(parts, starts, strict=True)])
+    names = ("obs", "mask", "actions", "rewards", "terminated", "truncated", "log_prob")
+    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return Dataset(rows=rows, metadata=metadata, **columns)
+
+
+def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitions: int, seed: int = 0) -> Dataset:
+    """A random subset of several datasets of one network in the given proportions, deterministic in the seed.
+
+    Raises:
+        ValueError: proportions that are not one positive number each, or a dataset too small for its share.
+    """
+    if len(proportions) != len(datasets) or min(proportions) <= 0:
+        raise ValueError(f"proportions = {list(proportions)}: need one positive number for each of {len(datasets)} datasets")
+    edges = np.round(np.cumsum([0, *proportions]) / sum(proportions) * num_transitions).astype(int)
+    parts = [data.take(int(n), seed) for data, n in zip(datasets, np.diff(edges), strict=True)]
+    names = [str(data.metadata.get("behaviour")) for data in datasets]
+    return join(parts, {**datasets[0].metadata, "behaviour": " + ".join(names), "proportions": list(proportions)})
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """Load what `Dataset.save` wrote, after checking it against its SHA256SUMS.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        CorruptFileError: a file is missing or was changed.
+    """
+    folder = verify(path)
+    stored = MinariDataset(folder / "data")
+    metadata = stored.storage.metadata
+    assert metadata["minari_version"] in supported_dataset_versions
+    if "rrmlab" not in metadata:
+        raise CorruptFileError(f"{folder}: a Minari dataset, but not one of rrmlab (its metadata has no key 'rrmlab')")
+    episodes = list(stored.iterate_episodes())
+    lengths = np.array([len(episode) for episode in episodes])
+    aps = len(stored.action_space.nvec)
+
+    def column(name: str) -> Tensor:
+        return torch.from_numpy(np.concatenate([getattr(episode, name) for episode in episodes]))
+
+    def info(name: str) -> Tensor:
+        return torch.from_numpy(np.concatenate([episode.infos[name] for episode in episodes]))
+
+    return Dataset(
+        obs=column("observations").unflatten(1, (aps, -1)),
+        mask=info("action_mask"),
+        # Every episode stores one observation more than it has transitions.
+        rows=torch.arange(lengths.sum()) + torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
+        actions=column("actions"),
+        rewards=column("rewards"),
+        terminated=column("terminations"),
+        truncated=column("truncations"),
+        log_prob=info("log_prob"),
+        metadata=metadata["rrmlab"],
+    )
+
+
+def collect(
+    behaviour: Behaviour | str,
+    config: NetworkConfig,
+    num_transitions: int = 320_000,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Dataset:
+    """Log a behaviour on training deployments.
+
+    Args:
+        behaviour: a scheduler or policy that stays within the slots, or "sac" or "dqn" for the second half of an
+            online training (CTDE) of that backbone, 2 * num_transitions long.
+        config: the network.
+        num_transitions: n; the last episode is cut, and marked truncated, where this is reached.
+        seed: of the deployments (and of the online training).
+        device: where to run.
+
+    Raises:
+        ValueError: fewer than 1 transition, an unknown name, or a behaviour that serves users outside the slots.
+    """
+    if num_transitions < 1:
+        raise ValueError(f"num_transitions = {num_transitions}: must be at least 1")
+    if isinstance(behaviour, str):
+        from .online import collect_online  # online training logs through this module's Dataset
+
+        return collect_online(behaviour, config, num_transitions, seed, device)
+    metadata = {"network": config.to_dict(), "behaviour": behaviour.name, "seed": seed, "split": "train"}
+    parts, remaining, index = [], num_transitions, 0
+    while remaining > 0:
+        envs = min(COLLECTION_ENVS, math.ceil(remaining / config.episode_ttis))
+        env = RRMEnv(config, envs, seed, "train", device)
+        env._next_index = index
+        part = _log_episodes(behaviour, env, metadata)
+        parts.append(part.select(torch.arange(min(remaining, len(part)))))
+        remaining, index = remaining - len(part), index + envs
+    return join(parts, metadata) if len(parts) > 1 else parts[0]
+
+
+def _log_episodes(behaviour: Behaviour, env: RRMEnv, metadata: dict[str, Any]) -> Dataset:
+    """One whole episode of every environment."""
+    steps = env.config.episode_ttis
+    log: dict[str, list[Tensor]] = {"obs": [], "mask": [], "actions": [], "rewards": [], "log_prob": []}
+    with torch.no_grad():
+        for view, users, reward, _ in run_episode(behaviour, env):
+            actions = view.actions(users)
+            log["obs"].append(view.obs)
+            log["mask"].append(view.action_mask)
+            log["actions"].append(actions)
+            log["rewards"].append(reward)
+            log["log_prob"].append(
+                behaviour.log_prob(view, actions) if hasattr(behaviour, "log_prob") else torch.zeros(env.num_envs).double()
+            )
+    log["obs"].append(env.obs)
+    log["mask"].append(env.action_mask)
+    columns = {name: torch.stack(values, 1).cpu().flatten(0, 1) for name, values in log.items()}
+    last = torch.arange(steps) == steps - 1
+    return Dataset(
+        rows=(torch.arange(env.num_envs)[:, None] * (steps + 1) + torch.arange(steps)).flatten(),
+        truncated=last.repeat(env.num_envs),
+        terminated=torch.zeros(env.num_envs * steps, dtype=torch.bool),
+        metadata=metadata,
+        **{**columns, "obs": columns["obs"].float(), "rewards": columns["rewards"].float()},
+    )

@@ -1,0 +1,226 @@
+"""Running notebooks in kernels of this interpreter, and cleaning what comes out of them.
+
+A notebook runs in `<out>/notebooks` and addresses everything else from there: `../figures`, `../data`.
+While it runs unattended, its environment has `RRMLAB_BATCH=1`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Kernels:
+    """Runs notebooks, one kernel each, from any number of threads; `stop` ends them all."""
+
+    def __init__(self, environment: dict[str, str]):
+        batch = {
+            "RRMLAB_BATCH": "1",
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger's warning would open every log
+            "SOURCE_DATE_EPOCH": "0",  # no dates in PDF files: the same figure is the same file
+        }
+        self.environment = os.environ | batch | environment
+        self.stopped = threading.Event()
+        self.clients: list = []
+
+    def run(self, node, cwd: Path, log: Path, parameters: dict[str, object] | None = None):
+        """Executes a copy of `node` in `cwd`, with all that it prints in `log`: (executed copy, error or '').
+
+        Every error of the notebook is returned, none raised. The kernel is this interpreter's, whatever
+        kernels the user has installed. One that does not come up is tried a second time: ports collide.
+        """
+        from papermill.exceptions import PapermillExecutionError
+
+        job = _Job(self, cwd, node)
+        with open(log, "a", encoding="utf-8", buffering=1) as job.log:
+            job.log.truncate(0)  # opened to append, since the kernel's own messages go here too
+            for _ in range(2):
+                error = ""
+                try:
+                    _papermill(node, parameters, job)
+                except PapermillExecutionError as failure:
+                    error = f"{failure.ename}: {ANSI.sub('', failure.evalue)}".strip()
+                    job.log.write("\n" + ANSI.sub("", "\n".join(failure.traceback)) + "\n")
+                except Exception as failure:
+                    error = f"{type(failure).__name__}: {failure}".strip()
+                    if error.startswith("DeadKernelError"):
+                        error = "the kernel died (out of memory?)"
+                    job.log.write(f"\n{error}\n")
+                if not error or job.began or self.stopped.is_set():
+                    break
+        return job.node, error
+
+    def stop(self) -> None:
+        """Ends all kernels with all that they started (each is the head of its own process group)."""
+        self.stopped.set()
+        for client in list(self.clients):
+            group = getattr(client.km and client.km.provisioner, "pgid", None)
+            if group:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
+
+
+@dataclass
+class _Job:
+    """What one execution shares with the papermill engine below."""
+
+    kernels: Kernels
+    cwd: Path
+    node: object
+    log: IO[str] | None = None
+    began: bool = False
+
+
+def _papermill(node, parameters: dict[str, object] | None, job: _Job) -> None:
+    import papermill
+
+    _teach_papermill()
+    papermill.execute_notebook(
+        node,
+        output_path=None,
+        parameters=parameters,
+        engine_name="rrmlab",
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+        job=job,
+    )
+
+
+@functools.cache
+def _teach_papermill() -> None:
+    """Registers an engine that starts this interpreter's kernel where we say, and parameters by `repr`."""
+    import zmq
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpecManager
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.translators import PythonTranslator, papermill_translators
+
+    logger = logging.getLogger("papermill")
+    logger.setLevel(logging.CRITICAL)  # errors come back as return values
+
+    class OwnKernel(AsyncKernelManager):
+        def _kernel_spec_manager_default(self):
+            return KernelSpecManager(kernel_dirs=[])  # none installed: ipykernel's own, with sys.executable
+
+        def _transport_encryption_default(self):  # where it can be had: others may share the machine
+            return "auto" if zmq.has("curve") else "disabled"
+
+    class OwnEngine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, *, job, **_):
+            def begin(**_):
+                job.began = True
+                if job.kernels.stopped.is_set():
+                    raise RuntimeError("interrupted")
+
+            client = PapermillNotebookClient(
+                nb_man,
+                kernel_name=kernel_name,
+                kernel_manager_class=OwnKernel,
+                log=logger,
+                stdout_file=job.log,
+                stderr_file=job.log,
+                startup_timeout=120,
+                iopub_timeout=120,
+                record_timing=False,
+                store_widget_state=False,
+                coalesce_streams=True,
+                on_cell_execute=begin,
+            )
+            job.node = nb_man.nb
+            job.kernels.clients.append(client)
+            try:
+                client.execute(cwd=str(job.cwd), env=job.kernels.environment, stdout=job.log, stderr=job.log)
+            finally:
+                job.kernels.clients.remove(client)
+
+    class Literals(PythonTranslator):
+        @classmethod
+        def translate(cls, val):
+            return repr(val)  # papermill's own turns a tuple into a string
+
+    papermill_engines.register("rrmlab", OwnEngine)
+    papermill_translators.register("python", Literals)
+
+
+# ---- what may stay in a notebook ----
+
+
+class Scrubber:
+    """Replaces this machine's folders in text: the run's folder by '..', as the notebook sees it."""
+
+    def __init__(self, out: Path, root: Path):
+        folders = {
+            tempfile.gettempdir(): "[tmp]",
+            str(Path.home()): "~",
+            sys.base_prefix: "[python]",
+            sys.prefix: "[environment]",
+            str(root): "[repository]",
+            str(out): "..",
+        }  # a later one wins where two are the same
+        self.names = {os.path.realpath(k): v for k, v in folders.items()} | folders
+        self.names = {k: v for k, v in self.names.items() if len(Path(k).parts) > 1}
+        longest = sorted(self.names, key=len, reverse=True)
+        self.pattern = re.compile("(" + "|".join(map(re.escape, longest)) + r")(?![\w-])")
+
+    def __call__(self, text: str) -> str:
+        text = re.sub(r"[^\s\"'(]*/ipykernel_\d+/\d+\.py", "[cell]", text)
+        text = re.sub(r"\bat 0x[0-9a-f]{6,}", "at 0x...", text)
+        return self.pattern.sub(lambda match: self.names[match[1]], text)
+
+
+def clean(node, name: str, scrub: Scrubber):
+    """Leaves in an executed notebook what it says and shows: no times, paths, versions or random names."""
+    metadata = {
+        "jupytext": {"formats": "ipynb,py:percent"},
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    node.metadata = metadata | {k: v for k, v in node.metadata.items() if k == "rrmlab"}
+    for index, cell in enumerate(node.cells):
+        cell.id = f"{name[:2]}-{index:02d}"
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                output.text = scrub(output.text)
+            if output.output_type == "error":
+                output.evalue = scrub(output.evalue)
+                output.traceback = [scrub(ANSI.sub("", line)) for line in output.traceback]
+            for mime, data in list(output.get("data", {}).items()):
+                if mime.startswith("application/vnd.jupyter.widget"):
+                    del output.data[mime]  # it points to a model that went with the kernel
+                elif isinstance(data, str) and (mime.startswith("text/") or mime == "image/svg+xml"):
+                    output.data[mime] = scrub(data)
+    return node
+
+
+def dump(node) -> str:
+    """The notebook as the text of an .ipynb file."""
+    import nbformat
+
+    node = nbformat.from_dict(json.loads(json.dumps(node)))
+    nbformat.validate(node)
+    return nbformat.writes(node) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """Writes `text` so that `path` holds either all of it or what it held before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,249 @@
+"""Online training: E environments per seed, one replay buffer, the same learner as offline.
+
+Shapes: S seeds, E environments of each seed, T TTIs of an episode, I APs, N top users.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .agents import losses
+from .agents.learner import AgentConfig, Batch, Learner, seeded_generators
+from .agents.policy import Policy, method_name
+from .config import NetworkConfig
+from .datasets import Dataset, collect
+from .env import RRMEnv
+from .radio import Deployment
+from .schedulers import RandomWalk
+from .streams import PolicyStream, sample
+from .training import LOG_POINTS, Evaluation, History, Scale, check_seeds, policies_of, progress_bar
+
+NUM_ENVS = 80  # environments of a seed: 640,000 transitions are then four episodes each
+PILOT_TRANSITIONS = 20_000  # random walk, sets the scales of observations and rewards, then frozen
+WARMUP_TRANSITIONS = 10_000  # acted uniformly before the first update
+EPSILON = (1.0, 0.05, 0.2)  # DQN explores: first, last, share of the training over which it falls
+DRAW_BLOCK = 1000  # updates whose minibatches a seed draws at once
+
+
+@dataclass(frozen=True)
+class OnlineRun:
+    """Result of one seed.
+
+    Attributes:
+        policy: the last parameters, with the history of losses and evaluations.
+        data: the transitions of the second half of the training.
+    """
+
+    policy: Policy
+    data: Dataset
+
+
+def train_online(
+    network: NetworkConfig,
+    config: AgentConfig,
+    seeds: Sequence[int] = range(5),
+    num_transitions: int = 640_000,
+    num_envs: int = NUM_ENVS,
+    device: str | torch.device = "cpu",
+    evaluate_every: int = 0,
+    evaluation: Evaluation | None = None,
+    progress: bool = True,
+) -> list[OnlineRun]:
+    """Train while acting on training deployments; one update per seed and step of its environments.
+
+    SAC acts by sampling its policy, DQN epsilon-greedily. With alpha = 0 (usual online) nothing is conservative.
+
+    Args:
+        network: the network to act in.
+        config: paradigm x backbone x penalty; `num_updates` is not used.
+        seeds: training seeds; each has deployments, parameters and minibatches of its own.
+        num_transitions: per seed, rounded up to whole steps of its environments.
+        num_envs: E.
+        device: where to act and to train.
+        evaluate_every: transitions between two calls of `evaluation`, 0 for none.
+        evaluation: scores the policies of all seeds.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: no seeds, too few transitions, or backbone "bc", which needs data.
+    """
+    seeds = check_seeds(seeds)
+    if config.backbone == "bc":
+        raise ValueError("backbone = 'bc': behaviour cloning needs logged data; online training takes sac or dqn")
+    if num_envs < 1 or num_transitions < num_envs:
+        raise ValueError(f"num_transitions = {num_transitions}, num_envs = {num_envs}: need at least one step")
+    steps, episode = math.ceil(num_transitions / num_envs), network.episode_ttis
+    pilot = collect(RandomWalk(seed=0), network, min(PILOT_TRANSITIONS, num_transitions), seed=0)
+    scale = Scale.of(pilot.obs, pilot.mask, pilot.rewards)
+    learner = Learner(config, network.num_aps, network.top_n, seeds, device)
+    replay = Replay(steps, episode, len(seeds), num_envs, network, device)
+    batches = ReplaySampler(replay, scale, config.batch_size, seeds)
+    history = History(len(seeds), max(1, steps // LOG_POINTS))
+    env = RRMEnv(network, len(seeds) * num_envs, device=device)
+    label = method_name(config, online=True)
+    bar = progress_bar(steps, f"{label}, {len(seeds)} seeds", progress)
+    warmup = min(WARMUP_TRANSITIONS // num_envs, steps // 10)
+    for step in range(steps):
+        if step % episode == 0:
+            first = step // episode * num_envs
+            draws = [Deployment.draw(network, num_envs, seed, "train", first) for seed in seeds]
+            env.reset(Deployment.concat(draws))
+            stream = PolicyStream(env.deployment.key, 0, 2 * network.num_aps)
+        with torch.no_grad():
+            uniform = stream.next().to(device).unflatten(0, (len(seeds), num_envs))
+            actions, log_prob = _explore(learner, scale, env, uniform, step, steps, warmup)
+        obs, mask = env.obs, env.action_mask
+        _, reward, _, truncated, _ = env.step(actions)
+        replay.add(obs, mask, actions, reward, log_prob)
+        if bool(truncated[0]) or step == steps - 1:
+            replay.close(env.obs, env.action_mask)
+        if step >= max(warmup, 1):
+            history.add(step + 1, learner.update(batches.next()), last=step == steps - 1)
+        if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
+            history.add_scores((step + 1) * num_envs, evaluation(policies_of(learner, network, scale, seeds)))
+        bar.update()
+    bar.close()
+    policies = policies_of(learner, network, scale, seeds, history)
+    common = {"network": network.to_dict(), "behaviour": label, "split": "train", "agent": config.to_dict()}
+    return [
+        OnlineRun(policy, replay.second_half(k, {**common, "seed": seed}))
+        for k, (policy, seed) in enumerate(zip(policies, seeds, strict=True))
+    ]
+
+
+def collect_online(
+    backbone: str, network: NetworkConfig, num_transitions: int, seed: int, device: str | torch.device
+) -> Dataset:
+    """The transitions of the second half of an online CTDE training of 2 * num_transitions."""
+    if backbone not in ("sac", "dqn"):
+        raise ValueError(f"behaviour = {backbone!r}: must be 'sac', 'dqn', a scheduler or a policy")
+    config = AgentConfig(backbone=backbone, alpha=0.0)
+    envs = min(NUM_ENVS, num_transitions)
+    run = train_online(network, config, [seed], 2 * num_transitions, envs, device)[0]
+    return run.data.select(torch.arange(len(run.data) - num_transitions, len(run.data)))
+
+
+def _explore(
+    learner: Learner, scale: Scale, env: RRMEnv, uniform: Tensor, step: int, steps: int, warmup: int
+) -> tuple[Tensor, Tensor]:
+    """Actions (S*E, I) and their joint log-probability (S*E,), from uniform numbers (S, E, 2I)."""
+    paradigm, aps = learner.paradigm, env.config.num_aps
+    size = uniform.shape[:2]
+    obs = paradigm.observations(scale.obs(env.obs).unflatten(0, size))
+    mask = paradigm.masks(env.action_mask.unflatten(0, size))  # (S, H, E, A)
+    if step < warmup:
+        probability = mask / mask.sum(-1, keepdim=True)
+    elif learner.actor is not None:
+        probability = losses.log_policy(learner.actor(obs), mask).exp()
+    else:
+        first, last, share = EPSILON
+        epsilon = max(last, first + (last - first) * step / (share * steps))
+        greedy = losses.masked(learner.critic(obs.unsqueeze(1))[:, 0], mask).argmax(-1, keepdim=True)
+        probability = (mask * (epsilon / mask.sum(-1, keepdim=True))).scatter_add(
+            -1, greedy, torch.full_like(greedy, 1 - epsilon, dtype=torch.float32)
+        )
+    heads = probability.shape[1]
+    choice = sample(probability, uniform[..., :heads].transpose(1, 2))  # (S, H, E)
+    log_prob = losses.taken(probability, choice).log().sum(1)
+    return paradigm.split(choice, learner.num_actions, aps).flatten(0, 1), log_prob.flatten()
+
+
+class Replay:
+    """Everything seen: a row per step, and one more at an episode's end for the true last observation."""
+
+    def __init__(
+        self, steps: int, episode: int, seeds: int, envs: int, network: NetworkConfig, device: str | torch.device
+    ) -> None:
+        rows, aps, n = steps + math.ceil(steps / episode), network.num_aps, network.top_n
+        self.size = (seeds, envs)
+        self.obs = torch.empty(rows, seeds, envs, aps, 2 * n, device=device)
+        self.mask = torch.empty(rows, seeds, envs, aps, n + 1, dtype=torch.bool, device=device)
+        self.actions = torch.empty(steps, seeds, envs, aps, dtype=torch.int64, device=device)
+        self.rewards = torch.empty(steps, seeds, envs, device=device)
+        self.log_prob = torch.empty(steps, seeds, envs, dtype=torch.float64, device=device)
+        self.rows = torch.empty(steps, dtype=torch.int64, device=device)
+        self.last = torch.zeros(steps, dtype=torch.bool, device=device)
+        self.steps = self._row = 0
+
+    def add(self, obs: Tensor, mask: Tensor, actions: Tensor, reward: Tensor, log_prob: Tensor) -> None:
+        """Append one step of all S * E environments."""
+        self._put(obs, mask)
+        self.rows[self.steps] = self._row - 1
+        self.actions[self.steps] = actions.unflatten(0, self.size)
+        self.rewards[self.steps] = reward.unflatten(0, self.size)
+        self.log_prob[self.steps] = log_prob.unflatten(0, self.size)
+        self.steps += 1
+
+    def close(self, obs: Tensor, mask: Tensor) -> None:
+        """Append the last observation of an episode."""
+        self.last[self.steps - 1] = True
+        self._put(obs, mask)
+
+    def _put(self, obs: Tensor, mask: Tensor) -> None:
+        self.obs[self._row] = obs.unflatten(0, self.size)
+        self.mask[self._row] = mask.unflatten(0, self.size)
+        self._row += 1
+
+    def second_half(self, k: int, metadata: dict) -> Dataset:
+        """The transitions of the k-th seed's second half, environment after environment."""
+        begin = self.steps // 2
+        start = int(self.rows[begin])
+        rows = self._row - start
+        envs = self.size[1]
+
+        def column(tensor: Tensor, first: int, length: int) -> Tensor:
+            return tensor[first : first + length, k].transpose(0, 1).flatten(0, 1).cpu()
+
+        steps = self.steps - begin
+        offset = torch.arange(envs)[:, None] * rows
+        truncated = self.last[begin:].cpu().repeat(envs)
+        return Dataset(
+            obs=column(self.obs, start, rows),
+            mask=column(self.mask, start, rows),
+            rows=(offset + self.rows[begin : self.steps].cpu() - start).flatten(),
+            actions=column(self.actions, begin, steps),
+            rewards=column(self.rewards, begin, steps),
+            terminated=torch.zeros_like(truncated),
+            truncated=truncated,
+            log_prob=column(self.log_prob, begin, steps),
+            metadata=metadata,
+        )
+
+
+class ReplaySampler:
+    """Minibatches of all seeds from the replay, uniform over what is there, each seed from its own generator."""
+
+    def __init__(self, replay: Replay, scale: Scale, size: int, seeds: Sequence[int]) -> None:
+        self.replay, self.scale, self._size = replay, scale, size
+        self._generators = seeded_generators(seeds, purpose=1)
+        self._seed = torch.arange(len(seeds), device=replay.rows.device)[:, None]
+        self._used = DRAW_BLOCK
+
+    def next(self) -> Batch:
+        """The next minibatch of every seed."""
+        replay = self.replay
+        if self._used == DRAW_BLOCK:
+            # The buffer grows, so what is drawn ahead is a place in [0, 1), not an index.
+            drawn = [torch.rand(DRAW_BLOCK, self._size, generator=g, dtype=torch.float64) for g in self._generators]
+            self._place, self._used = torch.stack(drawn, 1).to(replay.rows.device), 0
+        # The newest step is left out: its next observation is stored with the step after it.
+        count = (replay.steps - 1) * replay.size[1]
+        index = (self._place[self._used] * count).long()  # (S, B)
+        self._used += 1
+        step, env = index // replay.size[1], index % replay.size[1]
+        row = replay.rows[step]
+        reward = replay.rewards[step, self._seed, env]
+        return Batch(
+            self.scale.obs(replay.obs[row, self._seed, env]),
+            replay.mask[row, self._seed, env],
+            replay.actions[step, self._seed, env],
+            self.scale.reward(reward),
+            torch.zeros_like(reward, dtype=torch.bool),
+            self.scale.obs(replay.obs[row + 1, self._seed, env]),
+            replay.mask[row + 1, self._seed, env],
+        )

@@ -1,0 +1,200 @@
+"""Offline training: all seeds of a configuration as one batched program.
+
+Shapes: S seeds, B batch, n transitions, I APs, N top users.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .agents.learner import AgentConfig, Batch, Learner, Metrics, seeded_generators
+from .agents.policy import Policy, method_name
+from .config import NetworkConfig
+from .datasets import Dataset
+
+INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once
+LOG_POINTS = 200  # of the loss curves
+Evaluation = Callable[[list[Policy]], list]  # policies of all seeds -> their Scores
+
+
+def train_offline(
+    data: Dataset,
+    config: AgentConfig,
+    seeds: Sequence[int] = range(5),
+    device: str | torch.device = "cpu",
+    evaluate_every: int = 0,
+    evaluation: Evaluation | None = None,
+    progress: bool = True,
+) -> list[Policy]:
+    """Train on logged data alone; the last parameters count.
+
+    Args:
+        data: the transitions; all of them are used.
+        config: paradigm x backbone x penalty and its numbers.
+        seeds: training seeds; each draws its own parameters and minibatches, so a seed does not depend on the others.
+        device: where to train.
+        evaluate_every: updates between two calls of `evaluation`, 0 for none; never fed back into the training.
+        evaluation: scores the policies of all seeds, e.g. `lambda p: evaluate_seeds(p, config, 20, split="validation")`.
+        progress: show a progress bar.
+
+    Returns:
+        one Policy per seed, with its history: "update", the columns of `Metrics`, and from `evaluation`
+        "eval_update", "eval_sum_rate", "eval_tail_rate", "eval_score".
+
+    Raises:
+        ValueError: no seeds, seeds named twice, or data with NaN or infinity.
+    """
+    seeds = check_seeds(seeds)
+    network = data.network
+    for name in ("obs", "rewards"):
+        if not bool(torch.isfinite(getattr(data, name)).all()):
+            raise ValueError(f"data.{name}: must be finite, found NaN or infinity")
+    scale = Scale.of(data.obs, data.mask, data.rewards)
+    learner = Learner(config, network.num_aps, network.top_n, seeds, device)
+    source = Minibatches(data, scale, config.batch_size, seeds, device)
+    history = History(len(seeds), max(1, config.num_updates // LOG_POINTS))
+    bar = progress_bar(config.num_updates, f"{method_name(config)}, {len(seeds)} seeds", progress)
+    for update in range(1, config.num_updates + 1):
+        history.add(update, learner.update(source.next()), last=update == config.num_updates)
+        if evaluation and evaluate_every and update % evaluate_every == 0:
+            history.add_scores(update, evaluation(policies_of(learner, network, scale, seeds)))
+        bar.update()
+    bar.close()
+    return policies_of(learner, network, scale, seeds, history)
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """The seeds as a list; ValueError if there are none, or one is negative or named twice."""
+    seeds = [int(seed) for seed in seeds]
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ValueError(f"seeds = {seeds}: need at least one, none negative and none twice")
+    return seeds
+
+
+def progress_bar(total: int, text: str, show: bool) -> tqdm:
+    """A bar that is redrawn on a terminal and in a notebook, and rarely where the output is a log."""
+    interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
+    # A text bar also in notebooks: the widget freezes at 0% where nobody renders it.
+    return tqdm(total=total, desc=text, disable=not show, mininterval=1.0 if interactive else 30.0, ncols=100, leave=False)
+
+
+class Scale:
+    """Standardisation by the training data: observations per feature (2N), rewards by one mean and spread."""
+
+    def __init__(self, obs_mean: Tensor, obs_std: Tensor, reward_mean: Tensor, reward_std: Tensor) -> None:
+        self.tensors = {"obs_mean": obs_mean, "obs_std": obs_std, "reward_mean": reward_mean, "reward_std": reward_std}
+
+    @classmethod
+    def of(cls, obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
+        """From raw obs (..., I, 2N), masks (..., I, N+1) and rewards; empty slots do not count."""
+        filled = mask[..., 1:].repeat_interleave(2, -1).flatten(0, -2).double()
+        values = obs.flatten(0, -2).double()
+        count = filled.sum(0).clamp(min=1)
+        mean = (values * filled).sum(0) / count
+        std = ((values - mean).square() * filled).sum(0).div(count).sqrt()
+        spread = rewards.double().std(correction=0)
+        return cls(
+            mean.float(),
+            torch.where(std > 1e-6, std, 1.0).float(),
+            rewards.double().mean().float(),
+            torch.where(spread > 1e-6, spread, 1.0).float(),
+        )
+
+    def obs(self, obs: Tensor) -> Tensor:
+        """Standardised observations."""
+        return (obs - self.tensors["obs_mean"].to(obs)) / self.tensors["obs_std"].to(obs)
+
+    def reward(self, reward: Tensor) -> Tensor:
+        """Standardised rewards."""
+        return (reward - self.tensors["reward_mean"].to(reward)) / self.tensors["reward_std"].to(reward)
+
+
+class Minibatches:
+    """Minibatches of all seeds from a dataset held in contiguous tensors."""
+
+    def __init__(self, data: Dataset, scale: Scale, size: int, seeds: Sequence[int], device: str | torch.device) -> None:
+        self.obs, self.mask = scale.obs(data.obs).to(device), data.mask.to(device)
+        self.rows, self.actions = data.rows.to(device), data.actions.to(device)
+        self.reward, self.terminated = scale.reward(data.rewards).to(device), data.terminated.to(device)
+        self._generators = seeded_generators(seeds, purpose=1)
+        self._size, self._used = size, INDEX_BLOCK
+
+    def next(self) -> Batch:
+        """The next minibatch of every seed."""
+        if self._used == INDEX_BLOCK:
+            drawn = [torch.randint(len(self.rows), (INDEX_BLOCK, self._size), generator=g) for g in self._generators]
+            self._index, self._used = torch.stack(drawn, 1).to(self.rows.device), 0
+        index = self._index[self._used]  # (S, B)
+        self._used += 1
+        rows = self.rows[index]
+        return Batch(
+            self.obs[rows],
+            self.mask[rows],
+            self.actions[index],
+            self.reward[index],
+            self.terminated[index],
+            self.obs[rows + 1],
+            self.mask[rows + 1],
+        )
+
+
+class History:
+    """Loss and score curves of all seeds."""
+
+    def __init__(self, seeds: int, every: int) -> None:
+        self._every, self._sum, self._count = every, None, 0
+        self._updates: list[int] = []
+        self._points: list[Tensor] = []  # each (columns, S)
+        self._eval_updates: list[int] = []
+        self._scores: list[np.ndarray] = []  # each (3, S)
+
+    def add(self, update: int, metrics: Metrics, last: bool = False) -> None:
+        """Average the metrics over the updates since the last log point."""
+        values = torch.stack(metrics)
+        self._sum = values if self._sum is None else self._sum + values
+        self._count += 1
+        if update % self._every == 0 or last:
+            self._updates.append(update)
+            self._points.append(self._sum / self._count)
+            self._sum, self._count = None, 0
+
+    def add_scores(self, update: int, scores: list) -> None:
+        """Log an evaluation of all seeds."""
+        self._eval_updates.append(update)
+        self._scores.append(np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")]))
+
+    def of_seed(self, k: int) -> dict[str, np.ndarray]:
+        """Columns of the k-th seed."""
+        points = torch.stack(self._points)[..., k].cpu().double().numpy()
+        columns = {"update": np.array(self._updates), **dict(zip(Metrics._fields, points.T, strict=True))}
+        if self._scores:
+            scores = np.stack(self._scores)[..., k]
+            columns["eval_update"] = np.array(self._eval_updates)
+            columns |= dict(zip(("eval_sum_rate", "eval_tail_rate", "eval_score"), scores.T, strict=True))
+        return columns
+
+
+def policies_of(
+    learner: Learner, network: NetworkConfig, scale: Scale, seeds: Sequence[int], history: History | None = None
+) -> list[Policy]:
+    """One Policy per seed, with copies of its parameters."""
+    nets = {"critic": learner.critic} | ({"actor": learner.actor} if learner.actor else {})
+    stacks = {f"{name}.{k}": p.detach() for name, net in nets.items() for k, p in enumerate(net.layers)}
+    device = learner.log_temperature.device
+    scales = {name: tensor.to(device) for name, tensor in scale.tensors.items()}
+    return [
+        Policy(
+            learner.config,
+            network,
+            {**{name: stack[k].clone() for name, stack in stacks.items()}, **scales},
+            seed,
+            history.of_seed(k) if history else None,
+        )
+        for k, seed in enumerate(seeds)
+    ]
