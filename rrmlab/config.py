@@ -71,12 +71,16 @@ class NetworkConfig:
     carrier_hz: float = constant(2.4e9, "Hz", "lineage", "carrier frequency; sets the Doppler")
     speed_mps: float = constant(1.0, "m/s", "lineage", "speed of every user; moves it and sets the Doppler")
     tti_s: float = constant(1e-3, "s", "paper", "length of a TTI")
-    num_sinusoids: int = constant(16, "", "study", "M, sinusoids a link's fading is summed from: E|h|^4 = 2 - 1/M, 3% below Rayleigh")
+    num_sinusoids: int = constant(
+        16, "", "study", "M, sinusoids a link's fading is summed from: E|h|^4 = 2 - 1/M, 3% below Rayleigh"
+    )
     tx_power_dbm: float = constant(10.0, "dBm", "lineage", "transmit power of an AP")
     bandwidth_hz: float = constant(10e6, "Hz", "lineage", "bandwidth")
     noise_psd_dbm_hz: float = constant(-174.0, "dBm/Hz", "lineage", "noise power spectral density")
     episode_ttis: int = constant(2000, "TTIs", "study", "counted TTIs of an episode")
-    warmup_ttis: int = constant(200, "TTIs", "study", "round-robin TTIs at full power before counting starts: no transients in the rewards")
+    warmup_ttis: int = constant(
+        200, "TTIs", "study", "round-robin TTIs at full power before counting starts: no transients in the rewards"
+    )
     averaging: float = constant(0.01, "", "study", "constant of the exponential rate average")
     average_floor: float = constant(0.01, "bit/s/Hz", "study", "floor of the average in the weight: w <= 100")
     lam: float = constant(0.8, "", "paper", "lambda, exponent of the weight in the reward")
@@ -106,11 +110,12 @@ class NetworkConfig:
                 f"num_users = {self.num_users}: must be at least num_aps = {self.num_aps} "
                 "so that every AP has a user (or set require_users=False)"
             )
-        # Discs of radius spacing/2 around the APs lie in the square grown by that radius; no packing is denser than pi / sqrt(12).
+        # Discs of diameter min_ap_ap_m around the APs lie in the grown square, and no packing is denser than pi / sqrt(12).
         disc, room = math.pi * self.min_ap_ap_m**2 / 4, (self.area_m + self.min_ap_ap_m) ** 2
         if self.num_aps * disc > math.pi / math.sqrt(12) * room and self.num_aps > 1:
             raise ValueError(
-                f"min_ap_ap_m = {self.min_ap_ap_m:g}: {self.num_aps} APs cannot be that far apart in a square of area_m = {self.area_m:g}"
+                f"min_ap_ap_m = {self.min_ap_ap_m:g}: {self.num_aps} APs cannot be that far apart "
+                f"in a square of area_m = {self.area_m:g}"
             )
         if self.min_ap_user_m >= self.area_m / 2:
             raise ValueError(f"min_ap_user_m = {self.min_ap_user_m:g}: must be below area_m / 2 = {self.area_m / 2:g}")

@@ -150,7 +150,9 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
         ValueError: proportions that are not one positive number each, or a dataset too small for its share.
     """
     if len(proportions) != len(datasets) or min(proportions) <= 0:
-        raise ValueError(f"proportions = {list(proportions)}: need one positive number for each of {len(datasets)} datasets")
+        raise ValueError(
+            f"proportions = {list(proportions)}: need one positive number for each of {len(datasets)} datasets"
+        )
     edges = np.round(np.cumsum([0, *proportions]) / sum(proportions) * num_transitions).astype(int)
     parts = [data.take(int(n), seed) for data, n in zip(datasets, np.diff(edges), strict=True)]
     names = [str(data.metadata.get("behaviour")) for data in datasets]
@@ -244,7 +246,9 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, metadata: dict[str, Any]) -
             log["actions"].append(actions)
             log["rewards"].append(reward)
             log["log_prob"].append(
-                behaviour.log_prob(view, actions) if hasattr(behaviour, "log_prob") else torch.zeros(env.num_envs).double()
+                behaviour.log_prob(view, actions)
+                if hasattr(behaviour, "log_prob")
+                else torch.zeros(env.num_envs).double()
             )
     log["obs"].append(env.obs)
     log["mask"].append(env.action_mask)

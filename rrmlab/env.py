@@ -16,8 +16,11 @@ from .config import NetworkConfig
 from .radio import Deployment, association, link_snr
 
 SILENT = -1  # the served "user" of a silent AP, and the user in an empty slot
-BLOCK_LINKS = 2**26  # gains of so many links and TTIs are kept at once (256 MiB in float32)
-CHUNK_LINKS = 2**20  # ... and are computed in pieces that stay in a processor's cache
+BLOCK_TTIS = (
+    512  # gains of so many TTIs are computed at once; not a function of E: a block's length shows in the last bit
+)
+BLOCK_LINKS = 2**21  # ... and fewer where one environment's gains would pass this (8 MiB in float32)
+CHUNK_LINKS = 2**20  # computed in pieces that stay in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class CrossGainView(ObservationView):
 
 @dataclass(frozen=True)
 class NetworkView(ObservationView):
-    """Everything: reported `sinr`, `weight` and `serving` AP of all users (E, J), gains `snr` (E, I, J), TTIs counted."""
+    """Everything: reported `sinr`, `weight`, `serving` AP of all users (E, J), gains `snr` (E, I, J), TTIs counted."""
 
     sinr: Tensor
     weight: Tensor
@@ -117,9 +120,9 @@ class RRMEnv:
         self._next_index = 0
         self._ap = torch.arange(config.num_aps, device=self.device)[:, None]
         self._total_ttis = config.warmup_ttis + config.episode_ttis
-        links = num_envs * config.num_aps * config.num_users
         # One TTI more than counted: the observation after the last step needs its gains.
-        self._block_len = max(1, min(self._total_ttis + 1, BLOCK_LINKS // links))
+        links = config.num_aps * config.num_users
+        self._block_len = max(1, min(self._total_ttis + 1, BLOCK_TTIS, BLOCK_LINKS // links))
 
     def reset(self, deployment: Deployment | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start an episode on the given deployments or on the next E of the stream.
@@ -172,7 +175,7 @@ class RRMEnv:
         if bool(foreign.any()):
             e, i = foreign.nonzero()[0].tolist()
             raise ValueError(
-                f"users[{e}, {i}] = {users[e, i]}: that user is served by AP {self.serving[e, users[e, i]]}, not by AP {i}"
+                f"users[{e}, {i}] = {users[e, i]}: AP {self.serving[e, users[e, i]]} serves that user, not AP {i}"
             )
         return self._advance(users)
 
@@ -234,7 +237,9 @@ class RRMEnv:
         self._block_start = start
         links = config.num_aps * config.num_users
         if start == 0 or not hasattr(self, "_cross"):
-            self._cross = torch.empty(self._block_len, e, config.num_aps, config.num_users, dtype=self.dtype, device=self.device)
+            self._cross = torch.empty(
+                self._block_len, e, config.num_aps, config.num_users, dtype=self.dtype, device=self.device
+            )
             self._signal = torch.empty(self._block_len, e, config.num_users, dtype=self.dtype, device=self.device)
         chunk = max(1, CHUNK_LINKS // (links * num)) if self.device.type == "cpu" else e
         for first in range(0, e, chunk):
@@ -273,7 +278,8 @@ class RRMEnv:
         served = users.clamp(min=0)
         interference = (cross * on.unsqueeze(-1)).sum(1).gather(1, served)
         rate = on * torch.log2(1 + signal.gather(1, served) / (1 + interference))  # (E, I)
-        reward = (self.weights.gather(1, served).pow(config.lam) * rate).sum(1)
+        # w^lambda by exp and log: the CPU's pow rounds differently at the end of a tensor, so with the batch.
+        reward = ((config.lam * self.weights.gather(1, served).log()).exp() * rate).sum(1)
         rates = torch.zeros_like(self.averages).scatter_add_(1, served, rate)
         self._average(rates)
         self.ttis += 1
@@ -301,7 +307,8 @@ class RRMEnv:
         flat = users.flatten(1)
         sinr_db = 10 * torch.log10(self.sinr.gather(1, flat)).view_as(users)
         log_weight = torch.log(self.weights.gather(1, flat)).view_as(users)
-        self.obs = (torch.stack([sinr_db, log_weight], -1) * filled.unsqueeze(-1)).flatten(2)
+        self.obs = torch.stack([sinr_db, log_weight], -1).masked_fill(~filled.unsqueeze(-1), 0).flatten(2)
         self.slots = users.masked_fill(~filled, SILENT)
         self.action_mask = torch.nn.functional.pad(filled, (1, 0), value=True)
-        return self.obs, {"action_mask": self.action_mask}
+        # Copies: what a caller writes into them must not change what the next step checks.
+        return self.obs.clone(), {"action_mask": self.action_mask.clone()}

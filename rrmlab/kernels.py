@@ -175,11 +175,13 @@ class Scrubber:
         }  # a later one wins where two are the same
         self.names = {os.path.realpath(k): v for k, v in folders.items()} | folders
         self.names = {k: v for k, v in self.names.items() if len(Path(k).parts) > 1}
+        self.cell = re.compile(re.escape(tempfile.gettempdir()) + r"/ipykernel_\d+/\d+\.py")
         longest = sorted(self.names, key=len, reverse=True)
         self.pattern = re.compile("(" + "|".join(map(re.escape, longest)) + r")(?![\w-])")
 
     def __call__(self, text: str) -> str:
-        text = re.sub(r"[^\s\"'(]*/ipykernel_\d+/\d+\.py", "[cell]", text)
+        # The look-behind keeps this linear: without it every place of a long word is tried as a start.
+        text = re.sub(r"(?<![^\s\"'(])[^\s\"'(]*/ipykernel_\d+/\d+\.py", "[cell]", text)
         text = re.sub(r"\bat 0x[0-9a-f]{6,}", "at 0x...", text)
         return self.pattern.sub(lambda match: self.names[match[1]], text)
 

@@ -83,7 +83,9 @@ class Deployment:
         if split not in SPLITS:
             raise ValueError(f"split = {split!r}: must be one of {', '.join(SPLITS)}")
         if seed < 0 or first_index < 0 or num < 1:
-            raise ValueError(f"num = {num}, seed = {seed}, first_index = {first_index}: need num >= 1 and the others >= 0")
+            raise ValueError(
+                f"num = {num}, seed = {seed}, first_index = {first_index}: need num >= 1 and the others >= 0"
+            )
         keys = [(SPLITS.index(split), seed, first_index + e) for e in range(num)]
         drawn = [_draw_one(config, np.random.default_rng(np.random.SeedSequence(key))) for key in keys]
         columns = [torch.from_numpy(np.stack(column)) for column in zip(*drawn, strict=True)]
@@ -219,7 +221,8 @@ def link_snr(
     squared = distance_m(config, deployment, t0, num).to(dtype).square_()
     # The dual slope without logarithms: 1/d^2, and beyond the breakpoint once more breakpoint^2/d^2.
     gain = (BREAKPOINT_M**2 / squared).clamp_(max=1).div_(squared)
-    scale = config.snr_scale * 10 ** (-(PATH_LOSS_1M_DB + deployment.shadowing_db) / 10)
+    # exp, not pow: the CPU's pow rounds differently at the end of a tensor, so with the batch.
+    scale = config.snr_scale * torch.exp(-math.log(10) / 10 * (PATH_LOSS_1M_DB + deployment.shadowing_db))
     real, imag = _fading_parts(config, deployment, t0, num)
     power = real.square().add_(imag.square()).to(dtype)
     return gain.mul_(scale.to(dtype).unsqueeze(-1)).mul_(power).permute(3, 0, 1, 2)

@@ -1,7 +1,7 @@
 """Baseline schedulers and the exhaustive oracle.
 
-A scheduler has a `name`, says by `knowledge` what it may look at (a view of `rrmlab.env`), and serves: `begin(key)` at an
-episode's start, then `serve(view)` -> users (E, I), -1 for silence, once per TTI. Learned policies have the same four.
+A scheduler has a `name`, says by `knowledge` what it may look at (a view of `rrmlab.env`), and serves: `begin(key)` at
+an episode's start, then `serve(view)` -> users (E, I), -1 for silence, once per TTI. Learned policies have the same.
 Those that can be logged as behaviour also have `log_prob(view, actions)` (E,), the log-probability of the joint action.
 """
 
@@ -206,7 +206,9 @@ class Mixture(Scheduler):
     def __init__(self, members: list[Scheduler], proportions: list[float] | None = None, seed: int = 0) -> None:
         proportions = [1.0] * len(members) if proportions is None else proportions
         if not members or len(proportions) != len(members) or min(proportions) <= 0:
-            raise ValueError(f"proportions = {proportions}: need one positive number for each of {len(members)} members")
+            raise ValueError(
+                f"proportions = {proportions}: need one positive number for each of {len(members)} members"
+            )
         for member in members:
             if not issubclass(self.knowledge, member.knowledge) or not hasattr(member, "log_prob"):
                 raise ValueError(f"members: {member.name} does not stay within the slots")

@@ -40,7 +40,7 @@ def train_offline(
         seeds: training seeds; each draws its own parameters and minibatches, so a seed does not depend on the others.
         device: where to train.
         evaluate_every: updates between two calls of `evaluation`, 0 for none; never fed back into the training.
-        evaluation: scores the policies of all seeds, e.g. `lambda p: evaluate_seeds(p, config, 20, split="validation")`.
+        evaluation: scores the policies of all seeds, `lambda p: evaluate_seeds(p, network, 20, split="validation")`.
         progress: show a progress bar.
 
     Returns:
@@ -81,7 +81,9 @@ def progress_bar(total: int, text: str, show: bool) -> tqdm:
     """A bar that is redrawn on a terminal and in a notebook, and rarely where the output is a log."""
     interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
     # A text bar also in notebooks: the widget freezes at 0% where nobody renders it.
-    return tqdm(total=total, desc=text, disable=not show, mininterval=1.0 if interactive else 30.0, ncols=100, leave=False)
+    return tqdm(
+        total=total, desc=text, disable=not show, mininterval=1.0 if interactive else 30.0, ncols=100, leave=False
+    )
 
 
 class Scale:
@@ -118,7 +120,9 @@ class Scale:
 class Minibatches:
     """Minibatches of all seeds from a dataset held in contiguous tensors."""
 
-    def __init__(self, data: Dataset, scale: Scale, size: int, seeds: Sequence[int], device: str | torch.device) -> None:
+    def __init__(
+        self, data: Dataset, scale: Scale, size: int, seeds: Sequence[int], device: str | torch.device
+    ) -> None:
         self.obs, self.mask = scale.obs(data.obs).to(device), data.mask.to(device)
         self.rows, self.actions = data.rows.to(device), data.actions.to(device)
         self.reward, self.terminated = scale.reward(data.rewards).to(device), data.terminated.to(device)
@@ -167,7 +171,9 @@ class History:
     def add_scores(self, update: int, scores: list) -> None:
         """Log an evaluation of all seeds."""
         self._eval_updates.append(update)
-        self._scores.append(np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")]))
+        self._scores.append(
+            np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")])
+        )
 
     def of_seed(self, k: int) -> dict[str, np.ndarray]:
         """Columns of the k-th seed."""

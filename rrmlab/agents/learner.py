@@ -132,7 +132,9 @@ class Learner:
         self.target.load_state_dict(self.critic.state_dict())
         self.actor = StackedMLP(generators, (heads,), sizes).to(device) if self.sac else None
         start = torch.tensor(max(config.temperature, 1e-8)).log().item()
-        self.log_temperature = torch.full((len(seeds), 1, 1), start, device=device, requires_grad=config.tune_temperature)
+        self.log_temperature = torch.full(
+            (len(seeds), 1, 1), start, device=device, requires_grad=config.tune_temperature
+        )
         parameters = [*self.critic.parameters(), *(self.actor.parameters() if self.actor else ())]
         if config.tune_temperature:
             parameters.append(self.log_temperature)

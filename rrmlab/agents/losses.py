@@ -51,7 +51,7 @@ def actor_loss(q: Tensor, log_pi: Tensor, temperature: Tensor) -> Tensor:
 
 
 def temperature_loss(log_temperature: Tensor, policy_entropy: Tensor, target_entropy: Tensor) -> Tensor:
-    """tau (H - H_target), whose gradient raises tau while the entropy is too low. Source: Christodoulou 2019, eq. 11."""
+    """tau (H - H_target): its gradient raises tau while the entropy is too low. Source: Christodoulou 2019, eq. 11."""
     return log_temperature.exp() * (policy_entropy - target_entropy).detach()
 
 

@@ -72,7 +72,7 @@ class Policy:
         return Policy(self.config, self.network, tensors, self.seed, self.history, self.stochastic)
 
     def sampled(self) -> Policy:
-        """The policy that draws its actions instead of taking the best. ValueError for DQN, which has no distribution."""
+        """The policy that draws its actions instead of taking the best; ValueError for DQN, which has no distribution."""
         if self.config.backbone == "dqn":
             raise ValueError("backbone = 'dqn': a greedy policy has no distribution to sample from")
         return Policy(self.config, self.network, self.tensors, self.seed, self.history, stochastic=True)
@@ -103,7 +103,9 @@ class Policy:
         obs, mask = self._checked(obs, action_mask)
         with torch.no_grad():
             inputs = self.paradigm.observations(self._standardised(obs)).unsqueeze(0)
-            return losses.masked(self._nets["critic"](inputs.unsqueeze(1)).mean(1), self.paradigm.masks(mask)).squeeze(0)
+            return losses.masked(self._nets["critic"](inputs.unsqueeze(1)).mean(1), self.paradigm.masks(mask)).squeeze(
+                0
+            )
 
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3). Only a sampled policy needs them."""
@@ -137,7 +139,9 @@ class Policy:
     def _logits(self, obs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What the argmax or softmax is taken of, and its mask: (1, H, B, A) both."""
         inputs = self.paradigm.observations(self._standardised(obs)).unsqueeze(0)
-        values = self._nets["actor"](inputs) if "actor" in self._nets else self._nets["critic"](inputs.unsqueeze(1))[:, 0]
+        values = (
+            self._nets["actor"](inputs) if "actor" in self._nets else self._nets["critic"](inputs.unsqueeze(1))[:, 0]
+        )
         return values, self.paradigm.masks(mask).unsqueeze(0)
 
     def _checked(self, obs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -176,8 +180,16 @@ class Policy:
         """Write a checkpoint folder: policy.safetensors, policy.json, SHA256SUMS; replaced as a whole."""
         columns = {f"history.{name}": torch.from_numpy(np.ascontiguousarray(v)) for name, v in self.history.items()}
         with new_folder(path) as folder:
-            save_file({name: t.cpu().contiguous() for name, t in {**self.tensors, **columns}.items()}, folder / "policy.safetensors")
-            description = {"format": FORMAT, "agent": self.config.to_dict(), "network": self.network.to_dict(), "seed": self.seed}
+            save_file(
+                {name: t.cpu().contiguous() for name, t in {**self.tensors, **columns}.items()},
+                folder / "policy.safetensors",
+            )
+            description = {
+                "format": FORMAT,
+                "agent": self.config.to_dict(),
+                "network": self.network.to_dict(),
+                "seed": self.seed,
+            }
             (folder / "policy.json").write_text(json.dumps(description, indent=1))
         return Path(path)
 
@@ -205,7 +217,9 @@ class Policy:
         folder = verify(path)
         description: dict[str, Any] = json.loads((folder / "policy.json").read_text())
         if description.get("format") != FORMAT:
-            raise CorruptFileError(f"{folder}: checkpoint format {description.get('format')}, this version reads {FORMAT}")
+            raise CorruptFileError(
+                f"{folder}: checkpoint format {description.get('format')}, this version reads {FORMAT}"
+            )
         tensors = load_file(folder / "policy.safetensors", device=str(device))
         history = {n.removeprefix("history."): t.cpu().numpy() for n, t in tensors.items() if n.startswith("history.")}
         policy = cls(

@@ -1,0 +1,51 @@
+# Everything works from an empty clone; `make help` lists the targets.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help reproduce paper figures test lab clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# PYTHON: another interpreter to build the environment with. ARGS: more arguments for the rrmlab command.
+PYTHON ?=
+ARGS ?=
+
+help:  ## this list
+	@echo "make TARGET [ARGS='...']      (the first one sets up $(VENV) with pip, once)"
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  \1|\2/' | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+
+# Built again when the requirements change. An interrupted set-up leaves no stamp and is completed by the next call.
+$(STAMP): pyproject.toml constraints.txt
+	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \
+	for python in $(PYTHON) python3.11 python3 python3.12; do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' >/dev/null 2>&1; then \
+	    echo "building $(VENV) with $$python"; exec "$$python" -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "rrmlab needs Python 3.11 or 3.12, found as python3.11, python3 or python3.12;" \
+	     "install it, or name it: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+reproduce: $(STAMP)  ## run all notebooks, quick preset: minutes on 2 cores, into data/runs/quick
+	$(BIN)/rrmlab reproduce --preset quick $(ARGS)
+
+paper: $(STAMP)  ## run all notebooks in full size: hours, renews figures/ and figures/tables/
+	$(BIN)/rrmlab reproduce --preset paper $(ARGS)
+
+figures: $(STAMP)  ## draw figures/ from the committed tables and renew notebooks/*.ipynb
+	$(BIN)/rrmlab figures $(ARGS)
+
+# One thread per test process: pytest-xdist already fills the cores.
+test: $(STAMP)  ## ruff and all tests
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+lab: $(STAMP)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+clean:  ## remove what runs make (all of data/, build leftovers, caches); figures/ and .venv stay
+	find data -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints
+	find rrmlab tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,143 @@
+"""The game for multi-agent libraries: one network of `RRMEnv` as a PettingZoo ParallelEnv.
+
+Needs the extra `interop`. Logged data needs no wrapper: `Dataset.save` writes Minari datasets.
+Shapes: I APs, J users, N top users.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from .config import NetworkConfig
+from .env import RRMEnv
+
+try:
+    from pettingzoo import ParallelEnv
+except ImportError as error:
+    raise ImportError("rrmlab.interop needs PettingZoo: pip install 'rrmlab[interop]'") from error
+
+Observation = dict[str, np.ndarray]
+
+
+class RRMParallelEnv(ParallelEnv):
+    """One network, whose APs are the agents "ap_0" ... "ap_{I-1}".
+
+    An agent's observation is {"observation": (2N,) float32, "action_mask": (N+1,) int8, 1 where the action may be
+    taken}; its action 0 is silence and n its n-th top user. All agents get the reward of the team, and all are
+    truncated together at the episode's end; nothing terminates.
+
+    Args:
+        config: the network and the rules.
+        seed: names the deployments together with `split`; each reset takes the next one.
+        split: "train", "validation" or "test".
+        device: where the game is computed; what is returned is NumPy.
+
+    Attributes:
+        possible_agents: the agents' names, always all of them.
+        agents: those of the running episode: all, or none before the first reset and after truncation.
+        env: the RRMEnv with E = 1 behind it.
+    """
+
+    metadata = {"name": "rrm_v0", "render_modes": [], "is_parallelizable": True}
+    render_mode = None
+
+    def __init__(
+        self,
+        config: NetworkConfig | None = None,
+        seed: int = 0,
+        split: str = "train",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config = config = config or NetworkConfig()
+        self.split, self.device = split, device
+        self.env = RRMEnv(config, 1, seed, split, device)
+        self.possible_agents = [f"ap_{i}" for i in range(config.num_aps)]
+        self.agents: list[str] = []
+        # One space per agent, kept: whoever seeds an agent's space must find it seeded.
+        self.observation_spaces = {agent: _observation_space(config.top_n) for agent in self.possible_agents}
+        self.action_spaces = {agent: gym.spaces.Discrete(config.top_n + 1) for agent in self.possible_agents}
+        self.state_space = gym.spaces.Box(-np.inf, np.inf, (config.num_aps * 2 * config.top_n,), np.float32)
+
+    def observation_space(self, agent: str) -> gym.spaces.Dict:
+        """The same object every time."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> gym.spaces.Discrete:
+        """The same object every time. `sample(mask=observation["action_mask"])` draws an action that may be taken."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Observation], dict[str, dict]]:
+        """Start an episode.
+
+        Args:
+            seed: go to the first deployment of that seed; left out, to the next one of the current seed.
+            options: may hold "deployment", a Deployment of one network to run on; other keys are not read.
+
+        Returns:
+            observations and (empty) infos of all agents.
+        """
+        if seed is not None:
+            self.env = RRMEnv(self.config, 1, int(seed), self.split, self.device)
+        self.env.reset((options or {}).get("deployment"))
+        self.agents = list(self.possible_agents)
+        return self._observations(), {agent: {} for agent in self.agents}
+
+    def step(
+        self, actions: dict[str, int]
+    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict]]:
+        """One TTI.
+
+        Returns:
+            observations, rewards, terminations, truncations and infos of all agents; every info has the network's
+            "rates" (J,) in bit/s/Hz.
+
+        Raises:
+            ValueError: an agent without an action, an unknown agent, an action out of range or masked.
+            RuntimeError: before `reset` or after truncation.
+        """
+        agents = self.agents
+        if agents and set(actions) != set(agents):
+            raise ValueError(f"actions of {sorted(actions)}: need one for each of {', '.join(agents)}")
+        for agent in agents:
+            if not self.action_spaces[agent].contains(actions[agent]):
+                raise ValueError(f"actions[{agent!r}] = {actions[agent]!r}: must be one of 0 ... {self.config.top_n}")
+        # Without agents there is no episode, and the game says so.
+        chosen = torch.tensor([[int(actions[agent]) if agents else 0 for agent in self.possible_agents]])
+        _, reward, terminated, truncated, info = self.env.step(chosen.to(self.device))
+        if bool(truncated[0]):
+            self.agents = []
+        rates = info["rates"][0].cpu().numpy()
+        return (
+            self._observations(),
+            dict.fromkeys(agents, float(reward[0])),
+            dict.fromkeys(agents, bool(terminated[0])),
+            dict.fromkeys(agents, bool(truncated[0])),
+            {agent: {"rates": rates.copy()} for agent in agents},
+        )
+
+    def state(self) -> np.ndarray:
+        """The joint observation (I * 2N,) float32, AP after AP."""
+        return self.env.obs.flatten().cpu().numpy().copy()
+
+    def _observations(self) -> dict[str, Observation]:
+        obs = self.env.obs[0].cpu().numpy()
+        mask = self.env.action_mask[0].cpu().numpy().astype(np.int8)
+        return {
+            agent: {"observation": obs[i].copy(), "action_mask": mask[i].copy()}
+            for i, agent in enumerate(self.possible_agents)
+        }
+
+
+def _observation_space(top_n: int) -> gym.spaces.Dict:
+    return gym.spaces.Dict(
+        {
+            "observation": gym.spaces.Box(-np.inf, np.inf, (2 * top_n,), np.float32),
+            "action_mask": gym.spaces.Box(0, 1, (top_n + 1,), np.int8),
+        }
+    )

@@ -1,0 +1,112 @@
+"""One colour, marker and line style per method, in every figure; and the few kinds of picture the study is drawn with.
+
+All functions draw into a given Axes from a table (a DataFrame) and never compute a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+COLUMN_IN, PAGE_IN = 3.5, 7.16  # widths of an IEEE column and page, inches
+_COLOURS = dict(
+    zip(
+        ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow", "cyan"),
+        sns.color_palette("colorblind"),
+        strict=True,
+    )
+)
+# Learners in strong colours, baselines in quiet ones. A backbone or penalty changes the line, not the colour.
+_STYLES = {
+    "Random walk": ("grey", "x", ":"),
+    "TDM": ("grey", "+", "-."),
+    "Full reuse": ("brown", "s", "--"),
+    "Max-SINR": ("yellow", "D", ":"),
+    "ITLinQ": ("cyan", "^", "--"),
+    "ITLinQ (tuned)": ("cyan", "v", "-"),
+    "Exhaustive": ("black", "*", "-"),
+    "Observed oracle (joint)": ("black", "P", "--"),
+    "Observed oracle (local)": ("black", "p", ":"),
+    "Online SAC": ("pink", "o", "-"),
+    "Online DQN": ("pink", "o", "--"),
+    "BC": ("purple", "h", "-."),
+    "C-MARL": ("blue", "s", "-"),
+    "I-MARL": ("red", "^", "-"),
+    "CTDE-MARL": ("green", "o", "-"),
+}
+
+
+def style_of(method: str) -> dict:
+    """Colour, marker and line style of a method, as keyword arguments of `plot`."""
+    base = method.replace(" (DQN)", "").replace("-CQL", "")
+    colour, marker, line = _STYLES[method if method in _STYLES else base]
+    if base.endswith("-MARL"):
+        line = {(False, False): ":", (False, True): "-.", (True, False): "-", (True, True): "--"}[
+            ("-CQL" in method, "(DQN)" in method)
+        ]
+    return {
+        "color": _COLOURS.get(colour, colour),
+        "marker": marker,
+        "linestyle": line,
+        "markerfacecolor": "white" if "(DQN)" in method else _COLOURS.get(colour, colour),
+    }
+
+
+def use_style() -> None:
+    """Set the study's style sheet."""
+    plt.style.use(str(files("rrmlab") / "rrmlab.mplstyle"))
+
+
+def figure(columns: int = 1, rows: int = 1, width: float = COLUMN_IN, height: float = 2.4, **options):
+    """A figure of an IEEE width with a grid of axes: (figure, axes)."""
+    return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[str] | None = None) -> None:
+    """Horizontal bars with 95% intervals, best on top: columns method, <value>, <value>_low, <value>_high."""
+    table = table.set_index("method")
+    table = table.loc[list(methods)] if methods is not None else table.sort_values(value, ascending=False)
+    y = np.arange(len(table))[::-1]
+    colours = [style_of(m)["color"] for m in table.index]
+    hatches = ["////" if "(DQN)" in m or m == "Online DQN" else "" for m in table.index]
+    ax.barh(y, table[value], color=colours, height=0.7, hatch=hatches, edgecolor="white", linewidth=0)
+    error = np.abs(table[[f"{value}_low", f"{value}_high"]].to_numpy().T - table[value].to_numpy())
+    ax.errorbar(table[value], y, xerr=error, fmt="none", ecolor="0.15", elinewidth=0.9, capsize=2)
+    ax.set_yticks(y, table.index)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(left=0)
+
+
+def cdf_lines(ax: Axes, table: pd.DataFrame, methods: Sequence[str], markevery: int = 25) -> None:
+    """Empirical CDFs from their quantiles: columns method, probability, rate."""
+    for method in methods:
+        part = table[table.method == method]
+        ax.plot(part.rate, part.probability, label=method, markevery=markevery, **style_of(method))
+    ax.set_ylabel("share of users")
+    ax.set_xlabel("mean rate of a user (bit/s/Hz)")
+    ax.set_ylim(0, 1)
+
+
+def curve(ax: Axes, table: pd.DataFrame, x: str, value: str, methods: Sequence[str], markers: bool = True) -> None:
+    """Lines with shaded 95% intervals: columns method, <x>, <value>, <value>_low, <value>_high."""
+    for method in methods:
+        part = table[table.method == method].sort_values(x)
+        style = style_of(method)
+        if not markers:
+            style.pop("marker")
+        ax.plot(part[x], part[value], label=method, **style)
+        ax.fill_between(
+            part[x], part[f"{value}_low"], part[f"{value}_high"], color=style["color"], alpha=0.15, linewidth=0
+        )
+
+
+def quantiles(values: np.ndarray, num: int = 201) -> pd.DataFrame:
+    """A CDF as `num` quantiles: columns probability, rate."""
+    probability = np.linspace(0, 1, num)
+    return pd.DataFrame({"probability": probability, "rate": np.quantile(values, probability)})

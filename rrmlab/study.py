@@ -1,0 +1,269 @@
+"""What every notebook of the study needs: sizes by preset, stored tables, saved figures, provenance.
+
+A notebook lives two lives. Run with `recompute`, it computes its tables, stores them and draws from them. Read, it draws
+from the stored tables alone. `Study.table` is where the two part; everything after it is the same.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from . import metrics, plotting
+from .config import NetworkConfig
+from .storage import new_file
+from .sweep import Result, Scoring
+
+PACKAGES = (
+    "rrmlab",
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "minari",
+    "gymnasium",
+    "safetensors",
+)
+SCORES: dict[str, metrics.Statistic] = {
+    "sum_rate": metrics.sum_rate,
+    "tail_rate": metrics.tail_rate,
+    "score": metrics.score,
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of the study, all `study`.
+
+    Attributes:
+        episode_ttis: counted TTIs of an episode, for collecting and for scoring.
+        episodes: evaluation deployments.
+        transitions: of each dataset.
+        updates: gradient steps of offline training.
+        seeds: training seeds.
+        tuning_episodes, tuning_updates, tuning_seeds: the same for a tuning trial, on validation deployments.
+        oracle_steps: gradient steps of the observed oracles.
+        envs: environments of an online training.
+    """
+
+    episode_ttis: int
+    episodes: int
+    transitions: int
+    updates: int
+    seeds: int
+    tuning_episodes: int
+    tuning_updates: int
+    tuning_seeds: int
+    oracle_steps: int
+    envs: int
+
+
+PRESETS = {
+    "smoke": Preset(40, 4, 1_600, 20, 2, 4, 10, 1, 10, 10),
+    "quick": Preset(500, 40, 80_000, 1_500, 3, 20, 300, 1, 250, 80),
+    "paper": Preset(2_000, 100, 320_000, 4_000, 10, 60, 2_000, 2, 1_500, 80),
+}
+
+
+class Study:
+    """One notebook's sizes, tables and figures. Paths are relative to the folder of the notebooks.
+
+    Args:
+        slug: the notebook's name, such as "04_training_paradigms".
+        preset: "smoke", "quick" or "paper".
+        recompute: compute the tables; False reads them.
+        device: where the learners train.
+        seed: first training seed, and seed of the deployments.
+        root: folder above `figures` and `data`.
+
+    Raises:
+        ValueError: an unknown preset, a device that is not there, or a negative seed.
+    """
+
+    def __init__(
+        self,
+        slug: str,
+        preset: str = "paper",
+        recompute: bool = False,
+        device: str = "cpu",
+        seed: int = 0,
+        root: str | Path = "..",
+    ) -> None:
+        if preset not in PRESETS:
+            raise ValueError(f"preset = {preset!r}: must be one of {', '.join(PRESETS)}")
+        if seed < 0:
+            raise ValueError(f"seed = {seed}: must be at least 0")
+        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device = {device!r}: no CUDA device is available; take 'cpu'")
+        self.slug, self.recompute, self.device, self.seed = slug, recompute, device, seed
+        self.sizes = PRESETS[preset]
+        self.network = NetworkConfig(episode_ttis=self.sizes.episode_ttis)
+        self.seeds = tuple(range(seed, seed + self.sizes.seeds))
+        self.data = Path(root) / "data"
+        self.figures = Path(root) / "figures"
+        self._parameters = {"preset": preset, "recompute": recompute, "device": device, "seed": seed}
+        self._start = time.perf_counter()
+        plotting.use_style()
+        if recompute:
+            print(f"Computing at the {preset!r} preset: {self.sizes}")
+        else:
+            made = self._provenance()
+            print(
+                f"Drawn from the stored tables (preset {made['parameters']['preset']!r}, computed {made['date']} in "
+                f"{made['wall_time_s']:.0f} s). Set recompute = True to compute them again."
+            )
+
+    @property
+    def scoring(self) -> Scoring:
+        """Results: the test split."""
+        return Scoring(self.network, self.sizes.episodes, self.seed, "test")
+
+    @property
+    def tuning(self) -> Scoring:
+        """Choices and curves: other deployments, a quarter of the length."""
+        network = replace(self.network, episode_ttis=max(20, self.sizes.episode_ttis // 4))
+        return Scoring(network, self.sizes.tuning_episodes, self.seed, "validation")
+
+    def table(self, name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The table `figures/tables/<slug>[_<name>].csv`: computed and stored, or read.
+
+        Raises:
+            FileNotFoundError: it is to be read and was never computed.
+        """
+        path = self._path(name, ".csv")
+        if self.recompute:
+            table = compute()
+            with new_file(path) as beside:
+                table.to_csv(beside, index=False)
+        elif not path.is_file():
+            raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True")
+        return pd.read_csv(path, keep_default_na=True)
+
+    def show(self, fig: Figure, name: str = "") -> None:
+        """Save a figure as `figures/<slug>[_<name>].pdf` and `.png` (300 dpi), and show it."""
+        stem = f"{self.slug}_{name}" if name else self.slug
+        for suffix in (".pdf", ".png"):
+            with new_file(self.figures / (stem + suffix)) as beside:
+                # No date: the same figure is the same file.
+                fig.savefig(beside, metadata={"CreationDate": None} if suffix == ".pdf" else {"Software": None})
+        plt.show()
+
+    def finish(self) -> None:
+        """Write the provenance of what was computed."""
+        if not self.recompute:
+            return
+        facts = {
+            "parameters": self._parameters,
+            "sizes": self.sizes.__dict__,
+            "network": self.network.to_dict(),
+            "seeds": list(self.seeds),
+            "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+            "commit": _commit(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "wall_time_s": round(time.perf_counter() - self._start, 1),
+            "processor": _processor(),
+            "threads": torch.get_num_threads(),
+        }
+        with new_file(self._path("", ".json")) as beside:
+            beside.write_text(json.dumps(facts, indent=1) + "\n")
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self.figures / "tables" / ((f"{self.slug}_{name}" if name else self.slug) + suffix)
+
+    def _provenance(self) -> dict[str, Any]:
+        path = self._path("", ".json")
+        if not path.is_file():
+            raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True, or `rrmlab reproduce`")
+        return json.loads(path.read_text())
+
+
+def seed_rows(results: dict[str, Result], seeds: tuple[int, ...], **condition: Any) -> pd.DataFrame:
+    """The tidy table: one row per method and training seed, `seed` empty for schedulers."""
+    walk, oracle = (float(metrics.score(results[m].rates[0])) for m in ("Random walk", "Exhaustive"))
+    rows = []
+    for method, result in results.items():
+        for k, rates in enumerate(result.rates):
+            seed = seeds[k] if result.policies else None
+            values = {name: float(statistic(rates)) for name, statistic in SCORES.items()}
+            own = float(metrics.tail_rate(rates[:, None]).mean())
+            extra = {"normalised_score": metrics.normalised(values["score"], walk, oracle), "deployment_tail_rate": own}
+            rows.append({"method": method, "seed": seed, **condition, **values, **extra})
+    return pd.DataFrame(rows).astype({"seed": "Int64"})
+
+
+def summary(results: dict[str, Result], reference: str | None = None) -> pd.DataFrame:
+    """Interquartile means over seeds with 95% intervals of the three scores, and the paired ratio of the score to a
+    reference method: columns method, seeds, <score>, <score>_low, <score>_high, ratio, ratio_low, ratio_high."""
+    rows = []
+    for method, result in results.items():
+        row: dict[str, Any] = {"method": method, "seeds": len(result.policies)}
+        for name, statistic in SCORES.items():
+            row[name], row[f"{name}_low"], row[f"{name}_high"] = metrics.estimate(result.rates, statistic)
+        if reference:
+            ratio = metrics.paired(result.rates, results[reference].rates, metrics.score)
+            row["ratio"], row["ratio_low"], row["ratio_high"] = ratio
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def user_rate_cdf(results: dict[str, Result]) -> pd.DataFrame:
+    """201 quantiles of all users' mean rates of each method, pooled over seeds and deployments."""
+    return pd.concat(
+        [plotting.quantiles(result.rates.ravel()).assign(method=method) for method, result in results.items()],
+        ignore_index=True,
+    )
+
+
+def curves(results: dict[str, Result], x: str, column: str) -> pd.DataFrame:
+    """A history column over training: interquartile mean over seeds and the 95% interval of it (seeds resampled)."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for method, result in results.items():
+        histories = [policy.history for policy in result.policies]
+        if column not in histories[0]:
+            continue
+        values = np.stack([history[column] for history in histories])  # (S, points)
+        picks = rng.integers(len(values), size=(500, len(values)))
+        draws = np.array([[metrics.iqm(point) for point in values[pick].T] for pick in picks])
+        low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+        middle = [metrics.iqm(point) for point in values.T]
+        part = {x: histories[0][x], column: middle, f"{column}_low": low, f"{column}_high": high}
+        parts.append(pd.DataFrame(part).assign(method=method, seeds=len(values)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _commit() -> str:
+    """Commit of the code, with "+" where files were changed since; "" outside a repository."""
+    try:
+        folder = Path(__file__).parent
+        command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":", 1)[1].strip() for line in info.open() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"

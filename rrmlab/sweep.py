@@ -1,0 +1,272 @@
+"""Many runs, each stored once under a name made of its content: what it was asked and the code that computes it.
+
+A run is a folder `data/<kind>/<key>/` with spec.json, its arrays, its policies and SHA256SUMS. Asked again, it is
+loaded; asked of other code, data or numbers, it has another key.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from .agents.learner import AgentConfig
+from .agents.policy import Policy
+from .config import NetworkConfig
+from .datasets import load_dataset
+from .online import NUM_ENVS, train_online
+from .rollout import Scores, evaluate, evaluate_seeds
+from .schedulers import Scheduler
+from .storage import SUMS, CorruptFileError, new_folder, sha256, verify
+from .training import progress_bar, train_offline
+
+_NOT_NUMERIC = (
+    "reproduce",
+    "notebooks",
+    "pairs",
+    "runs",
+    "kernels",
+    "plotting",
+    "study",
+    "sweep",
+    "interop",
+    "explore",
+)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """On which deployments a run is scored, and how long the episodes are."""
+
+    network: NetworkConfig
+    episodes: int = 100
+    seed: int = 0
+    split: str = "test"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A stored run.
+
+    Attributes:
+        arrays: by name; `rates` (S, D, J) in bit/s/Hz, `rewards` (S, D), `seconds` of computing.
+        policies: one per training seed; empty for schedulers.
+        folder: where it lies.
+    """
+
+    arrays: dict[str, np.ndarray]
+    policies: list[Policy]
+    folder: Path
+
+    @property
+    def rates(self) -> np.ndarray:
+        return self.arrays["rates"]
+
+    @property
+    def seconds(self) -> float:
+        return float(self.arrays["seconds"])
+
+
+@functools.cache
+def code_fingerprint() -> str:
+    """Digest of the package's code that decides numbers; comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if path.stem in _NOT_NUMERIC:
+            continue
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if (
+                isinstance(body, list)
+                and body
+                and isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+            ):
+                body.pop(0)
+        digest.update(f"{path.relative_to(root)} {ast.dump(tree)}".encode())
+    return digest.hexdigest()
+
+
+def stored(root: Path, kind: str, spec: dict[str, Any], build: Callable[[Path], None], suffix: str = "") -> Path:
+    """The folder of a run, built first if it is not there or damaged.
+
+    Args:
+        root: the data folder.
+        kind: subfolder.
+        spec: plain values that say what is asked; they and the code's fingerprint make the name.
+        build: fills a folder with the results.
+        suffix: appended to the name.
+    """
+    text = json.dumps({**spec, "code": code_fingerprint()}, sort_keys=True, indent=1)
+    folder = Path(root) / kind / (hashlib.sha256(text.encode()).hexdigest()[:16] + suffix)
+    try:
+        return verify(folder)
+    except FileNotFoundError:
+        pass
+    except CorruptFileError as error:
+        print(f"making it again: {error}")
+    with new_folder(folder) as beside:
+        build(beside)
+        (beside / "spec.json").write_text(text)
+    return folder
+
+
+def write_result(folder: Path, arrays: dict[str, Any], policies: Sequence[Policy] = ()) -> None:
+    """Write a run's arrays and policies into its folder."""
+    save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, folder / "arrays.safetensors")
+    for policy in policies:
+        policy.save(folder / f"policy_{policy.seed}")
+
+
+def read_result(folder: Path) -> Result:
+    """Load what `write_result` wrote."""
+    paths = sorted(folder.glob("policy_*"), key=lambda p: int(p.name.removeprefix("policy_")))
+    return Result(load_file(folder / "arrays.safetensors"), [Policy.load(path) for path in paths], folder)
+
+
+def _scored(scores: Sequence[Scores], seconds: float) -> dict[str, Any]:
+    rates, rewards = np.stack([s.rates for s in scores]), np.stack([s.rewards for s in scores])
+    return {"rates": rates, "rewards": rewards, "seconds": np.array(seconds)}
+
+
+def score_scheduler(root: Path, scheduler: Scheduler, spec: dict[str, Any], scoring: Scoring) -> Result:
+    """Score a scheduler; `spec` holds its name and arguments."""
+
+    def build(folder: Path) -> None:
+        start = time.perf_counter()
+        scores = evaluate(scheduler, scoring.network, scoring.episodes, scoring.seed, scoring.split)
+        write_result(folder, _scored([scores], time.perf_counter() - start))
+
+    return read_result(stored(root, "schedulers", {"scheduler": spec, "scoring": asdict(scoring)}, build))
+
+
+def online_runs(
+    root: Path,
+    network: NetworkConfig,
+    agent: AgentConfig,
+    seeds: Sequence[int],
+    num_transitions: int,
+    scoring: Scoring,
+    curve: Scoring,
+    curve_points: int,
+    num_envs: int = NUM_ENVS,
+    device: str = "cpu",
+) -> tuple[Result, Path]:
+    """Online training of several seeds, scored; and the dataset of the first seed's second half (its folder)."""
+    spec = {
+        "network": network.to_dict(), "agent": agent.to_dict(), "seeds": list(seeds), "transitions": num_transitions,
+        "scoring": asdict(scoring), "curve": [asdict(curve), curve_points], "envs": num_envs, "device": device,
+    }  # fmt: skip
+
+    def build(folder: Path) -> None:
+        start = time.perf_counter()
+        runs = train_online(
+            network, agent, seeds, num_transitions, num_envs, device,
+            num_transitions // curve_points, lambda policies: evaluate_seeds(policies, *_positional(curve), device),
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+        policies = [run.policy.to("cpu") for run in runs]
+        write_result(folder, _scored(evaluate_seeds(policies, *_positional(scoring)), seconds), policies)
+        runs[0].data.save(folder / f"{agent.backbone}-v0")
+
+    folder = stored(root, "online", spec, build)
+    return read_result(folder), folder / f"{agent.backbone}-v0"
+
+
+def _positional(scoring: Scoring) -> tuple:
+    return scoring.network, scoring.episodes, scoring.seed, scoring.split
+
+
+@dataclass(frozen=True)
+class OfflineJob:
+    """One configuration trained on one dataset with several seeds, and scored.
+
+    Attributes:
+        data: folder of the dataset.
+        agent: the configuration.
+        seeds: training seeds.
+        scoring: of the last parameters.
+        curve: scoring along the training, or None.
+        curve_points: how often.
+        num_transitions: random subset of the dataset, 0 for all.
+        device: where to train.
+    """
+
+    data: Path
+    agent: AgentConfig
+    seeds: tuple[int, ...]
+    scoring: Scoring
+    curve: Scoring | None = None
+    curve_points: int = 10
+    num_transitions: int = 0
+    device: str = "cpu"
+
+    def run(self, root: Path) -> Path:
+        """Train and score, or find it done; the folder."""
+        spec = {
+            **asdict(self),
+            "data": sha256(self.data / SUMS),
+            "agent": self.agent.to_dict(),
+            "seeds": list(self.seeds),
+        }
+        return stored(root, "offline", spec, self._build)
+
+    def _build(self, folder: Path) -> None:
+        data = load_dataset(self.data)
+        if self.num_transitions:
+            data = data.take(self.num_transitions)
+        evaluation, every, spent = None, 0, [0.0]
+        if self.curve is not None:
+            every = max(1, self.agent.num_updates // self.curve_points)
+
+            def evaluation(policies: list[Policy]) -> list[Scores]:
+                begin = time.perf_counter()
+                scores = evaluate_seeds(policies, *_positional(self.curve), self.device)
+                spent[0] += time.perf_counter() - begin
+                return scores
+
+        start = time.perf_counter()
+        policies = train_offline(data, self.agent, self.seeds, self.device, every, evaluation, progress=False)
+        seconds = time.perf_counter() - start - spent[0]
+        policies = [policy.to("cpu") for policy in policies]
+        write_result(folder, _scored(evaluate_seeds(policies, *_positional(self.scoring)), seconds), policies)
+
+
+def run_jobs(root: Path, jobs: dict[Any, OfflineJob], workers: int | None = None) -> dict[Any, Result]:
+    """Run jobs in processes of one thread each, as many as this process has threads; results by the jobs' keys."""
+    workers = min(workers or torch.get_num_threads(), len(jobs))
+    bar = progress_bar(len(jobs), "training", True)
+    if workers <= 1:
+        folders = []
+        for job in jobs.values():
+            folders.append(job.run(root))
+            bar.update()
+    else:
+        parallel = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)
+        # The longest first would be better still; jobs of one kind are alike enough.
+        folders = []
+        for folder in parallel(joblib.delayed(_run_single_threaded)(job, root) for job in jobs.values()):
+            folders.append(folder)
+            bar.update()
+    bar.close()
+    return {key: read_result(folder) for key, folder in zip(jobs, folders, strict=True)}
+
+
+def _run_single_threaded(job: OfflineJob, root: Path) -> Path:
+    torch.set_num_threads(1)
+    os.environ["TQDM_DISABLE"] = "1"
+    return job.run(root)

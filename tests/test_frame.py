@@ -1,0 +1,67 @@
+"""The frame agrees with itself: pyproject.toml, environment.yml, constraints.txt, notebooks and pairs."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def name_of(requirement: str) -> str:
+    """The normalised project name of a requirement: 'Minari[hdf5]==0.5.4' is 'minari'."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9._-]+", requirement)[0]).lower()
+
+
+def requirements() -> set[str]:
+    """Every requirement that pyproject.toml names, extras included, the package itself left out."""
+    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    return {r for entries in lists for r in entries if name_of(r) != "rrmlab"}
+
+
+def constraints() -> dict[str, str]:
+    """Name -> constraint line of constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {name_of(line): line for line in lines if line and not line.startswith("#")}
+
+
+def test_environment_yml_agrees_with_pyproject():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert conda["channels"] == ["conda-forge"]
+    assert "python=3.11" in conda["dependencies"]
+    pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
+    assert {"-c constraints.txt", "-e ."} <= set(pip)
+    assert sorted(entry for entry in pip if not entry.startswith("-")) == sorted(requirements())
+
+
+def test_constraints_pin_everything_that_pyproject_names():
+    pins = constraints()
+    assert sorted(r for r in requirements() if name_of(r) not in pins) == []
+    for line in pins.values():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line), line
+    assert pins["torch"] == "torch==2.13.0"
+    assert "rrmlab" not in pins
+
+
+def test_constraints_agree_with_the_pins_of_pyproject():
+    pins = constraints()
+    pinned = {name_of(r): r.split("==")[1] for r in requirements() if "==" in r}
+    assert {name: pins[name].split("==")[1] for name in pinned} == pinned
+
+
+def test_extras_reach_everything():
+    extras = PROJECT["optional-dependencies"]
+    assert extras["dev"] == ["rrmlab[notebooks,interop,test]"]
+    assert "rrmlab[notebooks,interop]" in extras["test"]
+
+
+def test_notebooks_are_in_step_with_their_pairs(capsys, monkeypatch):
+    from rrmlab.reproduce import main
+
+    if not list((ROOT / "notebooks").glob("*.py")):
+        pytest.skip("no notebooks yet")
+    monkeypatch.chdir(ROOT)
+    assert main(["check"]) == 0, capsys.readouterr().out
