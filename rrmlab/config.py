@@ -110,7 +110,7 @@ class NetworkConfig:
                 f"num_users = {self.num_users}: must be at least num_aps = {self.num_aps} "
                 "so that every AP has a user (or set require_users=False)"
             )
-        # Discs of diameter min_ap_ap_m around the APs lie in the grown square, and no packing is denser than pi / sqrt(12).
+        # Discs of diameter min_ap_ap_m around the APs lie in the grown square; no packing is denser than pi / sqrt(12).
         disc, room = math.pi * self.min_ap_ap_m**2 / 4, (self.area_m + self.min_ap_ap_m) ** 2
         if self.num_aps * disc > math.pi / math.sqrt(12) * room and self.num_aps > 1:
             raise ValueError(

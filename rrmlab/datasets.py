@@ -90,7 +90,8 @@ class Dataset:
         box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
         discrete = gym.spaces.MultiDiscrete([self.mask.shape[-1]] * aps)
         with new_folder(path) as folder:
-            storage = MinariStorage.new(folder / "data", box, discrete)
+            # An absolute path: Minari 0.5.4 joins a relative one to itself when it adds up the size.
+            storage = MinariStorage.new(folder.resolve() / "data", box, discrete)
             storage.update_episodes(self._episodes())
             storage.update_metadata(
                 {

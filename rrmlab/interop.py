@@ -26,9 +26,9 @@ Observation = dict[str, np.ndarray]
 class RRMParallelEnv(ParallelEnv):
     """One network, whose APs are the agents "ap_0" ... "ap_{I-1}".
 
-    An agent's observation is {"observation": (2N,) float32, "action_mask": (N+1,) int8, 1 where the action may be
-    taken}; its action 0 is silence and n its n-th top user. All agents get the reward of the team, and all are
-    truncated together at the episode's end; nothing terminates.
+    An agent's observation is {"observation": (2N,) float32, "action_mask": (N+1,) int8}, the mask 1 where an
+    action may be taken; action 0 is silence and n the agent's n-th top user. All agents get the reward of the
+    team, and all are truncated together at the episode's end; nothing terminates.
 
     Args:
         config: the network and the rules.
@@ -67,7 +67,7 @@ class RRMParallelEnv(ParallelEnv):
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> gym.spaces.Discrete:
-        """The same object every time. `sample(mask=observation["action_mask"])` draws an action that may be taken."""
+        """The same object every time; its `sample(mask)` takes the observation's "action_mask"."""
         return self.action_spaces[agent]
 
     def reset(
@@ -94,8 +94,8 @@ class RRMParallelEnv(ParallelEnv):
         """One TTI.
 
         Returns:
-            observations, rewards, terminations, truncations and infos of all agents; every info has the network's
-            "rates" (J,) in bit/s/Hz.
+            observations, rewards, terminations, truncations and infos of all agents; every info has the
+            rates of the whole network, "rates" (J,) in bit/s/Hz.
 
         Raises:
             ValueError: an agent without an action, an unknown agent, an action out of range or masked.
@@ -106,7 +106,8 @@ class RRMParallelEnv(ParallelEnv):
             raise ValueError(f"actions of {sorted(actions)}: need one for each of {', '.join(agents)}")
         for agent in agents:
             if not self.action_spaces[agent].contains(actions[agent]):
-                raise ValueError(f"actions[{agent!r}] = {actions[agent]!r}: must be one of 0 ... {self.config.top_n}")
+                allowed = f"0 ... {self.config.top_n}"
+                raise ValueError(f"actions[{agent!r}] = {actions[agent]!r}: must be one of {allowed}")
         # Without agents there is no episode, and the game says so.
         chosen = torch.tensor([[int(actions[agent]) if agents else 0 for agent in self.possible_agents]])
         _, reward, terminated, truncated, info = self.env.step(chosen.to(self.device))

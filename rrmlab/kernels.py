@@ -139,7 +139,6 @@ def _teach_papermill() -> None:
                 iopub_timeout=120,
                 record_timing=False,
                 store_widget_state=False,
-                coalesce_streams=True,
                 on_cell_execute=begin,
             )
             job.node = nb_man.nb
@@ -197,6 +196,8 @@ def clean(node, name: str, scrub: Scrubber):
     for index, cell in enumerate(node.cells):
         cell.id = f"{name[:2]}-{index:02d}"
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
+        if "outputs" in cell:
+            cell.outputs = _merge_streams(cell.outputs)
         for output in cell.get("outputs", []):
             if "text" in output:
                 output.text = scrub(output.text)
@@ -209,6 +210,30 @@ def clean(node, name: str, scrub: Scrubber):
                 elif isinstance(data, str) and (mime.startswith("text/") or mime == "image/svg+xml"):
                     output.data[mime] = scrub(data)
     return node
+
+
+def _merge_streams(outputs: list) -> list:
+    """One stdout and one stderr a cell, in that order where they touch, as a terminal would show them at the end.
+
+    How a kernel cuts its streams into messages, and which stream comes first, differs from run to run.
+    """
+    merged, streams = [], {}
+    for output in outputs:
+        if output.output_type != "stream":
+            merged.append(output)
+        elif output.name in streams:
+            streams[output.name].text += output.text
+        else:
+            streams[output.name] = output
+            merged.append(output)
+    for output in streams.values():  # a carriage return starts the line again: progress bars
+        lines = output.text.split("\n")
+        output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    names = [output.get("name") for output in merged]
+    for i in range(len(names) - 1):
+        if names[i : i + 2] == ["stderr", "stdout"]:
+            merged[i : i + 2] = merged[i + 1], merged[i]
+    return merged
 
 
 def dump(node) -> str:

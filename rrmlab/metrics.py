@@ -29,9 +29,9 @@ def score(rates: np.ndarray, tail_weight: float = 3.0) -> np.ndarray:
     return sum_rate(rates) / rates.shape[-1] + tail_weight * tail_rate(rates)
 
 
-def iqm(values: np.ndarray) -> float:
-    """Interquartile mean: the mean of what is left when a quarter is cut from each end."""
-    return float(stats.trim_mean(np.asarray(values, dtype=float).ravel(), 0.25))
+def iqm(values: np.ndarray) -> np.ndarray:
+    """Interquartile mean over the first axis: what is left when a quarter is cut from each end; (S, ...) -> (...)."""
+    return stats.trim_mean(np.asarray(values, dtype=float), 0.25, axis=0)
 
 
 def normalised(value: float | np.ndarray, random_walk: float, oracle: float) -> float | np.ndarray:
@@ -54,29 +54,27 @@ def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, s
 
     Args:
         rates: (S, D, J) mean rates, or (D, J) for a scheduler.
-        statistic: such as `score`.
+        statistic: such as `score`; or several at once, rates (S, D, J) -> (S, k).
         replicates: number of draws.
         seed: of the resampling.
 
     Returns:
-        (replicates,) draws.
+        (replicates,) draws, or (replicates, k).
     """
     rates = rates[None] if rates.ndim == 2 else rates
     seeds, deployments, _ = rates.shape
     common = np.random.default_rng([seed, deployments])
     own = np.random.default_rng([seed, deployments, seeds])
-    draws = np.empty(replicates)
-    for k in range(replicates):
-        picked = common.integers(deployments, size=deployments)
-        values = statistic(rates[:, picked])
-        draws[k] = iqm(values[own.integers(seeds, size=seeds)])
-    return draws
+    draws = []
+    for _ in range(replicates):
+        values = statistic(rates[:, common.integers(deployments, size=deployments)])
+        draws.append(iqm(values[own.integers(seeds, size=seeds)]))
+    return np.array(draws)
 
 
 def estimate(rates: np.ndarray, statistic: Statistic, replicates: int = 1000) -> tuple[float, float, float]:
     """Interquartile mean over seeds and its 95% interval (value, low, high)."""
-    value = iqm(statistic(rates[None] if rates.ndim == 2 else rates))
-    return value, *interval(bootstrap(rates, statistic, replicates))
+    return estimate_value(rates, statistic), *interval(bootstrap(rates, statistic, replicates))
 
 
 def paired(
@@ -99,7 +97,7 @@ def paired(
 
 def estimate_value(rates: np.ndarray, statistic: Statistic) -> float:
     """Interquartile mean over seeds, without an interval."""
-    return iqm(statistic(rates[None] if rates.ndim == 2 else rates))
+    return float(iqm(statistic(rates[None] if rates.ndim == 2 else rates)))
 
 
 def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> float:

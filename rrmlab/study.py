@@ -1,7 +1,7 @@
 """What every notebook of the study needs: sizes by preset, stored tables, saved figures, provenance.
 
-A notebook lives two lives. Run with `recompute`, it computes its tables, stores them and draws from them. Read, it draws
-from the stored tables alone. `Study.table` is where the two part; everything after it is the same.
+A notebook lives two lives. Run with `recompute`, it computes its tables, stores them and draws from them. Read, it
+draws from the stored tables alone. `Study.table` is where the two part; everything after it is the same.
 """
 
 from __future__ import annotations
@@ -141,6 +141,15 @@ class Study:
         network = replace(self.network, episode_ttis=max(20, self.sizes.episode_ttis // 4))
         return Scoring(network, self.sizes.tuning_episodes, self.seed, "validation")
 
+    @property
+    def curve(self) -> Scoring:
+        """Along a training: a third of the tuning deployments."""
+        return replace(self.tuning, episodes=max(2, self.sizes.tuning_episodes // 3))
+
+    def scores(self, rates: np.ndarray) -> dict[str, float]:
+        """sum_rate, tail_rate and score of rates (D, J)."""
+        return {name: float(statistic(rates)) for name, statistic in SCORES.items()}
+
     def table(self, name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """The table `figures/tables/<slug>[_<name>].csv`: computed and stored, or read.
 
@@ -174,7 +183,7 @@ class Study:
             "sizes": self.sizes.__dict__,
             "network": self.network.to_dict(),
             "seeds": list(self.seeds),
-            "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+            "versions": self.versions(),
             "commit": _commit(),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "wall_time_s": round(time.perf_counter() - self._start, 1),
@@ -183,6 +192,11 @@ class Study:
         }
         with new_file(self._path("", ".json")) as beside:
             beside.write_text(json.dumps(facts, indent=1) + "\n")
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        """Versions of Python and of the packages that decide numbers."""
+        return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
     def _path(self, name: str, suffix: str) -> Path:
         return self.figures / "tables" / ((f"{self.slug}_{name}" if name else self.slug) + suffix)
@@ -211,14 +225,25 @@ def seed_rows(results: dict[str, Result], seeds: tuple[int, ...], **condition: A
 def summary(results: dict[str, Result], reference: str | None = None) -> pd.DataFrame:
     """Interquartile means over seeds with 95% intervals of the three scores, and the paired ratio of the score to a
     reference method: columns method, seeds, <score>, <score>_low, <score>_high, ratio, ratio_low, ratio_high."""
+
+    def together(rates: np.ndarray) -> np.ndarray:
+        return np.stack([statistic(rates) for statistic in SCORES.values()], -1)
+
+    def with_interval(name: str, value: float, draws: np.ndarray) -> dict[str, float]:
+        low, high = metrics.interval(draws)
+        return {name: float(value), f"{name}_low": low, f"{name}_high": high}
+
+    # One resampling for all three scores of a method, the same deployments for all methods: paired.
+    values = {method: metrics.iqm(together(result.rates)) for method, result in results.items()}
+    draws = {method: metrics.bootstrap(result.rates, together) for method, result in results.items()}
     rows = []
     for method, result in results.items():
         row: dict[str, Any] = {"method": method, "seeds": len(result.policies)}
-        for name, statistic in SCORES.items():
-            row[name], row[f"{name}_low"], row[f"{name}_high"] = metrics.estimate(result.rates, statistic)
+        for k, name in enumerate(SCORES):
+            row |= with_interval(name, values[method][k], draws[method][:, k])
         if reference:
-            ratio = metrics.paired(result.rates, results[reference].rates, metrics.score)
-            row["ratio"], row["ratio_low"], row["ratio_high"] = ratio
+            ratio = draws[method][:, -1] / draws[reference][:, -1]
+            row |= with_interval("ratio", values[method][-1] / values[reference][-1], ratio)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -241,10 +266,8 @@ def curves(results: dict[str, Result], x: str, column: str) -> pd.DataFrame:
             continue
         values = np.stack([history[column] for history in histories])  # (S, points)
         picks = rng.integers(len(values), size=(500, len(values)))
-        draws = np.array([[metrics.iqm(point) for point in values[pick].T] for pick in picks])
-        low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-        middle = [metrics.iqm(point) for point in values.T]
-        part = {x: histories[0][x], column: middle, f"{column}_low": low, f"{column}_high": high}
+        low, high = np.quantile([metrics.iqm(values[pick]) for pick in picks], [0.025, 0.975], axis=0)
+        part = {x: histories[0][x], column: metrics.iqm(values), f"{column}_low": low, f"{column}_high": high}
         parts.append(pd.DataFrame(part).assign(method=method, seeds=len(values)))
     return pd.concat(parts, ignore_index=True)
 

@@ -28,7 +28,7 @@ from .config import NetworkConfig
 from .datasets import load_dataset
 from .online import NUM_ENVS, train_online
 from .rollout import Scores, evaluate, evaluate_seeds
-from .schedulers import Scheduler
+from .schedulers import make_scheduler
 from .storage import SUMS, CorruptFileError, new_folder, sha256, verify
 from .training import progress_bar, train_offline
 
@@ -54,6 +54,15 @@ class Scoring:
     episodes: int = 100
     seed: int = 0
     split: str = "test"
+
+    @property
+    def arguments(self) -> tuple[NetworkConfig, int, int, str]:
+        """For `evaluate` and `evaluate_seeds`, after the policy."""
+        return self.network, self.episodes, self.seed, self.split
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -125,33 +134,28 @@ def stored(root: Path, kind: str, spec: dict[str, Any], build: Callable[[Path], 
     return folder
 
 
-def write_result(folder: Path, arrays: dict[str, Any], policies: Sequence[Policy] = ()) -> None:
-    """Write a run's arrays and policies into its folder."""
-    save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, folder / "arrays.safetensors")
+def score_result(folder: Path, scores: Sequence[Scores], seconds: float, policies: Sequence[Policy] = ()) -> None:
+    """Write the scores of a run, one per training seed, and its policies."""
+    rates, rewards = np.stack([s.rates for s in scores]), np.stack([s.rewards for s in scores])
+    save_file({"rates": rates, "rewards": rewards, "seconds": np.array(seconds)}, folder / "arrays.safetensors")
     for policy in policies:
         policy.save(folder / f"policy_{policy.seed}")
 
 
 def read_result(folder: Path) -> Result:
-    """Load what `write_result` wrote."""
+    """Load what `score_result` wrote."""
     paths = sorted(folder.glob("policy_*"), key=lambda p: int(p.name.removeprefix("policy_")))
     return Result(load_file(folder / "arrays.safetensors"), [Policy.load(path) for path in paths], folder)
 
 
-def _scored(scores: Sequence[Scores], seconds: float) -> dict[str, Any]:
-    rates, rewards = np.stack([s.rates for s in scores]), np.stack([s.rewards for s in scores])
-    return {"rates": rates, "rewards": rewards, "seconds": np.array(seconds)}
-
-
-def score_scheduler(root: Path, scheduler: Scheduler, spec: dict[str, Any], scoring: Scoring) -> Result:
-    """Score a scheduler; `spec` holds its name and arguments."""
+def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:
+    """Score the scheduler that `spec` describes: its short name and its arguments."""
 
     def build(folder: Path) -> None:
         start = time.perf_counter()
-        scores = evaluate(scheduler, scoring.network, scoring.episodes, scoring.seed, scoring.split)
-        write_result(folder, _scored([scores], time.perf_counter() - start))
+        score_result(folder, [evaluate(make_scheduler(**spec), *scoring.arguments)], time.perf_counter() - start)
 
-    return read_result(stored(root, "schedulers", {"scheduler": spec, "scoring": asdict(scoring)}, build))
+    return read_result(stored(root, "schedulers", {"scheduler": spec, "scoring": scoring.to_dict()}, build))
 
 
 def online_runs(
@@ -169,26 +173,22 @@ def online_runs(
     """Online training of several seeds, scored; and the dataset of the first seed's second half (its folder)."""
     spec = {
         "network": network.to_dict(), "agent": agent.to_dict(), "seeds": list(seeds), "transitions": num_transitions,
-        "scoring": asdict(scoring), "curve": [asdict(curve), curve_points], "envs": num_envs, "device": device,
+        "scoring": scoring.to_dict(), "curve": [curve.to_dict(), curve_points], "envs": num_envs, "device": device,
     }  # fmt: skip
 
     def build(folder: Path) -> None:
         start = time.perf_counter()
         runs = train_online(
             network, agent, seeds, num_transitions, num_envs, device,
-            num_transitions // curve_points, lambda policies: evaluate_seeds(policies, *_positional(curve), device),
+            num_transitions // curve_points, lambda policies: evaluate_seeds(policies, *curve.arguments, device),
         )  # fmt: skip
         seconds = time.perf_counter() - start
         policies = [run.policy.to("cpu") for run in runs]
-        write_result(folder, _scored(evaluate_seeds(policies, *_positional(scoring)), seconds), policies)
+        score_result(folder, evaluate_seeds(policies, *scoring.arguments), seconds, policies)
         runs[0].data.save(folder / f"{agent.backbone}-v0")
 
     folder = stored(root, "online", spec, build)
     return read_result(folder), folder / f"{agent.backbone}-v0"
-
-
-def _positional(scoring: Scoring) -> tuple:
-    return scoring.network, scoring.episodes, scoring.seed, scoring.split
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class OfflineJob:
 
             def evaluation(policies: list[Policy]) -> list[Scores]:
                 begin = time.perf_counter()
-                scores = evaluate_seeds(policies, *_positional(self.curve), self.device)
+                scores = evaluate_seeds(policies, *self.curve.arguments, self.device)
                 spent[0] += time.perf_counter() - begin
                 return scores
 
@@ -243,7 +243,7 @@ class OfflineJob:
         policies = train_offline(data, self.agent, self.seeds, self.device, every, evaluation, progress=False)
         seconds = time.perf_counter() - start - spent[0]
         policies = [policy.to("cpu") for policy in policies]
-        write_result(folder, _scored(evaluate_seeds(policies, *_positional(self.scoring)), seconds), policies)
+        score_result(folder, evaluate_seeds(policies, *self.scoring.arguments), seconds, policies)
 
 
 def run_jobs(root: Path, jobs: dict[Any, OfflineJob], workers: int | None = None) -> dict[Any, Result]:

@@ -64,4 +64,4 @@ def test_notebooks_are_in_step_with_their_pairs(capsys, monkeypatch):
     if not list((ROOT / "notebooks").glob("*.py")):
         pytest.skip("no notebooks yet")
     monkeypatch.chdir(ROOT)
-    assert main(["check"]) == 0, capsys.readouterr().out
+    assert main(["check"]) == 0, "".join(capsys.readouterr())

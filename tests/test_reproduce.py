@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -117,11 +118,12 @@ def test_failures_are_contained(repository, capsys):
     assert smoke() == 1
     assert repository.order() == ["01", "04"]
     out = capsys.readouterr().out
-    status = {line[:4]: line.split("  ")[1].strip() for line in out.splitlines() if line[4:6] == "  "}
+    rows = [re.split(r"  +", line) for line in out.splitlines() if line[4:6] == "  "]
+    status = {row[0]: row[1] for row in rows}
     assert status == {"01_a": "failed", "02_b": "needs 01", "03_c": "needs 02", "04_d": "done"}
-    assert "01_a failed: KeyError: '/x/y' (see data/runs/smoke" in out.replace("../", "")
     assert earlier.read_text() == "earlier"
     executed = repository.root / "data/runs/smoke/data/executed"
+    assert f"01_a failed: KeyError: '/x/y' (see {executed / '01_a.log'})" in out
     assert "KeyError" in (executed / "01_a.log").read_text()
     assert "KeyError" in (executed / "01_a.ipynb").read_text()  # kept, to look at
     assert not (executed / "01_a.json").exists()
@@ -273,14 +275,19 @@ def test_help_reads(capsys):
 
 
 def test_figures_writes_pairs_that_check_accepts(repository, capsys):
-    repository.write("01_a", "import os; print(preset, recompute, os.getcwd()); Path.cwd()")
+    code = "import os, sys; print('e', file=sys.stderr); print(preset, recompute, os.getcwd())\n"
+    code += "print('10%\\r20%', end='', flush=True); print('\\r30%')\nPath.cwd()"
+    repository.write("01_a", code)
     repository.write("02_b", "1 / 0", header="needs: [01_a]")
     assert main(["check"]) == 1
     assert "01_a: its .ipynb is missing; `rrmlab figures 01` writes it" in capsys.readouterr().out
     assert main(["figures"]) == 1  # 02_b fails, and no half of it is written
     assert not (repository.root / "notebooks/02_b.ipynb").exists()
     first = repository.text("notebooks/01_a.ipynb")
-    assert "paper False ../notebooks" in first and "injected" not in first
+    assert "injected" not in first
+    out, err, result = json.loads(first)["cells"][-1]["outputs"]
+    assert out["text"] == ["paper False ../notebooks\n", "30%\n"]  # as a terminal shows it at the end
+    assert err["text"] == ["e\n"] and result["output_type"] == "execute_result"
     (repository.root / "notebooks/02_b.py").unlink()
     assert main(["check"]) == 0
     assert main(["figures", "1"]) == 0
@@ -299,9 +306,7 @@ def test_check_tells_what_is_wrong(repository, capsys):
         {"cell_type": "markdown", "metadata": {}, "source": ["# 01_a"]},
         code("another", 2, {"output_type": "stream", "name": "stdout", "text": ["see /home/x\n"]}),
         code("x", 1, {"output_type": "error", "ename": "KeyError", "evalue": "1", "traceback": []}),
-        code(
-            "y", 3, {"output_type": "display_data", "metadata": {}, "data": {"text/plain": "z" * 1_000_001}}
-        ),
+        code("y", 3, {"output_type": "display_data", "metadata": {}, "data": {"text/plain": "z" * 1_000_001}}),
     ]
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     (repository.root / "notebooks/09_x.ipynb").write_text("{}")

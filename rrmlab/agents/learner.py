@@ -39,11 +39,13 @@ class AgentConfig:
     alpha: float = constant(1.0, "", "paper", "weight of the CQL penalty; 0 for none")
     gamma: float = constant(0.9, "", "study", "discount factor")
     td_loss: str = constant("mse", "", "study", "mse or huber")
-    hidden: tuple = constant((128, 128), "units", "study", "hidden layers of every network")
-    learning_rate: float = constant(5e-4, "", "study", "of Adam, for critics, actor and temperature")
+    hidden: tuple = constant(
+        (64, 64), "units", "study", "hidden layers of every network; 128 gained 1% at twice the time"
+    )
+    learning_rate: float = constant(1e-3, "", "study", "of Adam, for critics, actor and temperature")
     adam_eps: float = constant(1e-8, "", "study", "epsilon of Adam")
     batch_size: int = constant(256, "transitions", "study", "B, per seed and update")
-    num_updates: int = constant(5000, "updates", "study", "gradient steps of offline training")
+    num_updates: int = constant(4000, "updates", "study", "gradient steps of offline training")
     target_rate: float = constant(0.01, "", "study", "soft update of the target network per step")
     temperature: float = constant(0.1, "", "study", "entropy temperature of SAC (its start if it is tuned)")
     tune_temperature: bool = constant(False, "", "study", "adapt the temperature to the target entropy")
@@ -72,7 +74,7 @@ class AgentConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AgentConfig:
         """Inverse of `to_dict`; ValueError on an unknown key."""
-        return from_dict(cls, {**values, "hidden": tuple(values.get("hidden", (128, 128)))})
+        return from_dict(cls, {**values, "hidden": tuple(values.get("hidden", cls.hidden))})
 
 
 class Batch(NamedTuple):

@@ -72,7 +72,7 @@ class Policy:
         return Policy(self.config, self.network, tensors, self.seed, self.history, self.stochastic)
 
     def sampled(self) -> Policy:
-        """The policy that draws its actions instead of taking the best; ValueError for DQN, which has no distribution."""
+        """The policy that draws its actions instead of taking the best; ValueError for DQN: it has no distribution."""
         if self.config.backbone == "dqn":
             raise ValueError("backbone = 'dqn': a greedy policy has no distribution to sample from")
         return Policy(self.config, self.network, self.tensors, self.seed, self.history, stochastic=True)

@@ -1,0 +1,137 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · A walk through the network
+#
+# **Question.** What does "radio resource management" decide, TTI by TTI, and what does a good decision look like?
+#
+# **What the paper says.** A few access points (APs) share one frequency band. Every millisecond (a TTI) each of them
+# either serves one of its users or stays silent, for whoever transmits disturbs everybody else. Users should get a high
+# rate in sum, and the weakest of them (the tail) must not be starved. The paper calls each AP an agent and lets it learn
+# this; its baselines are rules.
+#
+# **What is here.** Pictures to get an eye for the problem, no result. First one network under four rules; then, with a
+# running kernel, controls to choose the rule or a trained policy, the network and the TTI.
+#
+# **Running time.** A few seconds, read or recomputed, at every preset.
+
+# %% tags=["parameters"]
+preset = "paper"  # sizes: "smoke", "quick" or "paper"; here only the length of the episode
+recompute = False  # False draws the pictures from the stored tables, True computes them again
+device = "cpu"  # not used here: one network is too small for anything but "cpu"
+seed = 0  # of the deployment: whole numbers from 0 on
+num_users = 24  # users of the network, at least twice its 4 APs; policies are trained for 24
+snapshot = 0.5  # the pictured moment, as a share of the episode, from 0 to below 1
+
+# %%
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import display
+
+from rrmlab import explore, plotting
+from rrmlab.study import Study
+
+study = Study("00_explore", preset, recompute, device, seed)
+network = replace(study.network, num_users=num_users, episode_ttis=min(500, study.network.episode_ttis))
+
+# %% [markdown]
+# ## Four rules in the same millisecond
+#
+# Same network, same channels, same TTI; only the rule differs. A square is an AP, filled while it transmits. Each user has
+# the colour and marker of its AP. A thick line is a transmission, labelled with the SINR at which it arrives: signal over
+# interference and noise.
+#
+# * **Full reuse**: every AP serves its user of the highest PF factor (rate it could get now over its average so far).
+#   No channel is left idle, and everybody is disturbed by everybody.
+# * **TDM**: one user of the whole network at a time. Nobody is disturbed, and one AP works.
+# * **ITLinQ (tuned)**: links are admitted in the order of their PF factor, and only if they disturb the admitted ones and
+#   are disturbed by them little enough. It needs the gains *between* cells. Here with M = 5 dB and η = 0.3.
+# * **Exhaustive**: tries every joint action and takes the best weighted sum of rates. It needs all gains, and (N+1)^I
+#   trials: the yardstick.
+
+# %%
+PICTURED = ("Full reuse", "TDM", "ITLinQ (tuned)", "Exhaustive")
+data = Path("../data")
+
+
+def recordings():
+    choices = explore.behaviours(data)
+    return [explore.record(choices[m](), network, seed, method=m) for m in PICTURED]
+
+
+recorded = recordings() if study.recompute else []
+tti = int(snapshot * network.episode_ttis)
+nodes = study.table("", lambda: pd.concat([r.nodes(tti) for r in recorded]))
+
+# %%
+fig, axes = plotting.figure(2, 2, plotting.PAGE_IN, 7.3, sharex=True, sharey=True)
+for ax, (_, part) in zip(axes.flat, nodes.groupby("method", sort=False), strict=True):
+    explore.draw_map(ax, part, network.area_m)
+    ax.set_title(explore.headline(part))
+    ax.label_outer()
+fig.legend(handles=explore.map_legend(), loc="outside lower center", ncols=4)
+study.show(fig)
+
+# %% [markdown]
+# ## The same rules over time
+#
+# One TTI says little, for the rules take turns among users. What counts is each user's mean rate over the episode: the
+# sum of all, and the tail, here the 5th percentile over the users of this one network. (The later notebooks pool the
+# users of 100 networks; one network is an anecdote.)
+
+# %%
+running = study.table("running", lambda: pd.concat([r.running() for r in recorded]))
+fig, axes = plotting.figure(2, width=plotting.PAGE_IN, height=2.4)
+for ax, column, label in zip(axes, ("sum_rate", "tail_rate"), ("sum", "5-percentile"), strict=True):
+    for method, part in running.groupby("method", sort=False):
+        style = plotting.style_of(method) | {"markevery": 0.2}
+        ax.plot(part.tti, part[column], label=method, **style)
+    ax.set(xlabel="TTI (ms)", ylabel=f"{label} of the mean rates\nso far (bit/s/Hz)", ylim=(0, None))
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+study.show(fig, "running")
+
+# %% [markdown]
+# ## Your turn
+#
+# In JupyterLab run all cells (*Run → Run All Cells*); then the controls appear below this one.
+#
+# | control | what it does |
+# |---|---|
+# | method | a scheduler, or a trained policy if notebooks 03 and later left any under `data/` (with the start of its run's name) |
+# | seed, users | another network; more users make it denser (policies were trained with 24 and say so) |
+# | TTI | drag, or click on it and use the arrow keys: the decision, the SINRs and the means so far |
+# | ▶ and TTIs a step | lets it run |
+#
+# Things to try. Full reuse at two TTIs in a row: the same users are often served again, for the fading lasts some 30 TTIs.
+# Max-SINR: watch the tail stay at zero. Exhaustive: count how many APs are silent. A network with an AP in the corner: who
+# is disturbed by it?
+
+# %%
+if "RRMLAB_BATCH" in os.environ:  # set by `rrmlab` while it executes the notebooks: nobody is there to turn the controls
+    print("The controls appear here when the notebook is run in JupyterLab.")
+else:
+    display(explore.tour(data, network, seed))
+
+# %% [markdown]
+# ## What follows
+#
+# * `01_environment` shows that what was just seen is what the model says it is: each part against its closed form.
+# * `02_baselines` runs all rules on many networks and asks how much room there is above the paper's baselines.
+
+# %%
+study.finish()
+pd.Series(study.versions(), name="version").to_frame()

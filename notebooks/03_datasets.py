@@ -1,0 +1,182 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+#   rrmlab:
+#     needs: [02_baselines]
+# ---
+
+# %% [markdown]
+# # 03 · Where does the logged data come from?
+#
+# **Question.** Offline learning sees nothing but a log. What do the logs of this study hold: how good was the behaviour
+# that wrote them, and how much of what *could* have been done did it try?
+#
+# **What the paper says.** Its datasets come from online SAC, online DQN, a random walk, and mixtures of the baselines; the
+# better the behaviour, the better what is learned from it.
+#
+# **What is done here.** Two online agents (CTDE, one head per access point, no conservative penalty) are trained in the
+# simulator; the transitions of the second half of the first seed's training are the datasets `sac` and `dqn`. `random` is
+# a random walk over the allowed actions. `mixture` follows random walk, full reuse or ITLinQ, drawn anew in every TTI. All
+# are Minari datasets on disk.
+#
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 10 minutes on 2 cores.
+
+# %% tags=["parameters"]
+preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
+recompute = False  # False draws from the stored tables, True computes them again
+device = "cpu"  # where networks are trained: "cpu" or "cuda"
+seed = 0  # of the deployments and of the first training seed
+
+# %%
+import functools
+
+import numpy as np
+import pandas as pd
+
+from rrmlab import load_dataset, plotting, reference
+from rrmlab.study import Study, curves, seed_rows, summary
+
+study = Study("03_datasets", preset, recompute, device, seed)
+NAMES = ("sac", "dqn", "random", "mixture")
+COLOURS = {
+    name: plotting.style_of(method)["color"]
+    for name, method in zip(NAMES, ("Online SAC", "CTDE-MARL", "Random walk", "ITLinQ"), strict=True)
+}
+
+# %% [markdown]
+# ## Online training
+#
+# The agents act in a batch of networks at once; every step of the batch is followed by one gradient step. They are scored
+# on *validation* deployments along the way, greedily, and what is seen there is never fed back.
+
+
+# %%
+@functools.cache
+def online():
+    return reference.online_agents(study)
+
+
+def online_and_schedulers():
+    schedulers = reference.schedulers(study)
+    return online()[0] | {name: schedulers[name] for name in ("Random walk", "Full reuse", "ITLinQ", "Exhaustive")}
+
+
+rows = study.table("", lambda: seed_rows(online_and_schedulers(), study.seeds))
+table = study.table("summary", lambda: summary(online_and_schedulers()))
+table.round(3)
+
+# %%
+learning = study.table("curves", lambda: curves(online()[0], "eval_update", "eval_score"))
+fig, ax = plotting.figure()
+plotting.curve(ax, learning, "eval_update", "eval_score", ["Online SAC", "Online DQN"])
+ax.set_xlabel("transitions seen online")
+ax.set_ylabel("R_score (bit/s/Hz), validation")
+ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
+ax.legend(title=f"mean of {int(learning.seeds.iloc[0])} seeds, 95% interval", title_fontsize=6, loc="lower right")
+study.show(fig)
+
+# %% [markdown]
+# ## The datasets
+#
+# A joint action is what all access points do in one TTI. There are (N+1)^I = 256 of them; `coverage` is the share of them
+# that the log holds at all, and the entropy says how evenly they are spread (8 bit would be perfectly even).
+
+
+# %%
+@functools.cache
+def datasets():
+    folders = online()[1] | reference.logged_datasets(study)
+    return {name: load_dataset(folders[name]) for name in NAMES}
+
+
+def joint_shares(data):
+    """Share of every joint action in the log, largest first."""
+    actions = data.mask.shape[-1]
+    code = (data.actions.numpy() * actions ** np.arange(data.actions.shape[1])).sum(1)
+    return np.sort(np.bincount(code, minlength=actions ** data.actions.shape[1]) / len(data))[::-1]
+
+
+def statistics():
+    facts = []
+    for name, data in datasets().items():
+        shares, rewards = joint_shares(data), data.rewards.numpy()
+        used = shares[shares > 0]
+        facts.append(
+            {
+                "dataset": name,
+                "behaviour": data.metadata["behaviour"],
+                "num_samples": len(data),
+                "mean_reward": rewards.mean(),
+                "reward_std": rewards.std(),
+                "coverage": (shares > 0).mean(),
+                "entropy_bit": -(used * np.log2(used)).sum(),
+                "silent": (data.actions == 0).double().mean().item(),
+            }
+        )
+    return pd.DataFrame(facts)
+
+
+study.table("statistics", statistics).round(3)
+
+
+# %%
+def reward_quantiles():
+    parts = [plotting.quantiles(d.rewards.numpy()).assign(dataset=name) for name, d in datasets().items()]
+    return pd.concat(parts).rename(columns={"rate": "reward"})
+
+
+def action_shares():
+    parts = []
+    for name, data in datasets().items():
+        counts = np.bincount(data.actions.numpy().ravel(), minlength=data.mask.shape[-1])
+        parts.append(pd.DataFrame({"dataset": name, "action": range(len(counts)), "share": counts / counts.sum()}))
+    return pd.concat(parts)
+
+
+def coverage():
+    parts = [
+        pd.DataFrame({"dataset": name, "rank": np.arange(1, 257), "share": joint_shares(data)})
+        for name, data in datasets().items()
+    ]
+    return pd.concat(parts)
+
+
+rewards = study.table("rewards", reward_quantiles)
+actions = study.table("actions", action_shares)
+ranked = study.table("coverage", coverage)
+
+fig, (left, middle, right) = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.3)
+lines = dict(zip(NAMES, ("-", "--", ":", "-."), strict=True))
+for k, name in enumerate(NAMES):
+    style = {"color": COLOURS[name], "label": name}
+    part = rewards[rewards.dataset == name]
+    left.plot(part.reward, part.probability, linestyle=lines[name], **style)
+    part = actions[actions.dataset == name]
+    middle.bar(part.action + 0.2 * (k - 1.5), part.share, width=0.2, **style)
+    part = ranked[(ranked.dataset == name) & (ranked.share > 0)]
+    right.plot(part["rank"], part.share, linestyle=lines[name], **style)
+left.set(xlabel="reward of a TTI", ylabel="share of transitions", xlim=(0, rewards.reward.quantile(0.995)))
+middle.set(xlabel="action of an AP", ylabel="share of actions")
+middle.set_xticks(range(4), ["silent", "1st", "2nd", "3rd"])
+right.set(xlabel="joint actions, most frequent first", ylabel="share of transitions", yscale="log")
+left.legend(loc="lower right")
+study.show(fig, "contents")
+
+# %% [markdown]
+# ## What follows
+#
+# * The online agents write logs in which good joint actions are frequent and bad ones still occur, because they explore.
+# * The random walk tries everything equally often: the best coverage, the worst rewards.
+# * The mixture lies between, with most of its mass on "everybody transmits to the first user".
+
+# %%
+study.finish()
+pd.Series(study.versions(), name="version").to_frame()

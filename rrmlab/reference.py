@@ -1,0 +1,193 @@
+"""What every learner of the study learns from and is compared with.
+
+The datasets and the online agents behind them, the schedulers, a tuned one, the oracles; what each method must know;
+and the hyper-parameters that were chosen for each learner.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from .agents.learner import AgentConfig
+from .agents.paradigms import PARADIGMS
+from .agents.policy import method_name
+from .config import NetworkConfig
+from .datasets import collect
+from .limits import observed_oracle
+from .rollout import evaluate
+from .schedulers import Mixture, make_scheduler
+from .study import Study
+from .sweep import OfflineJob, Result, online_runs, read_result, run_jobs, score_result, score_scheduler, stored
+
+LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
+ITLINQ_M_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # the tuning grid, `study`
+ITLINQ_ETA = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+CURVE_POINTS = 10  # evaluations along a training, `study`
+
+# What the tuning chose for each (paradigm, backbone), `study`: the best mean R_score of the trials below on validation
+# deployments, the same trials for all; recorded in figures/tables/04_training_paradigms_tuning.csv.
+TUNING_GRID = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0)}
+TUNED = {
+    ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1},
+    ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1},
+    ("independent", "sac"): {"gamma": 0.9, "alpha": 0.1},
+    ("independent", "dqn"): {"gamma": 0.9, "alpha": 0.1},
+    ("ctde", "sac"): {"gamma": 0.9, "alpha": 0.1},
+    ("ctde", "dqn"): {"gamma": 0.9, "alpha": 0.1},
+}
+
+
+def itlinq_surface(study: Study) -> pd.DataFrame:
+    """R_score of ITLinQ over the grid of (M, eta) on validation deployments: m_db, eta, sum_rate, tail_rate, score."""
+    rows = []
+    for m_db in ITLINQ_M_DB:
+        for eta in ITLINQ_ETA:
+            spec = {"name": "itlinq", "m_db": m_db, "eta": eta}
+            rates = score_scheduler(study.data, spec, study.tuning).rates[0]
+            rows.append({"m_db": m_db, "eta": eta, **study.scores(rates)})
+    return pd.DataFrame(rows)
+
+
+def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, Result]:
+    """All schedulers and the exhaustive oracle, scored on the test deployments.
+
+    Args:
+        study: sizes and seeds.
+        surface: `itlinq_surface`, computed if it is not given; its best point is "ITLinQ (tuned)".
+    """
+    surface = itlinq_surface(study) if surface is None else surface
+    best = surface.loc[surface.score.idxmax()]
+    specs = {
+        "Random walk": {"name": "random_walk"},
+        "TDM": {"name": "tdm"},
+        "Full reuse": {"name": "full_reuse"},
+        "Max-SINR": {"name": "max_sinr"},
+        "ITLinQ": {"name": "itlinq", "m_db": 25.0, "eta": 0.7},
+        "ITLinQ (tuned)": {"name": "itlinq", "m_db": float(best.m_db), "eta": float(best.eta)},
+        "Exhaustive": {"name": "exhaustive", "lam": study.network.lam},
+    }
+    return {method: score_scheduler(study.data, spec, study.scoring) for method, spec in specs.items()}
+
+
+def observed_oracles(study: Study) -> dict[str, Result]:
+    """The oracles restricted to the joint observation and to each AP's own, trained and scored."""
+    results = {}
+    for paradigm, scope in (("centralized", "joint"), ("ctde", "local")):
+        spec = {"observed_oracle": paradigm, "steps": study.sizes.oracle_steps, "seed": study.seed}
+
+        def build(folder, paradigm=paradigm):
+            start = time.perf_counter()
+            oracle = observed_oracle(study.network, paradigm, study.sizes.oracle_steps, study.seed)
+            scores = evaluate(oracle, *study.scoring.arguments)
+            score_result(folder, [scores], time.perf_counter() - start)
+
+        folder = stored(study.data, "schedulers", {**spec, "scoring": study.scoring.to_dict()}, build)
+        results[f"Observed oracle ({scope})"] = read_result(folder)
+    return results
+
+
+def knowledge(network: NetworkConfig) -> pd.DataFrame:
+    """What each method must know in a TTI, and how many numbers that moves.
+
+    Columns: method; knows; reports, numbers that users send to their own AP; exchanged, numbers that travel between
+    cells or to and from a controller. Own users' SINR is one number per user; weights are known where rates are made.
+    """
+    i, j, n = network.num_aps, network.num_users, network.top_n
+    own = "own users' SINR and weight"
+    rows = [
+        ("Random walk", own, j, 0),
+        ("TDM", "the common turn", 0, 0),
+        ("Full reuse", own, j, 0),
+        ("Max-SINR", "own users' SINR", j, 0),
+        # Gains of the other APs to each chosen user, its own gain, its PF factor; back comes a decision per AP.
+        ("ITLinQ", f"{own}; cross gains to the chosen users", j + i * (i - 1), i * i + 2 * i),
+        ("Exhaustive", f"{own}; cross gains to all top-{n} users", j + i * n * (i - 1), i * i * n + i * n + i),
+        ("Observed oracle (joint)", "everybody's top users' SINR and weight", j, 2 * n * i + i),
+        ("Observed oracle (local)", own, j, 0),
+        ("C-MARL-CQL", "everybody's top users' SINR and weight", j, 2 * n * i + i),
+        ("I-MARL-CQL", own, j, 0),
+        ("CTDE-MARL-CQL", own, j, 0),
+    ]
+    return pd.DataFrame(rows, columns=["method", "knows", "reports", "exchanged"])
+
+
+def online_agents(
+    study: Study, backbones: tuple[str, ...] = ("sac", "dqn")
+) -> tuple[dict[str, Result], dict[str, Path]]:
+    """Online CTDE agents of all seeds, by method, and the first seed's second half as a dataset, by backbone."""
+    results, data = {}, {}
+    for backbone in backbones:
+        agent = AgentConfig(backbone=backbone, alpha=0.0)
+        method = method_name(agent, online=True)
+        results[method], data[backbone] = online_runs(
+            study.data, study.network, agent, study.seeds, 2 * study.sizes.transitions,
+            study.scoring, study.curve, CURVE_POINTS, study.sizes.envs, study.device,
+        )  # fmt: skip
+    return results, data
+
+
+def logged_datasets(study: Study) -> dict[str, Path]:
+    """Folders of the datasets of the schedulers: "random" and "mixture" (random walk, full reuse, ITLinQ in turn)."""
+    members = [make_scheduler("random_walk", seed=1), make_scheduler("full_reuse"), make_scheduler("itlinq")]
+    behaviours = {"random": make_scheduler("random_walk"), "mixture": Mixture(members)}
+    folders = {}
+    for name, behaviour in behaviours.items():
+        size = study.sizes.transitions
+        spec = {"behaviour": name, "network": study.network.to_dict(), "transitions": size, "seed": study.seed}
+
+        def build(folder, behaviour=behaviour, name=name, size=size):
+            collect(behaviour, study.network, size, study.seed).save(folder / f"{name}-v0")
+
+        folders[name] = stored(study.data, "datasets", spec, build) / f"{name}-v0"
+    return folders
+
+
+def trials(study: Study, data: Path) -> pd.DataFrame:
+    """The tuning: every learner at every point of TUNING_GRID, scored on validation; one row per trial and seed."""
+    seeds = tuple(range(study.seed, study.seed + study.sizes.tuning_seeds))
+    jobs = {}
+    for (paradigm, backbone), gamma, alpha in itertools.product(TUNED, *TUNING_GRID.values()):
+        agent = AgentConfig(paradigm, backbone, alpha, gamma, num_updates=study.sizes.tuning_updates)
+        jobs[agent] = OfflineJob(data, agent, seeds, study.tuning, device=study.device)
+    rows = []
+    for agent, result in run_jobs(study.data, jobs).items():
+        point = {name: getattr(agent, name) for name in ("paradigm", "backbone", *TUNING_GRID)}
+        for seed, rates in zip(seeds, result.rates, strict=True):
+            rows.append({"method": method_name(agent), "seed": seed, **point, **study.scores(rates)})
+    return pd.DataFrame(rows)
+
+
+def offline_jobs(study: Study, data: Path, backbones: tuple[str, ...]) -> dict[str, OfflineJob]:
+    """Behaviour cloning and the three paradigms with their chosen hyper-parameters on one dataset, all seeds."""
+    agents = [AgentConfig(paradigm, backbone, **TUNED[paradigm, backbone]) for paradigm, backbone in TUNED]
+    agents = [AgentConfig(backbone="bc"), *(agent for agent in agents if agent.backbone in backbones)]
+    agents = [replace(agent, num_updates=study.sizes.updates) for agent in agents]
+    return {
+        method_name(agent): OfflineJob(
+            data, agent, study.seeds, study.scoring, study.curve, CURVE_POINTS, device=study.device
+        )
+        for agent in agents
+    }
+
+
+def cost(network: NetworkConfig, agent: AgentConfig) -> dict[str, float]:
+    """What one decision of the whole network costs when it runs (the network that acts, without critics).
+
+    Returns:
+        inputs and outputs of one head; parameters and multiply-adds of all heads; the numbers of `knowledge` aside.
+    """
+    heads, inputs, actions = PARADIGMS[agent.paradigm].heads(network.num_aps, network.top_n)
+    sizes = (inputs, *agent.hidden, actions)
+    products = sum(a * b for a, b in itertools.pairwise(sizes))
+    return {
+        "heads": heads,
+        "inputs": inputs,
+        "outputs": actions,
+        "parameters": heads * (products + sum(sizes[1:])),
+        "multiply_adds": heads * products,
+    }

@@ -1,0 +1,177 @@
+"""What other libraries see: the PettingZoo wrapper and Minari's loader. Shapes: I APs, N top users, T TTIs."""
+
+import importlib
+import sys
+import warnings
+
+import minari
+import numpy as np
+import pytest
+import torch
+from pettingzoo.test import parallel_api_test
+
+from rrmlab.config import NetworkConfig
+from rrmlab.datasets import collect
+from rrmlab.env import RRMEnv
+from rrmlab.interop import RRMParallelEnv
+from rrmlab.radio import Deployment
+from rrmlab.schedulers import RandomWalk
+
+# Few users, so that slots stay empty and masks differ from TTI to TTI and from AP to AP.
+NETWORK = NetworkConfig(num_aps=3, num_users=7, top_n=3, episode_ttis=30, warmup_ttis=10)
+
+
+def masked_sample(env, observations, rng):
+    """A uniformly random permitted action of every live agent."""
+    return {agent: int(rng.choice(np.flatnonzero(observations[agent]["action_mask"]))) for agent in env.agents}
+
+
+def play(env, seed, episodes=2):
+    """All that `episodes` episodes return: per TTI the joint observation, masks, rewards, truncations."""
+    rng, log = np.random.default_rng(0), []
+    for episode in range(episodes):
+        observations, _ = env.reset(seed=seed if episode == 0 else None)
+        log.append((env.state(), [o["action_mask"].tolist() for o in observations.values()]))
+        while env.agents:
+            observations, rewards, _, truncated, infos = env.step(masked_sample(env, observations, rng))
+            masks = [o["action_mask"].tolist() for o in observations.values()]
+            log.append((env.state(), masks, rewards, truncated, infos["ap_0"]["rates"]))
+    return log
+
+
+def same(first, second):
+    """Whether two logs are equal to the last bit."""
+    return len(first) == len(second) and all(
+        np.array_equal(a[0], b[0]) and a[1:4] == b[1:4] and np.array_equal(a[4:], b[4:])
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+SPARSE = NetworkConfig(num_aps=4, num_users=5, require_users=False, episode_ttis=40)  # APs without any user
+
+
+@pytest.mark.parametrize("config", [NETWORK, SPARSE])
+def test_pettingzoo_api(config):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the API test warns of what it does not assert
+        parallel_api_test(RRMParallelEnv(config), num_cycles=100)
+
+
+def test_spaces_contain_what_is_returned():
+    env = RRMParallelEnv(NETWORK)
+    observations, infos = env.reset(seed=3)
+    masks = []
+    while True:
+        assert set(observations) == set(infos) == set(env.possible_agents) == {"ap_0", "ap_1", "ap_2"}
+        for agent, observation in observations.items():
+            assert env.observation_space(agent).contains(observation)
+            assert observation["observation"].dtype == np.float32 and observation["action_mask"].dtype == np.int8
+            masks.append(observation["action_mask"].tolist())
+        joint = np.concatenate([observations[agent]["observation"] for agent in env.possible_agents])
+        assert env.state_space.contains(env.state())
+        np.testing.assert_array_equal(env.state(), joint)
+        if not env.agents:
+            break
+        actions = {agent: env.action_space(agent).sample(observations[agent]["action_mask"]) for agent in env.agents}
+        observations, _, _, _, infos = env.step(actions)
+    assert any(0 in mask for mask in masks), "no AP ever had an empty slot: the masks were not put to the test"
+
+
+def test_same_seed_same_episodes():
+    """Two episodes of one seed, 60 TTIs, to the last bit; also on an instance that was used before."""
+    log = play(RRMParallelEnv(NETWORK), seed=5)
+    used = RRMParallelEnv(NETWORK, seed=1)
+    play(used, seed=2)
+    assert len(log) == 2 * (NETWORK.episode_ttis + 1)
+    assert same(log, play(RRMParallelEnv(NETWORK, seed=9), seed=5)) and same(log, play(used, seed=5))
+    # The seed of the constructor is the one that a first reset without a seed goes on with.
+    assert same(log, play(RRMParallelEnv(NETWORK, seed=5), seed=None))
+
+
+def test_other_seed_other_episodes():
+    log, half = play(RRMParallelEnv(NETWORK), seed=5), NETWORK.episode_ttis + 1
+    others = [play(RRMParallelEnv(NETWORK), seed=6), play(RRMParallelEnv(NETWORK, split="test"), seed=5)]
+    for other in [*(o[:half] for o in others), log[half:]]:  # the second episode is another one, too
+        assert not any(np.array_equal(a[0], b[0]) for a, b in zip(log[:half], other, strict=True))
+
+
+def test_equals_the_game():
+    """Same deployment and actions: what RRMEnv returns, handed over as an option or drawn from the seed."""
+    deployment = Deployment.draw(NETWORK, 1, seed=4, split="validation", first_index=0)
+    for options in ({"deployment": deployment}, None):
+        wrapper, game = RRMParallelEnv(NETWORK, split="validation"), RRMEnv(NETWORK)
+        rng = np.random.default_rng(1)
+        observations, _ = wrapper.reset(seed=4, options=options)
+        obs, info = game.reset(deployment=deployment)
+        for t in range(NETWORK.episode_ttis + 1):
+            for i, agent in enumerate(wrapper.possible_agents):
+                np.testing.assert_array_equal(observations[agent]["observation"], obs[0, i].numpy())
+                np.testing.assert_array_equal(observations[agent]["action_mask"], info["action_mask"][0, i].numpy())
+            if t == NETWORK.episode_ttis:
+                break
+            actions = masked_sample(wrapper, observations, rng)
+            observations, rewards, terminated, truncated, infos = wrapper.step(actions)
+            obs, reward, _, ended, info = game.step(torch.tensor([list(actions.values())]))
+            for agent in wrapper.possible_agents:  # one reward for the team, one end for all
+                assert rewards[agent] == reward.item() and truncated[agent] is bool(ended[0])
+                assert terminated[agent] is False
+                np.testing.assert_array_equal(infos[agent]["rates"], info["rates"][0].numpy())
+        assert bool(ended[0]) and wrapper.agents == []
+
+
+def test_wrong_actions_are_refused():
+    env = RRMParallelEnv(NETWORK)
+    idle = dict.fromkeys(env.possible_agents, 0)
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(idle)
+    observations, _ = env.reset(seed=0)
+    while all(o["action_mask"].all() for o in observations.values()):
+        observations, _ = env.reset()
+    agent = next(a for a, o in observations.items() if not o["action_mask"].all())
+    masked = int(np.flatnonzero(observations[agent]["action_mask"] == 0)[0])
+    with pytest.raises(ValueError, match="action_mask"):
+        env.step({**idle, agent: masked})
+    for wrong in (4, -1, 1.0, "1", None):
+        with pytest.raises(ValueError, match=r"'ap_1'\] = .* must be one of 0 ... 3"):
+            env.step({**idle, "ap_1": wrong})
+    for wrong in ({}, {"ap_0": 0}, {**idle, "ap_3": 0}):
+        with pytest.raises(ValueError, match="need one for each of ap_0, ap_1, ap_2"):
+            env.step(wrong)
+    # None of these was a step.
+    for t in range(NETWORK.episode_ttis):
+        assert env.env.ttis == t
+        env.step(idle)
+    with pytest.raises(RuntimeError, match="truncated"):
+        env.step(idle)
+    assert env.agents == [] and env.possible_agents == list(idle)
+
+
+def test_missing_pettingzoo_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pettingzoo", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "rrmlab.interop")
+    with pytest.raises(ImportError, match=r"rrmlab\[interop\]"):
+        importlib.import_module("rrmlab.interop")
+
+
+def test_minari_opens_a_saved_dataset(tmp_path, monkeypatch):
+    """Minari's own loader: T+1 observations and masks in every episode, the last step truncated, nothing lost."""
+    num_transitions = 2 * NETWORK.episode_ttis + 11  # the third episode is cut
+    data = collect(RandomWalk(), NETWORK, num_transitions, seed=1)
+    data.save(tmp_path / "random-v0")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    stored = minari.load_dataset("random-v0")
+    assert stored.total_steps == num_transitions and stored.total_episodes == 3
+    assert stored.observation_space.shape == (3 * 6,) and stored.action_space.nvec.tolist() == [4, 4, 4]
+    first = 0
+    for episode, length in zip(stored.iterate_episodes(), (30, 30, 11), strict=True):
+        assert len(episode) == length
+        assert episode.observations.shape == (length + 1, 18)
+        assert episode.infos["action_mask"].shape == (length + 1, 3, 4)
+        assert episode.truncations.tolist() == [False] * (length - 1) + [True]
+        assert not episode.terminations.any()
+        rows = slice(int(data.rows[first]), int(data.rows[first]) + length + 1)
+        np.testing.assert_array_equal(episode.observations, data.obs[rows].flatten(1).numpy())
+        np.testing.assert_array_equal(episode.infos["action_mask"], data.mask[rows].numpy())
+        np.testing.assert_array_equal(episode.actions, data.actions[first : first + length].numpy())
+        np.testing.assert_array_equal(episode.rewards, data.rewards[first : first + length].numpy())
+        first += length

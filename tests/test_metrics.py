@@ -1,0 +1,218 @@
+"""Scores by hand, and intervals on synthetic data whose truth is known.
+
+Shapes: D evaluation deployments, J users, S training seeds.
+"""
+
+import numpy as np
+import pytest
+
+from rrmlab import metrics
+from rrmlab.metrics import (
+    bootstrap,
+    estimate,
+    estimate_value,
+    interval,
+    iqm,
+    normalised,
+    paired,
+    probability_of_improvement,
+    score,
+    sum_rate,
+    tail_rate,
+)
+
+
+def by_hand(values, percent):
+    """Percentile with linear interpolation between the order statistics."""
+    ranked = sorted(values)
+    place = percent / 100 * (len(ranked) - 1)
+    low = int(place)
+    high = min(low + 1, len(ranked) - 1)
+    return ranked[low] + (place - low) * (ranked[high] - ranked[low])
+
+
+def some_rates(*shape, seed=0):
+    return np.random.default_rng(seed).gamma(2.0, 0.4, shape)
+
+
+def width(low_and_high):
+    return low_and_high[-1] - low_and_high[-2]
+
+
+# --- scores -------------------------------------------------------------------------------------------------
+
+
+def test_scores_of_a_small_example():
+    rates = np.array([[0.1, 0.5, 0.9], [0.3, 0.2, 1.6]])  # two deployments, three users
+    assert sum_rate(rates) == pytest.approx((1.5 + 2.1) / 2)
+    assert tail_rate(rates) == pytest.approx(0.1 + 0.25 * 0.1), "place 0.05 * 5 between the two smallest"
+    assert score(rates) == pytest.approx(1.8 / 3 + 3 * 0.125)
+    assert score(rates, tail_weight=0.0) == pytest.approx(1.8 / 3)
+
+
+def test_the_tail_is_pooled_over_deployments():
+    poor, rich = np.full((1, 20), 0.1), np.full((1, 20), 2.0)
+    rates = np.concatenate([poor, rich, rich])
+    assert tail_rate(rates) == pytest.approx(0.1), "5% of all users are poor ones"
+    assert tail_rate(rates[:, None]).mean() == pytest.approx((0.1 + 2 + 2) / 3), (
+        "which the mean of percentiles hides"
+    )
+    rates = some_rates(7, 13)
+    assert tail_rate(rates) == pytest.approx(by_hand(rates.ravel(), 5), rel=1e-12)
+
+
+def test_scores_take_leading_dimensions():
+    rates = some_rates(2, 4, 6, 5)
+    for statistic in (sum_rate, tail_rate, score):
+        values = statistic(rates)
+        assert values.shape == (2, 4)
+        np.testing.assert_allclose(values[1, 2], statistic(rates[1, 2]), rtol=1e-12)
+    np.testing.assert_array_equal(rates, some_rates(2, 4, 6, 5), err_msg="inputs are left alone")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([3.0], 3.0),
+        ([1.0, 5.0], 3.0),
+        ([9.0, 1.0, 2.0], 4.0),
+        ([9.0, 1.0, 2.0, 4.0], 3.0),  # one from each end
+        ([0.0, 1.0, 2.0, 6.0, 100.0], 3.0),
+        ([7.0, 0.0, 1.0, 2.0, 3.0, 4.0, -50.0, 100.0], 2.5),  # two from each end
+    ],
+)
+def test_interquartile_mean(values, expected):
+    assert iqm(np.array(values)) == pytest.approx(expected)
+
+
+def test_normalised():
+    assert normalised(1.0, random_walk=1.0, oracle=1.5) == 0
+    assert normalised(1.5, random_walk=1.0, oracle=1.5) == 100
+    np.testing.assert_allclose(normalised(np.array([0.75, 1.25, 2.0]), 1.0, 1.5), [-50, 50, 200])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([2.0, 3.0], [0.0, 1.0], 1.0),
+        ([0.0, 1.0], [2.0, 3.0], 0.0),
+        ([1.0, 1.0], [1.0, 1.0, 1.0], 0.5),
+        ([1.0, 3.0], [1.0, 2.0, 3.0, 4.0], (0.5 + 2.5) / 8),
+    ],
+)
+def test_probability_of_improvement(first, second, expected):
+    first, second = np.array(first), np.array(second)
+    assert probability_of_improvement(first, second) == pytest.approx(expected)
+    assert probability_of_improvement(second, first) == pytest.approx(1 - expected)
+
+
+# --- intervals ----------------------------------------------------------------------------------------------
+
+
+def test_interval_cuts_the_same_from_both_ends():
+    draws = np.random.default_rng(0).permutation(np.arange(1001.0))
+    assert interval(draws) == pytest.approx((25, 975))
+    assert interval(draws, level=0.5) == pytest.approx((250, 750))
+
+
+def test_bootstrap_resamples_whole_deployments_and_seeds():
+    """A deployment keeps its users together, and all seeds see the same deployments."""
+    deployments = 10.0 ** np.arange(4)
+    draws = bootstrap(np.stack([deployments, deployments], 1)[None], sum_rate, 300)  # J = 2
+    counts = np.round(draws * 4 / 2).astype(int)  # number of times each was picked, as decimal digits
+    assert all(sum(int(digit) for digit in str(count)) == 4 for count in counts)
+    assert len(set(counts.tolist())) > 10
+    copies = np.repeat(some_rates(1, 9, 5), 6, axis=0)
+    np.testing.assert_allclose(bootstrap(copies, score, 50), bootstrap(copies[0], score, 50), rtol=1e-12)
+
+
+def test_a_schedulers_interval_comes_from_the_deployments_alone():
+    rates = some_rates(30, 8)
+    np.testing.assert_array_equal(bootstrap(rates, score, 60), bootstrap(rates[None], score, 60))
+    same = np.repeat(rates[:1], 30, axis=0)  # deployments that do not differ
+    value, low, high = estimate(same, score)
+    assert low == pytest.approx(value, rel=1e-12)
+    assert high == pytest.approx(value, rel=1e-12)
+    between_seeds = same[None] * np.array([0.8, 0.9, 1.0, 1.1, 1.2])[:, None, None]
+    assert width(estimate(between_seeds, score)) > 0.1 * value, "seeds that differ do count"
+
+
+def test_estimate_is_the_interquartile_mean_over_seeds_and_repeats():
+    rates = some_rates(5, 30, 8)
+    value, low, high = estimate(rates, score, 200)
+    assert value == estimate_value(rates, score) == pytest.approx(iqm([score(r) for r in rates]))
+    assert low < value < high
+    assert estimate(rates, score, 200) == (value, low, high), "deterministic"
+    assert estimate_value(rates[0], score) == pytest.approx(float(score(rates[0])))
+
+
+@pytest.mark.parametrize(("seeds", "expected_sd"), [(1, np.sqrt(0.3**2 / 60)), (24, None)])
+def test_coverage_of_the_95_percent_interval(seeds, expected_sd):
+    """Over 150 synthetic experiments the interval holds the true mean about 95% of the time.
+
+    rate = 1 + seed's effect + deployment's effect (common to all seeds) + noise; J = 1.
+    """
+    rng, inside, spreads = np.random.default_rng(1), 0, []
+    for _ in range(150):
+        effects = 0.2 * rng.standard_normal((seeds, 1)) * (seeds > 1) + 0.3 * rng.standard_normal(60)
+        rates = (1 + effects + 0.05 * rng.standard_normal((seeds, 60)) * (seeds > 1))[..., None]
+        draws = bootstrap(rates, sum_rate, 100)
+        low, high = interval(draws)
+        inside += low <= 1 <= high
+        spreads.append(draws.std())
+    assert 0.88 <= inside / 150 <= 0.99
+    # An IQM of normal values has about 1.2 times the variance of their mean.
+    expected = expected_sd or np.sqrt(1.2 * 0.2**2 / seeds + 0.3**2 / 60)
+    assert np.mean(spreads) == pytest.approx(expected, rel=0.08)
+
+
+# --- paired comparisons -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("ratio", 1.0), ("difference", 0.0)])
+@pytest.mark.parametrize("shape", [(5, 40, 6), (40, 6)], ids=["learner", "scheduler"])
+def test_identical_methods_differ_by_nothing(kind, expected, shape):
+    rates = some_rates(*shape)
+    assert paired(rates, rates.copy(), score, kind, 100) == (expected, expected, expected)
+
+
+def test_a_common_factor_is_a_ratio_without_width():
+    rates = some_rates(40, 6)
+    assert paired(1.25 * rates, rates, score, replicates=100) == pytest.approx((1.25, 1.25, 1.25), rel=1e-12)
+    learner = rates * np.array([1.1, 1.2, 1.3, 1.4, 1.5])[:, None, None]
+    value, low, high = paired(learner, rates, score)
+    assert value == pytest.approx(1.3)
+    assert 1.1 <= low < 1.3 < high <= 1.5, "a learner's seeds remain"
+
+
+def test_pairing_narrows_the_interval_of_correlated_methods():
+    base = some_rates(80, 6) * some_rates(80, 1, seed=1)  # good and bad deployments
+    reference, better = base, 1.2 * base + 0.01 * some_rates(80, 6, seed=2)
+    for kind, combine, truth in [("ratio", np.divide, 1.2), ("difference", np.subtract, None)]:
+        value, low, high = paired(better, reference, sum_rate, kind)
+        apart = combine(bootstrap(better, sum_rate, seed=1), bootstrap(reference, sum_rate, seed=2))
+        assert high - low < 0.25 * width(interval(apart))
+        assert low <= value <= high
+        assert truth is None or value == pytest.approx(truth, rel=0.03)
+
+
+def test_draws_of_methods_with_other_numbers_of_seeds_are_paired():
+    """A learner of any number of seeds and a scheduler are resampled over the same deployments."""
+    base = some_rates(1, 50, 6)
+    draws = [bootstrap(np.repeat(base, seeds, axis=0), sum_rate, 40) for seeds in (1, 3, 10)]
+    np.testing.assert_allclose(draws[0], draws[1], rtol=1e-12)
+    np.testing.assert_allclose(draws[0], draws[2], rtol=1e-12)
+    assert not np.allclose(draws[0], bootstrap(base, sum_rate, 40, seed=1))
+
+
+def test_what_cannot_be_paired_is_refused():
+    rates = some_rates(3, 20, 6)
+    for other in (rates[:, :19], rates[..., :5]):
+        with pytest.raises(ValueError, match="not the same deployments"):
+            paired(rates, other, score)
+    with pytest.raises(ValueError, match="'quotient'.*'ratio' or 'difference'"):
+        paired(rates, rates, score, kind="quotient")
+
+
+def test_the_tail_is_the_fifth_percentile():
+    assert metrics.TAIL_PERCENTILE == 5.0
