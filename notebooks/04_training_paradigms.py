@@ -128,20 +128,13 @@ study.show(fig, "cdf")
 def training_curves():
     learned = {m: r for m, r in results().items() if m in WITH_DQN}
     scores = curves(learned, "eval_update", "eval_score").rename(columns={"eval_update": "update"})
-    parts = [scores] + [curves(learned, "update", c) for c in ("td_loss", "q_data", "q_greedy")]
-    return pd.concat(parts)
+    return pd.concat([scores, curves(learned, "update", "td_loss"), curves(learned, "update", "q_gap")])
 
 
 along = study.table("curves", training_curves)
-gap = along.dropna(subset=["q_data"]).merge(
-    along.dropna(subset=["q_greedy"])[["method", "update", "q_greedy"]], on=["method", "update"], suffixes=("_", "")
-)
 fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.6)
-plotting.curve(axes[0], along.dropna(subset=["eval_score"]), "update", "eval_score", WITH_DQN)
-plotting.curve(axes[1], along.dropna(subset=["td_loss"]), "update", "td_loss", WITH_DQN, markers=False)
-for method in WITH_DQN:
-    part = gap[gap.method == method]
-    axes[2].plot(part["update"], part.q_greedy - part.q_data, **plotting.style_of(method) | {"marker": ""})
+for ax, column in zip(axes, ("eval_score", "td_loss", "q_gap"), strict=True):
+    plotting.curve(ax, along.dropna(subset=[column]), "update", column, WITH_DQN, markers=column == "eval_score")
 for ax, label in zip(axes, ("R_score (bit/s/Hz), validation", "TD loss", "Q(greedy) − Q(data)"), strict=True):
     ax.set(xlabel="gradient steps", ylabel=label)
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

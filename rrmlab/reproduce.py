@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import rrmlab
-from rrmlab import notebooks as source
-from rrmlab import pairs
-from rrmlab.kernels import Kernels
-from rrmlab.notebooks import Notebook, UserError
-from rrmlab.runs import GOOD, Result, Run, first_line, schedule, table
+from rrmlab.command import notebooks as source
+from rrmlab.command import pairs
+from rrmlab.command.kernels import Kernels
+from rrmlab.command.notebooks import Notebook, UserError
+from rrmlab.command.runs import GOOD, Result, Run, first_line, schedule, table
 
 PRESETS = {"smoke": "seconds a notebook", "quick": "minutes in all", "paper": "full size, hours"}
 

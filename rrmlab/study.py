@@ -257,11 +257,14 @@ def user_rate_cdf(results: dict[str, Result]) -> pd.DataFrame:
 
 
 def curves(results: dict[str, Result], x: str, column: str) -> pd.DataFrame:
-    """A history column over training: interquartile mean over seeds and the 95% interval of it (seeds resampled)."""
+    """A history column over training: interquartile mean over seeds and the 95% interval of it (seeds resampled).
+
+    Besides the columns of `Policy.history` there is "q_gap", the greedy minus the logged joint action's value.
+    """
     rng = np.random.default_rng(0)
     parts = []
     for method, result in results.items():
-        histories = [policy.history for policy in result.policies]
+        histories = [p.history | {"q_gap": p.history["q_greedy"] - p.history["q_data"]} for p in result.policies]
         if column not in histories[0]:
             continue
         values = np.stack([history[column] for history in histories])  # (S, points)

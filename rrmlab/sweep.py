@@ -32,18 +32,8 @@ from .schedulers import make_scheduler
 from .storage import SUMS, CorruptFileError, new_folder, sha256, verify
 from .training import progress_bar, train_offline
 
-_NOT_NUMERIC = (
-    "reproduce",
-    "notebooks",
-    "pairs",
-    "runs",
-    "kernels",
-    "plotting",
-    "study",
-    "sweep",
-    "interop",
-    "explore",
-)
+# Modules that draw, describe or start, and decide no number; all others count for a run's name.
+_NOT_NUMERIC = ("command", "reproduce", "readme", "plotting", "study", "sweep", "reference", "interop", "explore")
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,7 @@ def code_fingerprint() -> str:
     digest = hashlib.sha256()
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
-        if path.stem in _NOT_NUMERIC:
+        if path.relative_to(root).with_suffix("").parts[0] in _NOT_NUMERIC:
             continue
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):

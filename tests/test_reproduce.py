@@ -13,9 +13,9 @@ from tempfile import gettempdir
 
 import pytest
 
-from rrmlab import notebooks as source
-from rrmlab.kernels import Scrubber
-from rrmlab.pairs import ABSOLUTE
+from rrmlab.command import notebooks as source
+from rrmlab.command.kernels import Scrubber
+from rrmlab.command.pairs import ABSOLUTE
 from rrmlab.reproduce import main
 
 PARAMETERS = 'preset: str = "paper"\nrecompute: bool = False  # True: compute, False: draw\n'

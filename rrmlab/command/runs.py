@@ -12,9 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rrmlab import notebooks as source
-from rrmlab.kernels import Kernels, Scrubber, clean, dump, write
-from rrmlab.notebooks import Notebook
+from rrmlab.command import notebooks as source
+from rrmlab.command.kernels import Kernels, Scrubber, clean, dump, write
+from rrmlab.command.notebooks import Notebook
 
 GOOD = ("done", "up to date")
 

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from rrmlab.kernels import ANSI, Kernels, Scrubber, clean, dump, write
-from rrmlab.notebooks import Notebook, UserError, load
+from rrmlab.command.kernels import ANSI, Kernels, Scrubber, clean, dump, write
+from rrmlab.command.notebooks import Notebook, UserError, load
 
 MAX_BYTES = 1_000_000
 ABSOLUTE = re.compile(r"(?<![\w.~-])/(?:home|root|work|tmp|Users|private|mnt)/\w|\b[A-Z]:\\+Users\b")

@@ -1,0 +1,1 @@
+"""The `rrmlab` command beneath `rrmlab.reproduce`: notebooks as sources, runs of them, their pairs, kernels."""
