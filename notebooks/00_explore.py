@@ -121,7 +121,9 @@ study.show(fig, "running")
 # is disturbed by it?
 
 # %%
-if "RRMLAB_BATCH" in os.environ:  # set by `rrmlab` while it executes the notebooks: nobody is there to turn the controls
+if (
+    "RRMLAB_BATCH" in os.environ
+):  # set by `rrmlab` while it executes the notebooks: nobody is there to turn the controls
     print("The controls appear here when the notebook is run in JupyterLab.")
 else:
     display(explore.tour(data, network, seed))

@@ -53,6 +53,7 @@ from rrmlab.study import Study
 study = Study("01_environment", preset, recompute, device, seed)
 network = study.network
 num = max(100, 10 * study.sizes.episodes)  # deployments, of 4 x 24 links each
+played = min(100, 10 * study.sizes.episodes)  # deployments in which the game is played
 
 
 def draw(num):
@@ -334,20 +335,19 @@ study.show(fig, "trace")
 # $$P(\mathrm{SINR} < x) = 1 - e^{-x/s} \prod_k \frac{1}{1 + x s_k / s},$$
 #
 # and without interference the product is 1. The rate is $\log_2(1 + \mathrm{SINR})$, hence the same curve on another
-# axis. Measured in the running game, at all users every 10 TTIs; and, as green squares, at those users only that full
+# axis. Measured in the running game, at all users every 10 TTIs; and, as orange squares, at those users only that full
 # reuse chose to serve: picking each AP's best proportional-fair user lifts the distribution (multi-user diversity).
 #
 # Two things to take along. Interference, not noise, is what limits this network: it takes some 20 dB. And the users that
 # suffer are a few: below 0 dB two neighbours cannot both transmit usefully.
 
 # %%
-PLAYED = 100  # deployments in which the game is played
 full_reuse = FullReuse()
 
 
 def mean_powers(t):
     """Of the played deployments, mean received powers over noise: serving AP (D, J), other APs (D, I, J)."""
-    deployments = draw(PLAYED)
+    deployments = draw(played)
     mean = network.snr_scale * 10 ** (-radio.large_scale_db(network, deployments, t) / 10)
     own = torch.nn.functional.one_hot(radio.association(network, deployments), network.num_aps).mT.bool()
     return (mean * own).sum(1).cpu(), mean.masked_fill(own, 0).cpu()
@@ -361,7 +361,7 @@ def share_below(sinr, signal, interference):
 
 def sinrs():
     config = replace(network, episode_ttis=min(500, network.episode_ttis))
-    env = RRMEnv(config, PLAYED, seed, "test", device)
+    env = RRMEnv(config, played, seed, "test", device)
     env.reset()
     measured = {"alone": [], "full reuse": [], "served": []}
     for t in range(config.episode_ttis):
@@ -416,7 +416,7 @@ def warm_up():
     after = (0, 2, 5, 10, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200)  # warm-ups of other lengths
     measured = []
     for k in after:
-        env = RRMEnv(replace(network, warmup_ttis=k, episode_ttis=1), PLAYED, seed, "test", device)
+        env = RRMEnv(replace(network, warmup_ttis=k, episode_ttis=1), played, seed, "test", device)
         env.reset()
         measured.append(env.averages.mean(1).cpu())
     rates = torch.linspace(0, 30, 601, dtype=torch.float64)
@@ -448,10 +448,10 @@ study.show(fig, "warm_up")
 
 # %%
 def start():
-    episode, parts = 600, []
+    episode, parts = min(600, 5 * network.episode_ttis), []
     starts = {"as it is": 200, "no warm-up": 0, "no warm-up, from zero": 0}
     for name, ttis in starts.items():
-        env = RRMEnv(replace(network, warmup_ttis=ttis, episode_ttis=episode), PLAYED, seed, "test", device)
+        env = RRMEnv(replace(network, warmup_ttis=ttis, episode_ttis=episode), played, seed, "test", device)
         env.reset()
         if name.endswith("zero"):
             env.set_state(torch.zeros_like(env.averages), torch.ones_like(env.transmitting))
@@ -479,7 +479,7 @@ for name, color in colors.items():
     axes[1].plot(part.tti, part.reward_measured, lines[name], color=color)
     axes[1].fill_between(part.tti, part.reward_low, part.reward_high, color=color, alpha=0.2, linewidth=0)
 usual = starts[starts.start == "as it is"]
-steady = usual.reward_measured[usual.tti >= 300].mean()
+steady = usual.reward_measured[usual.tti >= usual.tti.max() / 2].mean()
 later = usual.tti[usual.tti > 0]
 scaling = steady * (1 - (1 - network.averaging) ** later) ** -network.lam
 axes[1].plot(later, scaling, ":", color="black", label="steady reward × (1 − 0.99ᵗ)^−0.8")
@@ -490,8 +490,8 @@ study.show(fig, "start")
 
 # %%
 early = starts[starts.tti < 100].groupby("start", sort=False).reward_measured.mean()
-late = starts[starts.tti >= 300].groupby("start", sort=False).reward_measured.mean()
-pd.DataFrame({"reward, first 100 TTIs": early, "reward, from TTI 300 on": late, "ratio": early / late}).round(2)
+late = starts[starts.tti >= starts.tti.max() / 2].groupby("start", sort=False).reward_measured.mean()
+pd.DataFrame({"reward, first 100 TTIs": early, "reward, second half": late, "ratio": early / late}).round(2)
 
 # %% [markdown]
 # ## All checks

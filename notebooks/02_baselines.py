@@ -105,7 +105,7 @@ labels = ("sum rate (bit/s/Hz)", "5-percentile rate (bit/s/Hz)", "R_score (bit/s
 for ax, value, label in zip(axes, ("sum_rate", "tail_rate", "score"), labels, strict=True):
     plotting.interval_bars(ax, table, value, order)
     ax.set_xlabel(label)
-study.show(fig)
+study.show(fig, "summary")
 
 # %% [markdown]
 # Max-SINR shows why the sum rate alone is no goal: it has the highest one and starves the weakest users completely.
@@ -127,20 +127,28 @@ study.show(fig, "cdf")
 # the centralized one exchanges every observation and every decision; ITLinQ and the oracle need gains *between* cells,
 # which their users must also measure and report.
 
+
 # %%
-known = study.table("knowledge", lambda: reference.knowledge(study.network))
-known = known.merge(table, on="method", how="left")
+def knowledge():
+    facts = reference.knowledge(study.network)
+    twin = facts[facts.method == "ITLinQ"].assign(method="ITLinQ (tuned)")
+    scores = table[["method", "score", "score_low", "score_high"]]
+    return pd.concat([facts, twin]).merge(scores, on="method", how="left")
+
+
+known = study.table("knowledge", knowledge)
 known[["method", "knows", "reports", "exchanged", "score"]].round(3)
 
 # %%
-tuned = known[known.method == "ITLinQ"][["knows", "reports", "exchanged"]].iloc[0]
-points = known.dropna(subset=["score"])
-points = pd.concat([points, table[table.method == "ITLinQ (tuned)"].assign(**tuned)])
+points = known.dropna(subset=["score"]).sort_values(["exchanged", "score"])
+points["offset"] = (
+    points.groupby("exchanged").cumcount() - (points.groupby("exchanged").method.transform("size") - 1) / 2
+)
 fig, ax = plotting.figure(height=2.8)
 for _, point in points.iterrows():
     style = plotting.style_of(point.method) | {"linestyle": "none"}
     bars = [[point.score - point.score_low], [point.score_high - point.score]]
-    ax.errorbar(point.exchanged, point.score, yerr=bars, label=point.method, **style)
+    ax.errorbar(point.exchanged + 1.5 * point.offset, point.score, yerr=bars, label=point.method, **style)
 ax.set_xlabel("numbers exchanged between cells per TTI")
 ax.set_ylabel("R_score (bit/s/Hz)")
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=6)

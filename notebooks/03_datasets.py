@@ -81,7 +81,7 @@ ax.set_xlabel("transitions seen online")
 ax.set_ylabel("R_score (bit/s/Hz), validation")
 ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
 ax.legend(title=f"mean of {int(learning.seeds.iloc[0])} seeds, 95% interval", title_fontsize=6, loc="lower right")
-study.show(fig)
+study.show(fig, "curves")
 
 # %% [markdown]
 # ## The datasets
@@ -128,42 +128,34 @@ study.table("statistics", statistics).round(3)
 
 
 # %%
-def reward_quantiles():
-    parts = [plotting.quantiles(d.rewards.numpy()).assign(dataset=name) for name, d in datasets().items()]
-    return pd.concat(parts).rename(columns={"rate": "reward"})
-
-
-def action_shares():
+def contents():
+    """What the three panels draw: per dataset the reward's quantiles, the actions' shares, the joint actions' shares."""
     parts = []
     for name, data in datasets().items():
+        quantiles = plotting.quantiles(data.rewards.numpy())
         counts = np.bincount(data.actions.numpy().ravel(), minlength=data.mask.shape[-1])
-        parts.append(pd.DataFrame({"dataset": name, "action": range(len(counts)), "share": counts / counts.sum()}))
+        shares = joint_shares(data)
+        for panel, x, y in (
+            ("reward", quantiles.rate, quantiles.probability),
+            ("action", np.arange(len(counts)), counts / counts.sum()),
+            ("joint action", np.arange(1, len(shares) + 1), shares),
+        ):
+            parts.append(pd.DataFrame({"dataset": name, "panel": panel, "x": x, "share": y}))
     return pd.concat(parts)
 
 
-def coverage():
-    parts = [
-        pd.DataFrame({"dataset": name, "rank": np.arange(1, 257), "share": joint_shares(data)})
-        for name, data in datasets().items()
-    ]
-    return pd.concat(parts)
-
-
-rewards = study.table("rewards", reward_quantiles)
-actions = study.table("actions", action_shares)
-ranked = study.table("coverage", coverage)
-
+drawn = study.table("contents", contents).set_index(["panel", "dataset"])
 fig, (left, middle, right) = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.3)
 lines = dict(zip(NAMES, ("-", "--", ":", "-."), strict=True))
 for k, name in enumerate(NAMES):
     style = {"color": COLOURS[name], "label": name}
-    part = rewards[rewards.dataset == name]
-    left.plot(part.reward, part.probability, linestyle=lines[name], **style)
-    part = actions[actions.dataset == name]
-    middle.bar(part.action + 0.2 * (k - 1.5), part.share, width=0.2, **style)
-    part = ranked[(ranked.dataset == name) & (ranked.share > 0)]
-    right.plot(part["rank"], part.share, linestyle=lines[name], **style)
-left.set(xlabel="reward of a TTI", ylabel="share of transitions", xlim=(0, rewards.reward.quantile(0.995)))
+    part = drawn.loc["reward", name]
+    left.plot(part.x, part.share, linestyle=lines[name], **style)
+    part = drawn.loc["action", name]
+    middle.bar(part.x + 0.2 * (k - 1.5), part.share, width=0.2, **style)
+    part = drawn.loc["joint action", name]
+    right.plot(part.x[part.share > 0], part.share[part.share > 0], linestyle=lines[name], **style)
+left.set(xlabel="reward of a TTI", ylabel="share of transitions", xlim=(0, drawn.loc["reward"].x.quantile(0.995)))
 middle.set(xlabel="action of an AP", ylabel="share of actions")
 middle.set_xticks(range(4), ["silent", "1st", "2nd", "3rd"])
 right.set(xlabel="joint actions, most frequent first", ylabel="share of transitions", yscale="log")

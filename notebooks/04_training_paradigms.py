@@ -103,7 +103,7 @@ for ax, value, label in zip(axes, ("sum_rate", "tail_rate", "score"), labels, st
     ax.set_xlabel(label)
 seeds = int(table.seeds.max())
 fig.suptitle(f"learners: {seeds} training seeds; 95% intervals", fontsize=7)
-study.show(fig)
+study.show(fig, "summary")
 
 # %%
 cdf = study.table("cdf", lambda: user_rate_cdf(results()))

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import rrmlab
+from rrmlab import readme
 from rrmlab.command import notebooks as source
 from rrmlab.command import pairs
 from rrmlab.command.kernels import Kernels
@@ -67,6 +68,8 @@ def figures(args: argparse.Namespace) -> int:
     if failed:
         logs = _shown(root / "data" / "executed")
         print(f"\n{len(failed)} of {len(order)} failed; their pairs are as before. Logs: {logs}")
+    elif (root / "README.md").is_file() and readme.update(root):
+        print("README.md: numbers renewed from figures/tables")
     return int(bool(failed))
 
 
@@ -75,7 +78,9 @@ def check(args: argparse.Namespace) -> int:
     root = source.find_root()
     everything = source.read_all(root)
     problems = pairs.check(everything, root / "notebooks")
-    print("\n".join(problems) or f"{len(everything)} notebooks in step with their pairs")
+    if (root / "README.md").is_file() and readme.filled(root) != (root / "README.md").read_text(encoding="utf-8"):
+        problems.append("README.md: its numbers are not those of figures/tables; renew them with `rrmlab figures`")
+    print("\n".join(problems) or f"{len(everything)} notebooks in step with their pairs, README with the tables")
     return int(bool(problems))
 
 

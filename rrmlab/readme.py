@@ -1,0 +1,75 @@
+"""The README's numbers, written from the stored tables so that they cannot drift from them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from .storage import new_file
+
+SHOWN = (
+    "Random walk", "TDM", "Full reuse", "ITLinQ", "ITLinQ (tuned)", "BC", "Online SAC", "I-MARL-CQL", "CTDE-MARL-CQL",
+    "C-MARL-CQL", "C-MARL-CQL (DQN)", "Observed oracle (local)", "Observed oracle (joint)", "Exhaustive",
+)  # fmt: skip
+
+
+def _interval(row: pd.Series, name: str, digits: int) -> str:
+    return f"{row[name]:.{digits}f} [{row[f'{name}_low']:.{digits}f}, {row[f'{name}_high']:.{digits}f}]"
+
+
+def results(tables: Path) -> str:
+    """Scores of notebook 04 as a Markdown table."""
+    table = pd.read_csv(tables / "04_training_paradigms_summary.csv").set_index("method")
+    known = pd.read_csv(tables / "02_baselines_knowledge.csv").set_index("method").exchanged
+    baseline = table.index[table.ratio_low == table.ratio_high][0]  # the reference's ratio to itself has no width
+    lines = [
+        f"| method | exchanged per TTI | sum rate | 5-percentile rate | R_score | ratio to {baseline} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for method in SHOWN:
+        row, plain = table.loc[method], method.replace(" (DQN)", "").replace(" (tuned)", "")
+        numbers = f"{known[plain]:g}" if plain in known else "0"
+        cells = [_interval(row, "sum_rate", 1), _interval(row, "tail_rate", 3)]
+        cells += [_interval(row, "score", 2), _interval(row, "ratio", 2)]
+        lines.append(f"| {method} | {numbers} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def claims(tables: Path) -> str:
+    """Claim rows of notebook 04 as a Markdown table."""
+    lines = ["| id | claim | paper | ours [95% interval] | verdict | reason |", "|---|---|---|---|---|---|"]
+    for _, row in pd.read_csv(tables / "04_training_paradigms_claims.csv").iterrows():
+        ours = f"{row.ours:.3f} [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else f"{row.ours:.3f}"
+        lines.append(f"| {row.id} | {row.claim} | {row.paper} | {ours} | **{row.verdict}** | {row.reason} |")
+    return "\n".join(lines)
+
+
+BLOCKS = {"results": results, "claims": claims}
+
+
+def filled(root: Path) -> str:
+    """The README with its blocks `<!-- name -->` ... `<!-- /name -->` written anew from `figures/tables`.
+
+    Raises:
+        ValueError: a block is missing.
+    """
+    text = (root / "README.md").read_text(encoding="utf-8")
+    for name, make in BLOCKS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.S)
+        if not pattern.search(text):
+            raise ValueError(f"README.md has no block <!-- {name} --> ... <!-- /{name} -->")
+        body = make(root / "figures" / "tables")
+        text = pattern.sub(lambda match, body=body: match[1] + body + match[2], text)
+    return text
+
+
+def update(root: Path) -> bool:
+    """Write the README's blocks anew; whether anything changed."""
+    text = filled(root)
+    if text == (root / "README.md").read_text(encoding="utf-8"):
+        return False
+    with new_file(root / "README.md") as beside:
+        beside.write_text(text, encoding="utf-8")
+    return True
