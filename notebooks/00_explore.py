@@ -104,6 +104,11 @@ for ax, column, label in zip(axes, ("sum_rate", "tail_rate"), ("sum", "5-percent
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 study.show(fig, "running")
 
+# %%
+by_method = running.groupby("method", sort=False)
+final = by_method[["sum_rate", "tail_rate"]].last().round(2)
+final.assign(mean_aps_on=by_method.on.mean().round(2))
+
 # %% [markdown]
 # ## Your turn
 #

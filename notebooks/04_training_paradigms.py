@@ -167,46 +167,48 @@ cost.round(2)
 # ## The claims
 #
 # A verdict is computed from the interval, not chosen: "reproduced" where the whole interval is on the claim's side,
-# "not reproduced" where none of it is, "undecided" between.
+# "not reproduced" where none of it is, "undecided" between. For K1, "reproduced in part" says: better than every
+# baseline, but perhaps not by the 15%.
 
 
 # %%
-def verdict(low, high, threshold):
-    return "reproduced" if low > threshold else "not reproduced" if high < threshold else "undecided"
+def verdict(low, high, threshold, weaker=np.inf):
+    if low > threshold:
+        return "reproduced"
+    if low > weaker:
+        return "reproduced in part"
+    return "not reproduced" if high < threshold else "undecided"
 
 
 def claims():
     rates = {method: result.rates for method, result in results().items()}
     c, i, ctde = (rates[name] for name in LEARNERS)
 
-    def row(name, claim, paper, value, threshold, reason):
+    def row(name, claim, paper, value, threshold, reason, weaker=np.inf):
         ours, low, high = value
         return {"id": name, "claim": claim, "paper": paper, "ours": ours, "low": low, "high": high,
-                "verdict": verdict(low, high, threshold), "reason": reason, "notebook": study.slug}  # fmt: skip
+                "verdict": verdict(low, high, threshold, weaker), "reason": reason, "notebook": study.slug}  # fmt: skip
 
     other = max((i, ctde), key=lambda r: metrics.estimate_value(r, metrics.tail_rate))
     joint, local = (metrics.estimate_value(rates[f"Observed oracle ({s})"], metrics.score) for s in ("joint", "local"))
     limit = f"the observed oracles reach {joint:.2f} jointly and {local:.2f} locally"
-    parameters = cost.set_index("method").parameters
-    share = parameters["CTDE-MARL-CQL"] / parameters["C-MARL-CQL"]
+    counted = cost.set_index("method").multiply_adds
+    saved = 1 - counted["CTDE-MARL-CQL"] / counted["C-MARL-CQL"]
     return pd.DataFrame([
         row("K1", f"R_score of CTDE-MARL-CQL over the best baseline ({strongest})", "> 1.15",
-            metrics.paired(ctde, rates[strongest], metrics.score), 1.15, limit),
+            metrics.paired(ctde, rates[strongest], metrics.score), 1.15, limit, weaker=1.0),
         row("K3", "R_score of CTDE-MARL-CQL over C-MARL-CQL", "0.98", metrics.paired(ctde, c, metrics.score), 0.95, limit),
         row("K5", "5-percentile rate of C-MARL-CQL minus the best of the others", "> 0",
             metrics.paired(c, other, metrics.tail_rate, "difference"), 0.0, "it alone sees all cells"),
         row("K6", "R_score of CTDE-MARL-CQL minus I-MARL-CQL", "> 0",
             metrics.paired(ctde, i, metrics.score, "difference"), 0.0,
             f"acting on local observations alone is bounded by {local:.2f}, however it is trained"),
-        row("K11", "parameters that act, CTDE over centralized", "< 1", (share, share, share), np.nan,
+        row("K11", "multiply-adds per decision saved by CTDE against centralized", "> 0", (saved, saved, saved), 0.0,
             f"joint state {2 * study.network.top_n * study.network.num_aps}, local observation {2 * study.network.top_n}"),
     ])  # fmt: skip
 
 
 judged = study.table("claims", claims)
-judged.loc[judged.id == "K11", "verdict"] = np.where(
-    judged[judged.id == "K11"].ours < 1, "reproduced", "not reproduced"
-)
 judged.round(3)
 
 # %% [markdown]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .config import NetworkConfig
 from .env import RRMEnv
-from .rollout import run_episode
+from .rollout import check_fits, run_episode
 from .schedulers import Behaviour
 from .storage import CorruptFileError, new_folder, verify
 
@@ -84,7 +84,12 @@ class Dataset:
         """Write a Minari dataset to the folder `path` (replaced as a whole), with SHA256SUMS beside the data.
 
         `minari.load_dataset(path.name)` opens it when MINARI_DATASETS_PATH is the folder above.
+
+        Raises:
+            ValueError: there are no transitions.
         """
+        if len(self) == 0:
+            raise ValueError("the dataset has no transitions: there is nothing to save")
         path = Path(path)
         _, aps, features = self.obs.shape
         box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
@@ -105,8 +110,6 @@ class Dataset:
 
     def _episodes(self) -> list[EpisodeBuffer]:
         """Runs of consecutive transitions; a run that stops before the episode's end is marked truncated there."""
-        if len(self) == 0:
-            return []
         ends = self.terminated | self.truncated
         breaks = (self.rows[1:] != self.rows[:-1] + 1) | ends[:-1]
         bounds = [0, *(breaks.nonzero().flatten() + 1).tolist(), len(self)]
@@ -132,11 +135,15 @@ def join(parts: Sequence[Dataset], metadata: dict[str, Any]) -> Dataset:
     """Datasets of one shape, one after the other.
 
     Raises:
-        ValueError: different numbers of APs or of top users.
+        ValueError: data of different networks; only their episodes may differ in length.
     """
-    shapes = {tuple(part.obs.shape[1:]) for part in parts}
-    if len(shapes) != 1:
-        raise ValueError(f"datasets of different networks, (I, 2N) = {sorted(shapes)}, cannot be joined")
+    networks = [{**part.metadata["network"], "episode_ttis": 0} for part in parts]
+    for network in networks[1:]:
+        different = [
+            f"{name} = {network[name]} and {value}" for name, value in networks[0].items() if network[name] != value
+        ]
+        if different:
+            raise ValueError(f"datasets of different networks cannot be joined: {'; '.join(different)}")
     starts = np.cumsum([0] + [len(part.obs) for part in parts[:-1]]).tolist()
     rows = torch.cat([part.rows + start for part, start in zip(parts, starts, strict=True)])
     names = ("obs", "mask", "actions", "rewards", "terminated", "truncated", "log_prob")
@@ -150,7 +157,7 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
     Raises:
         ValueError: proportions that are not one positive number each, or a dataset too small for its share.
     """
-    if len(proportions) != len(datasets) or min(proportions) <= 0:
+    if not datasets or len(proportions) != len(datasets) or not all(0 < share < math.inf for share in proportions):
         raise ValueError(
             f"proportions = {list(proportions)}: need one positive number for each of {len(datasets)} datasets"
         )
@@ -223,6 +230,7 @@ def collect(
         from .online import collect_online  # online training logs through this module's Dataset
 
         return collect_online(behaviour, config, num_transitions, seed, device)
+    check_fits(behaviour, config)
     metadata = {"network": config.to_dict(), "behaviour": behaviour.name, "seed": seed, "split": "train"}
     parts, remaining, index = [], num_transitions, 0
     while remaining > 0:
@@ -230,9 +238,15 @@ def collect(
         env = RRMEnv(config, envs, seed, "train", device)
         env._next_index = index
         part = _log_episodes(behaviour, env, metadata)
-        parts.append(part.select(torch.arange(min(remaining, len(part)))))
+        parts.append(_cut(part, min(remaining, len(part))))
         remaining, index = remaining - len(part), index + envs
     return join(parts, metadata) if len(parts) > 1 else parts[0]
+
+
+def _cut(data: Dataset, num: int) -> Dataset:
+    """The first `num` transitions; what follows is cut off, so the last one is marked truncated."""
+    data = data.select(torch.arange(num))
+    return replace(data, truncated=data.truncated | (torch.arange(num) == num - 1))
 
 
 def _log_episodes(behaviour: Behaviour, env: RRMEnv, metadata: dict[str, Any]) -> Dataset:

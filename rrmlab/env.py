@@ -6,7 +6,7 @@ AP's users by the PF factor. Schedulers may also name users directly (`step_user
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -36,6 +36,10 @@ class ObservationView:
     obs: Tensor
     action_mask: Tensor
     slots: Tensor
+
+    def narrow(self, kind: type[ObservationView]) -> ObservationView:
+        """The same as a view that shows no more than `kind`, itself or one that this view extends."""
+        return kind(*(getattr(self, field.name) for field in fields(kind)))
 
     def users(self, actions: Tensor) -> Tensor:
         """Slots (E, I) to users (E, I): -1 for silence."""

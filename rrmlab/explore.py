@@ -18,9 +18,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from . import metrics, plotting
 from .agents.learner import AgentConfig
@@ -64,10 +61,10 @@ class Recording:
         return pd.DataFrame({"method": self.method, "tti": tti}, table.index).join(table)
 
     def running(self) -> pd.DataFrame:
-        """Sum and 5-percentile, over this network's users, of the means so far: method, tti, sum_rate, tail_rate."""
-        tail = np.percentile(self.mean_rates, metrics.TAIL_PERCENTILE, axis=1)
-        columns = {"tti": range(len(tail)), "sum_rate": self.mean_rates.sum(1), "tail_rate": tail}
-        return pd.DataFrame({"method": self.method, **columns})
+        """By TTI: method, tti, sum_rate and tail_rate of this network's users' means so far, transmitting APs (on)."""
+        tail, on = np.percentile(self.mean_rates, metrics.TAIL_PERCENTILE, axis=1), (self.users != SILENT).sum(1)
+        columns = {"tti": range(len(tail)), "sum_rate": self.mean_rates.sum(1), "tail_rate": tail, "on": on}
+        return pd.DataFrame({"method": self.method} | columns)
 
 
 def record(behaviour: Any, config: NetworkConfig, seed: int = 0, index: int = 0, method: str = "") -> Recording:
@@ -76,56 +73,54 @@ def record(behaviour: Any, config: NetworkConfig, seed: int = 0, index: int = 0,
     Raises:
         ValueError: a policy that does not fit the network, or a geometry that cannot be drawn.
     """
-    if hasattr(behaviour, "check_fits"):
-        behaviour.check_fits(config)
     env, deployment = RRMEnv(config), Deployment.draw(config, 1, seed, "test", index)
     episode = ((users[0], rates[0]) for _, users, _, rates in run_episode(behaviour, env, deployment))
     users, rates = (torch.stack(column).numpy() for column in zip(*episode, strict=True))
     user_xy = user_position(config, deployment, config.warmup_ttis, config.episode_ttis)[0].transpose(0, 1)
-    places = deployment.ap_xy[0].numpy(), user_xy.numpy(), env.serving[0].numpy()
-    return Recording(method or behaviour.name, config.area_m, *places, users, rates.astype(float))
+    known = method or behaviour.name, config.area_m, deployment.ap_xy[0].numpy(), user_xy.numpy()
+    return Recording(*known, env.serving[0].numpy(), users, rates.astype(float))
 
 
-def draw_map(ax: Axes, nodes: pd.DataFrame, area_m: float) -> None:
+def draw_map(ax: plt.Axes, nodes: pd.DataFrame, area_m: float) -> None:
     """The network at one TTI, from `Recording.nodes`; see `map_legend`. Users have their AP's colour and marker."""
     aps, users = (nodes[nodes.kind == kind].set_index("index") for kind in ("AP", "user"))
     for user in users.itertuples():
         ap, colour, marker = aps.loc[user.ap], PALETTE[user.ap % len(PALETTE)], MARKERS[user.ap % len(MARKERS)]
         line = {"linewidth": 2.2, "zorder": 3} if user.on else {"linewidth": 0.6, "zorder": 1, "alpha": 0.5}
         ax.plot([ap.x_m, user.x_m], [ap.y_m, user.y_m], color=colour, **line)
-        edge = {"markeredgecolor": "black", "markersize": 6.5} if user.on else {"markeredgecolor": "white"}
+        edge = {"markeredgecolor": "black" if user.on else "white", "markersize": 6.5 if user.on else 4.8}
         ax.plot(user.x_m, user.y_m, marker, color=colour, markeredgewidth=0.7, zorder=4, **edge)
     for ap in aps.itertuples():
         colour = PALETTE[ap.Index % len(PALETTE)]
         box = {"boxstyle": "square,pad=0.35", "edgecolor": colour, "facecolor": colour if ap.on else "white"}
         text = {"ha": "center", "va": "center", "weight": "bold", "size": 7, "color": "white" if ap.on else colour}
         ax.text(ap.x_m, ap.y_m, ap.Index, bbox=box, zorder=5, **text)
+    box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
     for user in users[users.on].itertuples():
-        side = 1 if user.y_m >= aps.y_m[user.ap] else -1  # away from the line
-        text = {"ha": "center", "va": "bottom" if side > 0 else "top", "size": 7, "textcoords": "offset points"}
-        box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
-        ax.annotate(f"{user.sinr_db:.0f} dB", (user.x_m, user.y_m), (0, 6 * side), zorder=6, bbox=box, **text)
+        side, va = (6, "bottom") if user.y_m >= aps.y_m[user.ap] else (-6, "top")  # away from the line
+        text = {"textcoords": "offset points", "ha": "center", "va": va, "size": 7, "zorder": 6, "bbox": box}
+        ax.annotate(f"{user.sinr_db:.0f} dB", (user.x_m, user.y_m), (0, side), **text)
     ax.set(xlim=(0, area_m), ylim=(0, area_m), aspect="equal", xlabel="x (m)", ylabel="y (m)")
     ax.grid(visible=False)
 
 
-def map_legend() -> list[Line2D]:
+def map_legend() -> list[plt.Line2D]:
     """Handles of a legend for `draw_map`."""
     box, dot = {"linestyle": "", "marker": "s", "markersize": 7}, {"marker": "o", "linewidth": 0.6}
-    served = {"marker": "o", "linewidth": 2.2, "markersize": 6.5, "markeredgecolor": "black"}
-    looks = {"AP, transmitting": box, "AP, silent": box | {"markerfacecolor": "white"}}
-    looks |= {"user and its AP": dot, "user being served, with its SINR": served}
-    return [Line2D([], [], label=label, color="0.5", **look) for label, look in looks.items()]
+    looks = {"AP, transmitting": box, "AP, silent": box | {"markerfacecolor": "white"}, "user and its AP": dot}
+    looks["user being served, with its SINR"] = dot | {"linewidth": 2.2, "markersize": 6.5, "markeredgecolor": "black"}
+    return [plt.Line2D([], [], label=label, color="0.5", **look) for label, look in looks.items()]
 
 
 def headline(nodes: pd.DataFrame) -> str:
     """What a snapshot says in numbers."""
-    on, tail = nodes.on[nodes.kind == "AP"].sum(), np.percentile(nodes.mean_rate.dropna(), metrics.TAIL_PERCENTILE)
-    now = f"{nodes.method.iloc[0]}: {on} APs on, {nodes.rate.sum():.1f} bit/s/Hz in TTI {nodes.tti.iloc[0]}"
+    on, method, tti = nodes.on[nodes.kind == "AP"], nodes.method.iloc[0], nodes.tti.iloc[0]
+    now = f"{method}: {on.sum()} of {len(on)} on, {nodes.rate.sum():.1f} bit/s/Hz in TTI {tti}"
+    tail = np.percentile(nodes.mean_rate.dropna(), metrics.TAIL_PERCENTILE)
     return f"{now}\nmeans so far: sum {nodes.mean_rate.sum():.1f}, tail {tail:.2f} bit/s/Hz"
 
 
-def scene(recording: Recording, tti: int) -> Figure:
+def scene(recording: Recording, tti: int) -> plt.Figure:
     """The map at a TTI, the users' mean rates so far, and how their sum and tail develop over the episode."""
     nodes, running = recording.nodes(tti), recording.running()
     fig = plt.figure(figsize=(plotting.PAGE_IN, 3.9))
@@ -151,15 +146,16 @@ def behaviours(data: Path) -> dict[str, Callable[[], Any]]:
     names = ("full_reuse", "tdm", "random_walk", "max_sinr", "itlinq", "exhaustive")
     found: dict[str, Callable[[], Any]] = {make_scheduler(n).name: functools.partial(make_scheduler, n) for n in names}
     found["ITLinQ (tuned)"] = functools.partial(make_scheduler, "itlinq", m_db=5.0, eta=0.3)
-    trained = sorted([*data.glob("offline/*/policy_*"), *data.glob("online/*/policy_*")], reverse=True)
-    for folder, path in {path.parent: path for path in trained}.items():
+    paths = sorted([*data.glob("offline/*/policy_*"), *data.glob("online/*/policy_*")], reverse=True)
+    trained = {}
+    for run, path in {path.parent: path for path in paths}.items():
         try:
             config = AgentConfig.from_dict(json.loads((path / "policy.json").read_text())["agent"])
         except (OSError, ValueError, KeyError):  # unfinished, or of another version
             continue
-        name = method_name(config, online=folder.parent.name == "online")
-        found[f"{name} ({folder.name[:6]})"] = functools.partial(Policy.load, path)
-    return found
+        label = f"{method_name(config, online=run.parent.name == 'online')} ({run.name[:6]})"
+        trained[label] = functools.partial(Policy.load, path)
+    return found | dict(sorted(trained.items()))
 
 
 def tour(data: Path, config: NetworkConfig, seed: int = 0) -> Any:
@@ -181,11 +177,11 @@ def tour(data: Path, config: NetworkConfig, seed: int = 0) -> Any:
             print(*notes, sep="\n", end="")
             scene(made, tti)
             plt.show()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             print(error)
 
     wide = {"style": {"description_width": "80px"}, "layout": widgets.Layout(width="320px")}
-    late = {"continuous_update": False} | wide
+    late = wide | {"continuous_update": False}
     method = widgets.Dropdown(options=list(choices), description="method", **wide)
     users = widgets.IntSlider(config.num_users, 2 * config.num_aps, 60, description="users", **late)
     number = widgets.BoundedIntText(seed, 0, 10**6, description="seed", **wide)
@@ -196,5 +192,4 @@ def tour(data: Path, config: NetworkConfig, seed: int = 0) -> Any:
     widgets.link((stride, "value"), (play, "step"))
     picture = widgets.interactive_output(draw, {"label": method, "seed": number, "num_users": users, "tti": tti})
     picture.layout.min_height = "480px"  # no jumping while it is drawn anew
-    rows = [widgets.HBox(row) for row in ((method, number, users), (play, tti, stride))]
-    return widgets.VBox([*rows, picture])
+    return widgets.VBox([widgets.HBox([method, number, users]), widgets.HBox([play, tti, stride]), picture])

@@ -65,6 +65,12 @@ def run_episode(behaviour: Behaviour, env: RRMEnv, deployment: Deployment | None
         truncated = bool(ended.any())
 
 
+def check_fits(behaviour: Behaviour, config: NetworkConfig) -> None:
+    """ValueError if a policy was trained for another I or N; schedulers fit everywhere."""
+    if hasattr(behaviour, "check_fits"):
+        behaviour.check_fits(config)
+
+
 def evaluate(
     behaviour: Behaviour,
     config: NetworkConfig,
@@ -109,8 +115,7 @@ def _evaluate(
     """Scores of `copies` groups of environments that all see the same deployments."""
     if num_episodes < 1:
         raise ValueError(f"num_episodes = {num_episodes}: must be at least 1")
-    if hasattr(behaviour, "check_fits"):
-        behaviour.check_fits(config)
+    check_fits(behaviour, config)
     rates, rewards = [], []
     at_once = max(1, EVALUATION_ENVS // copies)
     with torch.no_grad():

@@ -216,17 +216,17 @@ class Mixture(Scheduler):
         self.shares = torch.tensor(proportions, dtype=torch.float64) / sum(proportions)
 
     def begin(self, key: Tensor) -> None:
-        self._stream = PolicyStream(key, self.seed + 1, 1)
+        self._stream = PolicyStream(key, self.seed, 1, purpose=1)
         for member in self.members:
             member.begin(key)
 
     def serve(self, view: CrossGainView) -> Tensor:
         choice = sample(self.shares.to(view.gain.device), self._stream.next()[:, 0])  # (E,)
-        users = torch.stack([member.serve(view) for member in self.members])  # (K, E, I)
+        users = torch.stack([member.serve(view.narrow(member.knowledge)) for member in self.members])  # (K, E, I)
         return users[choice, torch.arange(len(choice), device=choice.device)]
 
     def log_prob(self, view: CrossGainView, actions: Tensor) -> Tensor:
-        each = torch.stack([member.log_prob(view, actions) for member in self.members], -1)
+        each = torch.stack([m.log_prob(view.narrow(m.knowledge), actions) for m in self.members], -1)
         return (each + self.shares.to(each.device).log()).logsumexp(-1)
 
 

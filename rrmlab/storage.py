@@ -42,7 +42,11 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         if path.exists():
             old = beside.with_name(beside.name + ".old")
             os.rename(path, old)
-            os.rename(beside, path)
+            try:
+                os.rename(beside, path)
+            except BaseException:
+                os.rename(old, path)
+                raise
             shutil.rmtree(old)
         else:
             os.rename(beside, path)

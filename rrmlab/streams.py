@@ -17,10 +17,11 @@ class PolicyStream:
         key: (E, 3) int64, the deployments' keys.
         seed: the policy's seed.
         width: numbers an episode needs per TTI.
+        purpose: tells apart two streams of one policy seed.
     """
 
-    def __init__(self, key: Tensor, seed: int, width: int) -> None:
-        keys = [(POLICY_STREAM, seed, *row) for row in key.tolist()]
+    def __init__(self, key: Tensor, seed: int, width: int, purpose: int = 0) -> None:
+        keys = [(POLICY_STREAM, purpose, seed, *row) for row in key.tolist()]
         self._generators = [np.random.default_rng(np.random.SeedSequence(k)) for k in keys]
         self._width, self._used, self._device = width, BLOCK_TTIS, key.device
 

@@ -187,9 +187,6 @@ def test_a_partial_last_episode(walk, tmp_path):
     assert torch.equal(loaded.obs[-1], whole.obs[whole.rows[75]])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="collect() says the cut episode is marked truncated; only save() marks it"
-)
 def test_a_partial_last_episode_is_marked_in_memory_too(walk):
     assert walk.truncated.nonzero().flatten().tolist() == [29, 59, 74]
 
@@ -216,9 +213,6 @@ def test_a_greedy_policy_of_another_network_is_refused(policy):
         collect(policy, OTHER_SHAPE, 10)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="collect() does not ask check_fits, as evaluate() does"
-)
 def test_a_sampled_policy_of_another_network_is_refused(policy):
     with pytest.raises(ValueError, match="another network"):
         collect(policy.sampled(), OTHER_SHAPE, 10)
@@ -255,6 +249,15 @@ def test_the_layout_on_disk_is_minari(walk, tmp_path):
         np.testing.assert_array_equal(episode.infos["log_prob"], walk.log_prob[part])
         first += steps
     load_dataset(path)  # reading through Minari changed nothing
+
+
+def test_a_relative_path(walk, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    walk.save("here/walk")
+    stored = MinariDataset(tmp_path / "here" / "walk" / "data")
+    assert stored.storage.metadata["dataset_size"] > 0
+    assert_same(load_dataset("here/walk"), load_dataset(tmp_path / "here" / "walk"))
+    assert [f.name for f in tmp_path.rglob("*.hdf5")] == ["main_data.hdf5"]
 
 
 def test_minari_opens_it_by_name(walk, tmp_path, monkeypatch):
@@ -358,9 +361,6 @@ def test_bad_mixtures(walk):
         mix([walk, walk], [1, 9], 100)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="mix() compares shapes only and labels the result with the first network"
-)
 def test_datasets_of_different_networks_are_not_mixed(walk):
     wider = collect(FullReuse(), dataclasses.replace(NETWORK, area_m=900.0), 40)
     with pytest.raises(ValueError, match="network"):
@@ -368,7 +368,6 @@ def test_datasets_of_different_networks_are_not_mixed(walk):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-@pytest.mark.xfail(strict=True, reason="min() of nothing; a NaN share passes the check `<= 0`")
 @pytest.mark.parametrize(("num", "proportions"), [(0, []), (2, [1, math.nan])])
 def test_bad_proportions_are_named(walk, num, proportions):
     with pytest.raises(ValueError, match="proportions"):
@@ -419,9 +418,6 @@ def test_what_is_not_there_or_not_ours(walk, tmp_path):
         load_dataset(tmp_path / "foreign")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="save() writes a dataset without transitions, which load_dataset cannot read"
-)
 def test_an_empty_dataset_is_not_saved(walk, tmp_path):
     with pytest.raises(ValueError, match="no transitions|empty"):
         walk.select(torch.arange(0)).save(tmp_path / "empty")

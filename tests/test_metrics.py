@@ -85,6 +85,12 @@ def test_interquartile_mean(values, expected):
     assert iqm(np.array(values)) == pytest.approx(expected)
 
 
+def test_interquartile_mean_runs_over_the_first_axis():
+    values = some_rates(6, 3, 2)
+    expected = [[iqm(values[:, a, b]) for b in range(2)] for a in range(3)]
+    np.testing.assert_allclose(iqm(values), expected, rtol=1e-12)
+
+
 def test_normalised():
     assert normalised(1.0, random_walk=1.0, oracle=1.5) == 0
     assert normalised(1.5, random_walk=1.0, oracle=1.5) == 100
@@ -124,6 +130,14 @@ def test_bootstrap_resamples_whole_deployments_and_seeds():
     assert len(set(counts.tolist())) > 10
     copies = np.repeat(some_rates(1, 9, 5), 6, axis=0)
     np.testing.assert_allclose(bootstrap(copies, score, 50), bootstrap(copies[0], score, 50), rtol=1e-12)
+
+
+def test_several_statistics_share_their_draws():
+    rates = some_rates(5, 12, 4)
+    draws = bootstrap(rates, lambda r: np.stack([sum_rate(r), tail_rate(r)], -1), 30)
+    assert draws.shape == (30, 2)
+    for column, statistic in zip(draws.T, (sum_rate, tail_rate), strict=True):
+        np.testing.assert_allclose(column, bootstrap(rates, statistic, 30), rtol=1e-12)
 
 
 def test_a_schedulers_interval_comes_from_the_deployments_alone():

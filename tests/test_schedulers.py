@@ -313,9 +313,6 @@ def test_mixture_acts_as_its_log_prob_says():
     assert stats.chisquare(counts, expected * counts.sum()).pvalue > 0.01
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Mixture(seed=s) and its member RandomWalk(seed=s+1) draw from one stream"
-)
 def test_the_choice_of_a_mixture_says_nothing_about_what_its_member_draws():
     view = same_view(CrossGainView, NETWORKS["one AP"], 50)
     mixture = Mixture([RandomWalk(seed=1), FullReuse()], seed=0)
@@ -474,7 +471,6 @@ def test_a_scheduler_gets_its_view_and_lives_on_it(cls, monkeypatch):
             scheduler.serve(env.view(poorer))
 
 
-@pytest.mark.xfail(strict=True, reason="Mixture hands its own CrossGainView to every member")
 def test_a_member_of_a_mixture_sees_no_more_than_alone():
     class Nosy(FullReuse):
         def serve(self, view):
