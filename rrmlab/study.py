@@ -276,13 +276,16 @@ def curves(results: dict[str, Result], x: str, column: str) -> pd.DataFrame:
 
 
 def _commit() -> str:
-    """Commit of the code, with "+" where files were changed since; "" outside a repository."""
+    """Commit of the package, with "+" where its files were changed since; "" outside a repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        folder = Path(__file__).parent
-        command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit, changed = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "."])
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return commit + "+" * bool(changed)
 
 
 def _processor() -> str:

@@ -327,11 +327,15 @@ def test_join_and_its_refusal(walk):
     assert_same(both.select(torch.arange(75)), walk)
     assert_same(both.select(torch.arange(75, 92)), other)
     assert both.metadata == {"behaviour": "both"}
-    for wrong in (OTHER_SHAPE, dataclasses.replace(NETWORK, num_aps=2)):
-        with pytest.raises(ValueError, match="different networks.*cannot be joined"):
-            join([walk, collect(RandomWalk(), wrong, 10)], {})
-        with pytest.raises(ValueError, match="different networks"):
-            mix([walk, collect(RandomWalk(), wrong, 10)], [1, 1], 10)
+    for change in ({"top_n": 3}, {"num_aps": 2}, {"lam": 0.5}, {"area_m": 900.0}):
+        wrong = collect(RandomWalk(), dataclasses.replace(NETWORK, **change), 10)
+        for put in (lambda parts: join(parts, {}), lambda parts: mix(parts, [1, 1], 10)):
+            with pytest.raises(
+                ValueError, match=f"different networks cannot be joined.*{next(iter(change))}"
+            ):
+                put([walk, wrong])
+    longer = collect(RandomWalk(), dataclasses.replace(NETWORK, episode_ttis=50), 60)
+    assert len(join([walk, longer], {})) == 75 + 60, "only the length of the episodes may differ"
 
 
 def test_mix_keeps_the_proportions(walk):
@@ -361,13 +365,6 @@ def test_bad_mixtures(walk):
         mix([walk, walk], [1, 9], 100)
 
 
-def test_datasets_of_different_networks_are_not_mixed(walk):
-    wider = collect(FullReuse(), dataclasses.replace(NETWORK, area_m=900.0), 40)
-    with pytest.raises(ValueError, match="network"):
-        mix([walk, wider], [1, 1], 20)
-
-
-@pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize(("num", "proportions"), [(0, []), (2, [1, math.nan])])
 def test_bad_proportions_are_named(walk, num, proportions):
     with pytest.raises(ValueError, match="proportions"):

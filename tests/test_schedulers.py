@@ -353,18 +353,19 @@ def test_a_deployment_is_played_the_same_alone_and_in_a_batch(make):
 
 
 def test_the_policy_stream_is_keyed_by_policy_seed_and_deployment():
-    def drawn(key, seed, num=BLOCK_TTIS + 40):  # beyond the first block
-        stream = PolicyStream(key, seed, width=2)
-        return torch.stack([stream.next() for _ in range(num)], 1)  # (E, T, width)
+    def drawn(key, seed, **purpose):
+        stream = PolicyStream(key, seed, width=2, **purpose)
+        return torch.stack([stream.next() for _ in range(BLOCK_TTIS + 40)], 1)  # (E, T, width), two blocks
 
     batch = drawn(keys(3), seed=0)
     assert torch.equal(batch[1], drawn(keys(3)[1:2], seed=0)[0])
     others = [
         drawn(keys(3), seed=1),
+        drawn(keys(3), seed=0, purpose=1),
         drawn(keys(3, seed=1), seed=0),
         drawn(keys(3) + torch.tensor([1, 0, 0]), seed=0),
     ]
-    assert len(torch.unique(torch.stack([batch, *others]))) == 4 * batch.numel(), "all numbers differ"
+    assert len(torch.unique(torch.stack([batch, *others]))) == 5 * batch.numel(), "all numbers differ"
     assert ((batch >= 0) & (batch < 1)).all()
 
 
