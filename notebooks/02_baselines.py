@@ -35,6 +35,7 @@ seed = 0  # of the deployments and of the first training seed
 # %%
 import functools
 
+import numpy as np
 import pandas as pd
 
 from rrmlab import plotting, reference
@@ -141,17 +142,20 @@ known[["method", "knows", "reports", "exchanged", "score"]].round(3)
 
 # %%
 points = known.dropna(subset=["score"]).sort_values(["exchanged", "score"])
-points["offset"] = (
-    points.groupby("exchanged").cumcount() - (points.groupby("exchanged").method.transform("size") - 1) / 2
-)
-fig, ax = plotting.figure(height=2.8)
-for _, point in points.iterrows():
-    style = plotting.style_of(point.method) | {"linestyle": "none"}
-    bars = [[point.score - point.score_low], [point.score_high - point.score]]
-    ax.errorbar(point.exchanged + 1.5 * point.offset, point.score, yerr=bars, label=point.method, **style)
+levels = sorted(points.exchanged.unique())
+fig, ax = plotting.figure(height=3.2)
+for level, group in points.groupby("exchanged"):
+    for place, (_, point) in zip(
+        np.linspace(-0.3, 0.3, len(group)) if len(group) > 1 else [0.0], group.iterrows(), strict=True
+    ):
+        style = plotting.style_of(point.method) | {"linestyle": "none"}
+        bars = [[point.score - point.score_low], [point.score_high - point.score]]
+        ax.errorbar(levels.index(level) + place, point.score, yerr=bars, elinewidth=0.9, label=point.method, **style)
+ax.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
 ax.set_xlabel("numbers exchanged between cells per TTI")
 ax.set_ylabel("R_score (bit/s/Hz)")
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=6)
+ax.grid(axis="x", visible=False)
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=6)
 study.show(fig, "knowledge")
 
 # %% [markdown]

@@ -80,7 +80,7 @@ plotting.curve(ax, learning, "eval_update", "eval_score", ["Online SAC", "Online
 ax.set_xlabel("transitions seen online")
 ax.set_ylabel("R_score (bit/s/Hz), validation")
 ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
-ax.legend(title=f"mean of {int(learning.seeds.iloc[0])} seeds, 95% interval", title_fontsize=6, loc="lower right")
+ax.legend(title=f"interquartile mean of {int(learning.seeds.iloc[0])} seeds, 95% interval", title_fontsize=6, loc="lower right")
 study.show(fig, "curves")
 
 # %% [markdown]

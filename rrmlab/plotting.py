@@ -25,7 +25,7 @@ _COLOURS = dict(
 # Learners in strong colours, baselines in quiet ones. A backbone or penalty changes the line, not the colour.
 _STYLES = {
     "Random walk": ("grey", "x", ":"),
-    "TDM": ("grey", "+", "-."),
+    "TDM": ("grey", "d", "-."),
     "Full reuse": ("brown", "s", "--"),
     "Max-SINR": ("yellow", "D", ":"),
     "ITLinQ": ("cyan", "^", "--"),
@@ -33,8 +33,8 @@ _STYLES = {
     "Exhaustive": ("black", "*", "-"),
     "Observed oracle (joint)": ("black", "P", "--"),
     "Observed oracle (local)": ("black", "p", ":"),
-    "Online SAC": ("pink", "o", "-"),
-    "Online DQN": ("pink", "o", "--"),
+    "Online SAC": ("orange", "o", "-"),
+    "Online DQN": ("pink", "D", "--"),
     "BC": ("purple", "h", "-."),
     "C-MARL": ("blue", "s", "-"),
     "I-MARL": ("red", "^", "-"),
