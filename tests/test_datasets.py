@@ -193,7 +193,7 @@ def test_a_partial_last_episode_is_marked_in_memory_too(walk):
 
 @pytest.mark.parametrize("outside", [TDM(), MaxSINR()], ids=["TDM", "Max-SINR"])
 def test_a_behaviour_that_leaves_the_slots_is_refused(outside):
-    with pytest.raises(ValueError, match="serves a user outside its top 2"):
+    with pytest.raises(ValueError, match="serves users outside the slots"):
         collect(outside, NETWORK, 60)
 
 
@@ -436,3 +436,28 @@ def test_a_failing_save_leaves_the_earlier_dataset(walk, tmp_path, monkeypatch):
     walk.take(5).save(path)
     assert len(load_dataset(path)) == 5
     assert [f.name for f in tmp_path.iterdir()] == ["walk"]
+
+
+def test_metadata_say_how_the_behaviour_was_set():
+    members = [RandomWalk(seed=4), ITLinQ(5.0, 0.3)]
+    told = collect(Mixture(members, [1, 3], seed=2), NETWORK, 10).metadata["behaviour_parameters"]
+    assert told["shares"] == [0.25, 0.75] and told["seed"] == 2
+    assert told["members"] == [{"name": "Random walk", "seed": 4}, {"name": "ITLinQ", "m_db": 5.0, "eta": 0.3}]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"actions": lambda d: d.actions[:, :1]}, "actions of shape"),
+        ({"obs": lambda d: d.obs[..., :2]}, "obs of shape"),
+        ({"rewards": lambda d: d.rewards * math.nan}, "rewards: must be finite"),
+        ({"rows": lambda d: d.rows + len(d.obs)}, "rows: must lie in"),
+        ({"actions": lambda d: d.actions + 9}, "actions: must lie in"),
+        ({"mask": lambda d: torch.zeros_like(d.mask)}, "actions: some are masked"),
+    ],
+)
+def test_data_that_do_not_fit_their_network_are_refused(walk, change, message):
+    walk.check()
+    broken = dataclasses.replace(walk, **{name: make(walk) for name, make in change.items()})
+    with pytest.raises(ValueError, match=message):
+        broken.check()
