@@ -57,10 +57,10 @@ def filled(root: Path) -> str:
     """
     text = (root / "README.md").read_text(encoding="utf-8")
     for name, make in BLOCKS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.S)
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
         if not pattern.search(text):
             raise ValueError(f"README.md has no block <!-- {name} --> ... <!-- /{name} -->")
-        body = make(root / "figures" / "tables")
+        body = make(root / "figures" / "tables") + "\n"
         text = pattern.sub(lambda match, body=body: match[1] + body + match[2], text)
     return text
 

@@ -192,7 +192,11 @@ class Learner:
         return self.critic.layers[0].shape[1]
 
     def _next_value(self, batch: Batch) -> Tensor:
-        """Value of the next observation (S, V, B), by the target networks."""
+        """Value of the next observation (S, V, B), by the target networks.
+
+        The twins' minimum is taken for each head, before the heads are mixed: slightly more pessimistic for CTDE than
+        the minimum of the two sums, and the same function for all paradigms.
+        """
         if self.config.gamma == 0 or self.config.backbone == "bc":
             return torch.zeros_like(batch.reward).unsqueeze(1)
         obs = self.paradigm.observations(batch.next_obs)
