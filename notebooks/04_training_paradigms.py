@@ -78,8 +78,8 @@ if preset == "paper":
 #
 # Interquartile means over training seeds with 95% intervals (two-level bootstrap over seeds and deployments; over
 # deployments for schedulers). The ratio is to the best of the four baselines as the paper's lineage sets them, paired on
-# deployments. A bootstrap over few seeds is too narrow, and over the three of the `quick` preset far too narrow
-# (`tests/test_metrics.py` measures its coverage): judge claims at the `paper` preset.
+# deployments. A bootstrap over few seeds is too narrow (`tests/test_metrics.py` measures its coverage): judge
+# claims at the `paper` preset.
 
 
 # %%

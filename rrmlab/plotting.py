@@ -77,7 +77,9 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
     hatches = ["////" if "(DQN)" in m or m == "Online DQN" else "" for m in table.index]
     ax.barh(y, table[value], color=colours, height=0.7, hatch=hatches, edgecolor="white", linewidth=0)
     error = np.abs(table[[f"{value}_low", f"{value}_high"]].to_numpy().T - table[value].to_numpy())
-    ax.errorbar(table[value], y, xerr=error, fmt="none", ecolor="0.15", elinewidth=0.9, capsize=2)
+    # White below, dark above: the interval shows on every bar, the oracles' black ones included.
+    for colour, width in (("white", 2.4), ("0.15", 0.9)):
+        ax.errorbar(table[value], y, xerr=error, fmt="none", ecolor=colour, elinewidth=width, capthick=width, capsize=2)
     ax.set_yticks(y, table.index)
     ax.grid(axis="y", visible=False)
     ax.set_xlim(left=0)

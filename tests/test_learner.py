@@ -509,5 +509,5 @@ def test_wrong_training_input():
     for name in ("obs", "rewards"):
         broken = getattr(data, name).clone()
         broken[3] = math.nan
-        with pytest.raises(ValueError, match=f"data.{name}"):
+        with pytest.raises(ValueError, match=f"{name}: must be finite"):
             train_offline(dataclasses.replace(data, **{name: broken}), config, seeds=[0], progress=False)
