@@ -100,7 +100,7 @@ for ax, column, label in zip(axes, ("sum_rate", "tail_rate"), ("sum", "5-percent
     for method, part in running.groupby("method", sort=False):
         style = plotting.style_of(method) | {"markevery": 0.2}
         ax.plot(part.tti, part[column], label=method, **style)
-    ax.set(xlabel="TTI (ms)", ylabel=f"{label} of the mean rates\nso far (bit/s/Hz)", ylim=(0, None))
+    ax.set(xlabel="TTI (1 ms each)", ylabel=f"{label} of the mean rates\nso far (bit/s/Hz)", ylim=(0, None))
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 study.show(fig, "running")
 
@@ -121,7 +121,7 @@ final.assign(mean_aps_on=by_method.on.mean().round(2))
 # | TTI | drag, or click on it and use the arrow keys: the decision, the SINRs and the means so far |
 # | ▶ and TTIs a step | lets it run |
 #
-# Things to try. Full reuse at two TTIs in a row: in 4 of 10 cases an AP serves the same user again, for the fading lasts some 30 TTIs.
+# Things to try. Full reuse at two TTIs in a row: often an AP serves the same user again, for the fading lasts some 30 TTIs.
 # Max-SINR: watch the tail stay at zero. Exhaustive: count how many APs are silent. A network with an AP in the corner: who
 # is disturbed by it?
 

@@ -21,8 +21,8 @@
 # than 15% in R_score, a weighted sum of mean rate and 5-percentile rate.
 #
 # **What is added here.** A baseline that was never given a chance proves nothing, so ITLinQ is also tuned. And three
-# oracles bound what learning can do: the best joint action with *all* channel gains known, and the best that is possible
-# with only what the agents of the paper observe, jointly or each for itself.
+# oracles mark the room for learning: the best joint action with *all* channel gains known, and the best one-step policy
+# that was found on only what the agents of the paper observe, jointly or each for itself.
 #
 # **Running time.** Read: seconds. Recomputed at the `paper` preset: about 6 minutes on 2 cores.
 
@@ -48,7 +48,7 @@ study = Study("02_baselines", preset, recompute, device, seed)
 #
 # ITLinQ admits links one after the other, best PF factor first. A link is admitted if the interference between it and
 # the links already on the air is at most $M \cdot \mathrm{SNR}^\eta$ (in both directions). The paper's lineage sets
-# M = 25 dB and η = 0.7; in this layout that hardly ever silences anybody, and ITLinQ is full reuse by another name.
+# M = 25 dB and η = 0.7; in this layout ITLinQ then scores like full reuse: hardly anybody is silenced.
 # Below, R_score over a grid of (M, η), on *validation* deployments, which no result is reported on.
 
 # %%
@@ -77,7 +77,9 @@ study.show(fig, "itlinq")
 # ## All schedulers and the oracles on the test deployments
 #
 # All see the same channels. The observed oracles are trained on the exact expected one-step reward of every joint action,
-# which only a simulator can give: they stand for what *any* method could do with that information, one TTI at a time.
+# which only a simulator can give: they stand for what that information is worth, one TTI at a time. They are trained (one
+# seed), not computed: a learner may
+# tie with them within the intervals.
 
 
 # %%
@@ -151,7 +153,10 @@ for level, group in points.groupby("exchanged"):
         style = plotting.style_of(point.method) | {"linestyle": "none"}
         bars = [[point.score - point.score_low], [point.score_high - point.score]]
         ax.errorbar(levels.index(level) + place, point.score, yerr=bars, elinewidth=0.9, label=point.method, **style)
+for edge in range(len(levels) - 1):
+    ax.axvline(edge + 0.5, color="0.6", linewidth=0.6, linestyle=":")
 ax.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+ax.tick_params(axis="x", length=0)
 ax.set_xlabel("numbers exchanged between cells per TTI")
 ax.set_ylabel("R_score (bit/s/Hz)")
 ax.grid(axis="x", visible=False)
@@ -161,11 +166,12 @@ study.show(fig, "knowledge")
 # %% [markdown]
 # ## What follows
 #
-# * The lineage's baselines lie close together, so "beats every baseline" is a statement about one number.
+# * The lineage's baselines differ in what they give (TDM a high tail, full reuse a high sum) and lie close together in
+#   R_score. TDM's tail rate is that of the decentralized learners of notebook 04.
 # * Tuned ITLinQ shows how much of the room above them is coordination: it silences APs, and it needs cross gains to do so.
 # * The gap between `Exhaustive` and `Observed oracle (joint)` is what not knowing the cross gains costs; the gap to
-#   `Observed oracle (local)` is what acting on one's own observation alone costs. No learner that observes as the paper's
-#   agents do can be expected above these two, one TTI at a time, however it is trained.
+#   `Observed oracle (local)` is what acting on one's own observation alone costs. They are the yardstick for learners that
+#   observe as the paper's agents do.
 
 # %%
 study.finish()

@@ -48,7 +48,7 @@ study = Study("03_datasets", preset, recompute, device, seed)
 NAMES = ("sac", "dqn", "random", "mixture")
 COLOURS = {
     name: plotting.style_of(method)["color"]
-    for name, method in zip(NAMES, ("Online SAC", "CTDE-MARL", "Random walk", "ITLinQ"), strict=True)
+    for name, method in zip(NAMES, ("Online SAC", "Online DQN", "Random walk", "ITLinQ"), strict=True)
 }
 
 # %% [markdown]
@@ -80,7 +80,11 @@ plotting.curve(ax, learning, "eval_update", "eval_score", ["Online SAC", "Online
 ax.set_xlabel("transitions seen online")
 ax.set_ylabel("R_score (bit/s/Hz), validation")
 ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
-ax.legend(title=f"interquartile mean of {int(learning.seeds.iloc[0])} seeds, 95% interval", title_fontsize=6, loc="lower right")
+ax.legend(
+    title=f"interquartile mean of {int(learning.seeds.iloc[0])} seeds, 95% interval",
+    title_fontsize=6,
+    loc="lower right",
+)
 study.show(fig, "curves")
 
 # %% [markdown]
@@ -155,7 +159,11 @@ for k, name in enumerate(NAMES):
     middle.bar(part.x + 0.2 * (k - 1.5), part.share, width=0.2, **style)
     part = drawn.loc["joint action", name]
     right.plot(part.x[part.share > 0], part.share[part.share > 0], linestyle=lines[name], **style)
-left.set(xlabel="reward of a TTI", ylabel="share of transitions", xlim=(0, drawn.loc["reward"].x.quantile(0.995)))
+left.set(
+    xlabel="reward of a TTI ((bit/s/Hz)$^{0.2}$)",
+    ylabel="share of transitions below",
+    xlim=(0, drawn.loc["reward"].x.quantile(0.995)),
+)
 middle.set(xlabel="action of an AP", ylabel="share of actions")
 middle.set_xticks(range(4), ["silent", "1st", "2nd", "3rd"])
 right.set(xlabel="joint actions, most frequent first", ylabel="share of transitions", yscale="log")
@@ -165,9 +173,11 @@ study.show(fig, "contents")
 # %% [markdown]
 # ## What follows
 #
-# * The online agents write logs in which good joint actions are frequent and bad ones still occur, because they explore.
-# * The random walk tries everything equally often: the best coverage, the worst rewards.
-# * The mixture lies between, with most of its mass on "everybody transmits to the first user".
+# * Every log holds every joint action at least once; what differs is how often. The random walk is the most even and has
+#   the widest rewards. The mixture is the narrowest: two thirds of it are one joint action.
+# * The online agents lie between: good joint actions are frequent in their logs, and bad ones still occur.
+# * The mean reward hardly tells the behaviours apart, although their scores differ by a quarter: a behaviour that starves a
+#   user raises that user's weight, and is paid more for serving it later. Judge a behaviour by its score.
 
 # %%
 study.finish()

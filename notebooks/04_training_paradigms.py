@@ -55,9 +55,10 @@ WITH_DQN = [*LEARNERS, *(f"{name} (DQN)" for name in LEARNERS)]
 # ## Choosing hyper-parameters
 #
 # Discount γ and penalty weight α are chosen for each learner from the same six trials, by the mean R_score on *validation*
-# deployments. Rewards are standardised, and α is meant in that unit: the paper's α = 1.0 multiplies a loss of raw rewards,
-# whose spread is about 7 here, so that 0.1 stands closer to it than 1.0 does. (Only the `paper` preset runs the trials;
-# smaller ones take its choice.)
+# deployments. Rewards are standardised, and α is meant in that unit. The paper states α = 1.0; if its rewards are not scaled,
+# that is α = 1 / 5.5 here, 5.5 being the spread of this log's rewards. (Only the `paper` preset runs the trials; smaller
+# ones take its choice.) Among the independent and CTDE learners the trials differ by no more than noise; the centralized
+# ones do need γ = 0 and α = 0.1.
 
 
 # %%
@@ -122,7 +123,9 @@ study.show(fig, "cdf")
 # ## Convergence
 #
 # Left: the score along the training, on validation deployments. Middle: the TD loss. Right: how much more the learned
-# value of the greedy joint action is than that of the logged one. Values are in units of the standardised reward.
+# value of the greedy joint action is than that of the logged one. Values are in units of the standardised reward. TD losses
+# are comparable only where γ is the same. The centralized learners still rise a little at the last step, so their lead is
+# if anything larger than reported; I- and CTDE-MARL-CQL lie on top of each other, and so do the two backbones of most.
 
 
 # %%
@@ -138,6 +141,7 @@ for ax, column in zip(axes, ("eval_score", "td_loss", "q_gap"), strict=True):
     plotting.curve(ax, along.dropna(subset=[column]), "update", column, WITH_DQN, markers=column == "eval_score")
 for ax, label in zip(axes, ("R_score (bit/s/Hz), validation", "TD loss", "Q(greedy) − Q(data)"), strict=True):
     ax.set(xlabel="gradient steps", ylabel=label)
+fig.suptitle(f"{int(along.seeds.max())} training seeds; 95% intervals", fontsize=7)
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 study.show(fig, "curves")
 
@@ -190,22 +194,32 @@ def claims():
         return {"id": name, "claim": claim, "paper": paper, "ours": ours, "low": low, "high": high,
                 "verdict": verdict(low, high, threshold, weaker), "reason": reason, "notebook": study.slug}  # fmt: skip
 
+    def text(pair, digits=3):
+        return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*pair, d=digits)
+
     other = max((i, ctde), key=lambda r: metrics.estimate_value(r, metrics.tail_rate))
     joint, local = (metrics.estimate_value(rates[f"Observed oracle ({s})"], metrics.score) for s in ("joint", "local"))
-    limit = f"the observed oracles reach {joint:.2f} jointly and {local:.2f} locally"
-    counted = cost.set_index("method").multiply_adds
-    saved = 1 - counted["CTDE-MARL-CQL"] / counted["C-MARL-CQL"]
+    tuned = rates["ITLinQ (tuned)"]
+    tuned_tail = metrics.estimate_value(tuned, metrics.tail_rate)
+    facts = cost.set_index("method")
+    ours, theirs = facts.loc["CTDE-MARL-CQL"], facts.loc["C-MARL-CQL"]
+    saved = 1 - ours.multiply_adds / theirs.multiply_adds
     return pd.DataFrame([
-        row("K1", f"R_score of CTDE-MARL-CQL over the best baseline ({strongest})", "> 1.15",
-            metrics.paired(ctde, rates[strongest], metrics.score), 1.15, limit, weaker=1.0),
-        row("K3", "R_score of CTDE-MARL-CQL over C-MARL-CQL", "0.98", metrics.paired(ctde, c, metrics.score), 0.95, limit),
-        row("K5", "5-percentile rate of C-MARL-CQL minus the best of the others", "> 0",
-            metrics.paired(c, other, metrics.tail_rate, "difference"), 0.0, "it alone sees all cells"),
+        row("K1", f"R_score of CTDE-MARL-CQL over the best baseline as the lineage sets it ({strongest})", "> 1.15",
+            metrics.paired(ctde, rates[strongest], metrics.score), 1.15,
+            f"but over tuned ITLinQ, which knows the cross gains: {text(metrics.paired(ctde, tuned, metrics.score))}", 1.0),
+        row("K3", "R_score of CTDE-MARL-CQL over C-MARL-CQL", "0.98, within 5%", metrics.paired(ctde, c, metrics.score), 0.95,
+            f"seeing all observations pays here: the observed oracles reach {joint:.2f} (joint) and {local:.2f} (local)"),
+        row("K5", "5-percentile rate of C-MARL-CQL minus the better of I- and CTDE-MARL-CQL", "> 0",
+            metrics.paired(c, other, metrics.tail_rate, "difference"), 0.0,
+            f"it sees all cells' observations; tuned ITLinQ, with cross gains, has {tuned_tail:.3f}"),
         row("K6", "R_score of CTDE-MARL-CQL minus I-MARL-CQL", "> 0",
             metrics.paired(ctde, i, metrics.score, "difference"), 0.0,
-            f"acting on local observations alone is bounded by {local:.2f}, however it is trained"),
-        row("K11", "multiply-adds per decision saved by CTDE against centralized", "> 0", (saved, saved, saved), 0.0,
-            f"joint state {2 * study.network.top_n * study.network.num_aps}, local observation {2 * study.network.top_n}"),
+            f"both end where the local observed oracle (one-step) does, at {local:.2f}: little is left to coordinate"),
+        row("K11", "multiply-adds of a decision that CTDE saves against centralized", "> 0", (saved, saved, saved), 0.0,
+            f"numbers exchanged per TTI {theirs.exchanged_per_tti:.0f} -> {ours.exchanged_per_tti:.0f}, outputs of a network "
+            f"{theirs.outputs} -> {ours.outputs}; training takes {theirs.training_s_per_seed:.0f} and "
+            f"{ours.training_s_per_seed:.0f} s a seed"),
     ])  # fmt: skip
 
 
@@ -215,10 +229,11 @@ judged.round(3)
 # %% [markdown]
 # ## What follows
 #
-# * The score of the agents that act on their own observation is set by what they can observe: the observed oracle with
-#   local observations, trained with everything a simulator can tell, is where they end.
-# * Seeing all observations is worth more than the paper's 2%: the centralized agent can tell who should be silent.
-# * Tuned ITLinQ stands beside the learners for what it is: a scheduler that knows the gains between cells.
+# * Agents that act on their own observation score alike, however they are trained: CTDE, independent, online, or cloned
+#   from the log. They end where the one-step oracle on local observations does, which had everything a simulator can tell.
+#   This is what an information limit looks like.
+# * Seeing all observations is worth far more than the paper's 2%.
+# * Tuned ITLinQ scores above every learner; it knows the gains between cells, and they do not.
 
 # %%
 study.finish()

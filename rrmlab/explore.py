@@ -25,6 +25,7 @@ from .agents.policy import Policy, method_name
 from .config import NetworkConfig
 from .env import SILENT, RRMEnv
 from .radio import Deployment, user_position
+from .reference import ITLINQ_TUNED
 from .rollout import run_episode
 from .schedulers import make_scheduler
 
@@ -137,7 +138,7 @@ def scene(recording: Recording, tti: int) -> plt.Figure:
         ax.plot(values[: tti + 1], color="black")
         ax.plot(tti, values[tti], "o", color="black")
         ax.set_ylim(bottom=0)
-    ax.set_xlabel("TTI (ms)")
+    ax.set_xlabel("TTI (1 ms each)")
     return fig
 
 
@@ -145,7 +146,9 @@ def behaviours(data: Path) -> dict[str, Callable[[], Any]]:
     """What can be chosen, by label: the schedulers, and the first seed of every training found under `data`."""
     names = ("full_reuse", "tdm", "random_walk", "max_sinr", "itlinq", "exhaustive")
     found: dict[str, Callable[[], Any]] = {make_scheduler(n).name: functools.partial(make_scheduler, n) for n in names}
-    found["ITLinQ (tuned)"] = functools.partial(make_scheduler, "itlinq", m_db=5.0, eta=0.3)
+    found["ITLinQ (tuned)"] = functools.partial(
+        make_scheduler, "itlinq", **dict(zip(("m_db", "eta"), ITLINQ_TUNED, strict=True))
+    )
     paths = sorted([*data.glob("offline/*/policy_*"), *data.glob("online/*/policy_*")], reverse=True)
     trained = {}
     for run, path in {path.parent: path for path in paths}.items():

@@ -32,7 +32,7 @@ def results(tables: Path) -> str:
         row, plain = table.loc[method], method.replace(" (DQN)", "").replace(" (tuned)", "")
         numbers = f"{known[plain]:g}" if plain in known else "0"
         cells = [_interval(row, "sum_rate", 1), _interval(row, "tail_rate", 3)]
-        cells += [_interval(row, "score", 2), _interval(row, "ratio", 2)]
+        cells += [_interval(row, "score", 2), "1" if method == baseline else _interval(row, "ratio", 2)]
         lines.append(f"| {method} | {numbers} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -27,6 +27,7 @@ from .sweep import OfflineJob, Result, online_runs, read_result, run_jobs, score
 LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
 ITLINQ_M_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # the tuning grid, `study`
 ITLINQ_ETA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+ITLINQ_TUNED = (10.0, 0.2)  # the best point of that grid at the `paper` preset (figures/tables/02_baselines_itlinq.csv)
 CURVE_POINTS = 10  # evaluations along a training, `study`
 
 # What the tuning chose for each (paradigm, backbone), `study`: the best mean R_score of the trials below on validation

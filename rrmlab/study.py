@@ -127,7 +127,8 @@ class Study:
             made = self._provenance()
             print(
                 f"Drawn from the stored tables (preset {made['parameters']['preset']!r}, computed {made['date']} in "
-                f"{made['wall_time_s']:.0f} s). Set recompute = True to compute them again."
+                f"{made['wall_time_s']:.0f} s, "
+                "stored runs included). Set recompute = True to compute them again."
             )
 
     @property
