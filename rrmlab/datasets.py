@@ -22,8 +22,8 @@ from minari.dataset.minari_storage import MinariStorage
 from torch import Tensor
 
 from .config import NetworkConfig
-from .env import RRMEnv
-from .rollout import check_fits, run_episode
+from .env import CellView, NetworkView, RRMEnv
+from .rollout import check_fits, on_device, run_episode
 from .schedulers import Behaviour
 from .storage import CorruptFileError, new_folder, verify
 
@@ -63,6 +63,25 @@ class Dataset:
     def network(self) -> NetworkConfig:
         """The network the data comes from."""
         return NetworkConfig.from_dict(self.metadata["network"])
+
+    def check(self) -> None:
+        """Raise ValueError unless shapes fit the network of the metadata, all is finite, and no action is masked."""
+        aps, n, size = self.network.num_aps, self.network.top_n, len(self)
+        wanted = {"actions": (size, aps), "rewards": (size,), "terminated": (size,), "truncated": (size,)}
+        wanted |= {"obs": (len(self.obs), aps, 2 * n), "mask": (len(self.obs), aps, n + 1), "log_prob": (size,)}
+        for name, shape in wanted.items():
+            found = tuple(getattr(self, name).shape)
+            if found != shape:
+                raise ValueError(f"{name} of shape {found}: the network of the dataset wants {shape}")
+        for name in ("obs", "rewards"):
+            if not bool(torch.isfinite(getattr(self, name)).all()):
+                raise ValueError(f"{name}: must be finite, found NaN or infinity")
+        if size and not 0 <= int(self.rows.min()) <= int(self.rows.max()) < len(self.obs) - 1:
+            raise ValueError(f"rows: must lie in 0 ... {len(self.obs) - 2}, each with its next observation after it")
+        if size and not 0 <= int(self.actions.min()) <= int(self.actions.max()) <= n:
+            raise ValueError(f"actions: must lie in 0 ... {n}")
+        if not bool(self.mask[self.rows].gather(-1, self.actions.unsqueeze(-1)).all()):
+            raise ValueError("actions: some are masked, they choose an empty slot")
 
     def select(self, index: Tensor) -> Dataset:
         """The transitions at `index` (k,) int64; the stored observations are shared, not copied."""
@@ -231,7 +250,14 @@ def collect(
 
         return collect_online(behaviour, config, num_transitions, seed, device)
     check_fits(behaviour, config)
+    if issubclass(behaviour.knowledge, CellView | NetworkView):
+        raise ValueError(
+            f"behaviour = {behaviour.name}: serves users outside the slots, so its actions cannot be logged"
+        )
+    behaviour = on_device(behaviour, device)
     metadata = {"network": config.to_dict(), "behaviour": behaviour.name, "seed": seed, "split": "train"}
+    if hasattr(behaviour, "parameters"):
+        metadata["behaviour_parameters"] = behaviour.parameters()
     parts, remaining, index = [], num_transitions, 0
     while remaining > 0:
         envs = min(COLLECTION_ENVS, math.ceil(remaining / config.episode_ttis))

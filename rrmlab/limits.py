@@ -66,6 +66,8 @@ def observed_oracle(
     """
     if paradigm not in ("centralized", "ctde"):
         raise ValueError(f"paradigm = {paradigm!r}: must be 'centralized' (joint observation) or 'ctde' (local ones)")
+    if config.episode_ttis < STRIDE:
+        raise ValueError(f"episode_ttis = {config.episode_ttis}: must be at least {STRIDE} to train an oracle")
     kind = PARADIGMS[paradigm]
     heads, inputs, actions = kind.heads(config.num_aps, config.top_n)
     net = StackedMLP(seeded_generators([seed], purpose=2), (heads,), (inputs, *HIDDEN, actions))

@@ -71,6 +71,11 @@ def check_fits(behaviour: Behaviour, config: NetworkConfig) -> None:
         behaviour.check_fits(config)
 
 
+def on_device(behaviour: Behaviour, device: str | torch.device) -> Behaviour:
+    """A policy moved to a device; schedulers compute where their view is."""
+    return behaviour.to(device) if hasattr(behaviour, "to") else behaviour
+
+
 def evaluate(
     behaviour: Behaviour,
     config: NetworkConfig,
@@ -94,7 +99,7 @@ def evaluate(
     Raises:
         ValueError: `num_episodes` below 1, an unknown split, or a policy that does not fit the network.
     """
-    return _evaluate(behaviour, 1, config, num_episodes, seed, split, device)[0]
+    return _evaluate(on_device(behaviour, device), 1, config, num_episodes, seed, split, device)[0]
 
 
 def evaluate_seeds(
@@ -106,7 +111,8 @@ def evaluate_seeds(
     device: str | torch.device = "cpu",
 ) -> list[Scores]:
     """`evaluate` for the policies of several training seeds of one configuration, run side by side."""
-    return _evaluate(PolicyStack(policies), len(policies), config, num_episodes, seed, split, device)
+    stack = PolicyStack([on_device(policy, device) for policy in policies])
+    return _evaluate(stack, len(policies), config, num_episodes, seed, split, device)
 
 
 def _evaluate(

@@ -42,6 +42,10 @@ class Scheduler:
         """Users to serve (E, I) int64, -1 for silence."""
         raise NotImplementedError
 
+    def parameters(self) -> dict[str, Any]:
+        """Its arguments as plain values, for the metadata of what it logs."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
+
 
 class RandomWalk(Scheduler):
     """Each AP takes one of its allowed actions (a slot or silence) uniformly at random."""
@@ -214,6 +218,10 @@ class Mixture(Scheduler):
                 raise ValueError(f"members: {member.name} does not stay within the slots")
         self.members, self.seed = members, seed
         self.shares = torch.tensor(proportions, dtype=torch.float64) / sum(proportions)
+
+    def parameters(self) -> dict[str, Any]:
+        members = [{"name": member.name, **member.parameters()} for member in self.members]
+        return {"members": members, "shares": self.shares.tolist(), "seed": self.seed}
 
     def begin(self, key: Tensor) -> None:
         self._stream = PolicyStream(key, self.seed, 1, purpose=1)

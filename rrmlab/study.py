@@ -126,9 +126,8 @@ class Study:
         else:
             made = self._provenance()
             print(
-                f"Drawn from the stored tables (preset {made['parameters']['preset']!r}, computed {made['date']} in "
-                f"{made['wall_time_s']:.0f} s, "
-                "stored runs included). Set recompute = True to compute them again."
+                f"Drawn from the stored tables (preset {made['parameters']['preset']!r}, {made['date']}, "
+                f"commit {made['commit'] or 'unknown'}). Set recompute = True to compute them again."
             )
 
     @property

@@ -48,13 +48,11 @@ def train_offline(
         "eval_update", "eval_sum_rate", "eval_tail_rate", "eval_score".
 
     Raises:
-        ValueError: no seeds, seeds named twice, or data with NaN or infinity.
+        ValueError: no seeds, seeds named twice, or data that do not pass `Dataset.check`.
     """
     seeds = check_seeds(seeds)
     network = data.network
-    for name in ("obs", "rewards"):
-        if not bool(torch.isfinite(getattr(data, name)).all()):
-            raise ValueError(f"data.{name}: must be finite, found NaN or infinity")
+    data.check()
     scale = Scale.of(data.obs, data.mask, data.rewards)
     learner = Learner(config, network.num_aps, network.top_n, seeds, device)
     source = Minibatches(data, scale, config.batch_size, seeds, device)

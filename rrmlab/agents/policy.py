@@ -77,6 +77,10 @@ class Policy:
             raise ValueError("backbone = 'dqn': a greedy policy has no distribution to sample from")
         return Policy(self.config, self.network, self.tensors, self.seed, self.history, stochastic=True)
 
+    def parameters(self) -> dict[str, Any]:
+        """What it is, as plain values, for the metadata of what it logs."""
+        return {"agent": self.config.to_dict(), "seed": self.seed, "stochastic": self.stochastic}
+
     def act(self, obs: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Greedy actions.
 
