@@ -103,11 +103,7 @@ table.round(3)
 
 # %%
 order = table.sort_values("score", ascending=False).method
-fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.6, sharey=True)
-labels = ("sum rate (bit/s/Hz)", "5-percentile rate (bit/s/Hz)", "R_score (bit/s/Hz)")
-for ax, value, label in zip(axes, ("sum_rate", "tail_rate", "score"), labels, strict=True):
-    plotting.interval_bars(ax, table, value, order)
-    ax.set_xlabel(label)
+fig = plotting.score_panels(table, order, height=2.6)
 study.show(fig, "summary")
 
 # %% [markdown]

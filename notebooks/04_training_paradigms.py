@@ -98,11 +98,7 @@ table.sort_values("score", ascending=False).round(3)
 
 # %%
 order = table.sort_values("score", ascending=False).method
-fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=3.6, sharey=True)
-labels = ("sum rate (bit/s/Hz)", "5-percentile rate (bit/s/Hz)", "R_score (bit/s/Hz)")
-for ax, value, label in zip(axes, ("sum_rate", "tail_rate", "score"), labels, strict=True):
-    plotting.interval_bars(ax, table, value, order)
-    ax.set_xlabel(label)
+fig = plotting.score_panels(table, order, height=3.6)
 seeds = int(table.seeds.max())
 fig.suptitle(f"learners: {seeds} training seeds; 95% intervals", fontsize=7)
 study.show(fig, "summary")

@@ -85,6 +85,17 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
     ax.set_xlim(left=0)
 
 
+def score_panels(table: pd.DataFrame, methods: Sequence[str], height: float):
+    """Sum rate, 5-percentile rate and R_score as bars with intervals, side by side on a page's width: the figure."""
+    fig, axes = figure(columns=3, width=PAGE_IN, height=height, sharey=True)
+    for ax, value, label in zip(
+        axes, ("sum_rate", "tail_rate", "score"), ("sum rate", "5-percentile rate", "R_score"), strict=True
+    ):
+        interval_bars(ax, table, value, methods)
+        ax.set_xlabel(f"{label} (bit/s/Hz)")
+    return fig
+
+
 def cdf_lines(ax: Axes, table: pd.DataFrame, methods: Sequence[str], markevery: int = 25) -> None:
     """Empirical CDFs from their quantiles: columns method, probability, rate."""
     for method in methods:
