@@ -19,7 +19,7 @@ from .agents.policy import method_name
 from .config import NetworkConfig
 from .datasets import collect
 from .limits import observed_oracle
-from .rollout import evaluate
+from .rollout import evaluate, tune_itlinq
 from .schedulers import Mixture, make_scheduler
 from .study import Study
 from .sweep import OfflineJob, Result, online_runs, read_result, run_jobs, score_result, score_scheduler, stored
@@ -45,13 +45,14 @@ TUNED = {
 
 def itlinq_surface(study: Study) -> pd.DataFrame:
     """R_score of ITLinQ over the grid of (M, eta) on validation deployments: m_db, eta, sum_rate, tail_rate, score."""
-    rows = []
-    for m_db in ITLINQ_M_DB:
-        for eta in ITLINQ_ETA:
-            spec = {"name": "itlinq", "m_db": m_db, "eta": eta}
-            rates = score_scheduler(study.data, spec, study.tuning).rates[0]
-            rows.append({"m_db": m_db, "eta": eta, **study.scores(rates)})
-    return pd.DataFrame(rows)
+    scoring = study.tuning
+
+    def build(folder: Path) -> None:
+        rows = tune_itlinq(scoring.network, ITLINQ_M_DB, ITLINQ_ETA, scoring.episodes, scoring.seed)
+        pd.DataFrame(rows).to_csv(folder / "surface.csv", index=False)
+
+    spec = {"itlinq": {"m_db": ITLINQ_M_DB, "eta": ITLINQ_ETA}, "scoring": scoring.to_dict()}
+    return pd.read_csv(stored(study.data, "schedulers", spec, build) / "surface.csv")
 
 
 def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, Result]:

@@ -141,7 +141,7 @@ def _evaluate(
 
 
 def tune_itlinq(
-    config: NetworkConfig, m_db: list[float], eta: list[float], num_episodes: int = 100, seed: int = 0
+    config: NetworkConfig, m_db: Sequence[float], eta: Sequence[float], num_episodes: int = 100, seed: int = 0
 ) -> list[dict[str, float]]:
     """R_score of ITLinQ over a grid of (M, eta) on validation deployments, best first.
 
