@@ -56,9 +56,12 @@ WITH_DQN = [*LEARNERS, *(f"{name} (DQN)" for name in LEARNERS)]
 #
 # Discount γ and penalty weight α are chosen for each learner from the same six trials, by the mean R_score on *validation*
 # deployments. Rewards are standardised, and α is meant in that unit. The paper states α = 1.0; if its rewards are not scaled,
-# that is α = 1 / 5.5 here, 5.5 being the spread of this log's rewards. (Only the `paper` preset runs the trials; smaller
+# that is of the order of 1 / 5.5 here, 5.5 being the spread of this log's rewards (no exact conversion: the logsumexp does
+# not scale). (Only the `paper` preset runs the trials; smaller
 # ones take its choice.) Among the independent and CTDE learners the trials differ by no more than noise; the centralized
-# ones do need γ = 0 and α = 0.1.
+# ones do need γ = 0 and α = 0.1. What was *not* chosen by equal trials: network size, learning rate and number of updates.
+# They are the same for all learners and come from about ten exploratory runs, mostly of C-MARL-CQL (DQN), also scored on
+# validation deployments; they may favour the centralized learners.
 
 
 # %%
@@ -79,8 +82,7 @@ if preset == "paper":
 #
 # Interquartile means over training seeds with 95% intervals (two-level bootstrap over seeds and deployments; over
 # deployments for schedulers). The ratio is to the best of the four baselines as the paper's lineage sets them, paired on
-# deployments. A bootstrap over few seeds is too narrow (`tests/test_metrics.py` measures its coverage): judge
-# claims at the `paper` preset.
+# deployments. A bootstrap over few seeds is too narrow: judge claims at the `paper` preset.
 
 
 # %%

@@ -194,7 +194,7 @@ def fading_power(config: NetworkConfig, deployment: Deployment, t0: int, num: in
 
 def _fading_parts(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> tuple[Tensor, Tensor]:
     """Real and imaginary part of the fading, each (E, I, J, T), float64: in single precision the sum cancels to
-    relative errors of 1e-3 in deep fades.
+    relative errors that show in deep fades.
 
     A TTI is t0 + r C + c. exp(j w (r C + c)) is a product of a coarse and a fine rotation, so the sum over sinusoids is
     a small matrix product per link and only about 2 sqrt(T) sines are evaluated per sinusoid instead of T.

@@ -39,9 +39,7 @@ class AgentConfig:
     alpha: float = constant(1.0, "", "paper", "weight of the CQL penalty; 0 for none")
     gamma: float = constant(0.9, "", "study", "discount factor")
     td_loss: str = constant("mse", "", "study", "mse or huber")
-    hidden: tuple = constant(
-        (64, 64), "units", "study", "hidden layers of every network; 128 gained 1% at twice the time"
-    )
+    hidden: tuple = constant((64, 64), "units", "study", "hidden layers of every network")
     learning_rate: float = constant(1e-3, "", "study", "of Adam, for critics, actor and temperature")
     adam_eps: float = constant(1e-8, "", "study", "epsilon of Adam")
     batch_size: int = constant(256, "transitions", "study", "B, per seed and update")
