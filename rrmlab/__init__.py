@@ -5,6 +5,7 @@ from .agents.policy import Policy
 from .config import NetworkConfig
 from .datasets import Dataset, collect, load_dataset, mix
 from .env import RRMEnv
+from .memory import keep_freed_memory
 from .online import train_online
 from .radio import Deployment
 from .rollout import Scores, evaluate, evaluate_seeds
@@ -12,6 +13,8 @@ from .schedulers import make_scheduler
 from .training import train_offline
 
 __version__ = "0.1.0"
+
+keep_freed_memory()
 
 __all__ = [
     "AgentConfig",

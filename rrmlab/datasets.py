@@ -22,10 +22,11 @@ from minari.dataset.minari_storage import MinariStorage
 from torch import Tensor
 
 from .config import NetworkConfig
-from .env import CellView, NetworkView, RRMEnv
+from .env import RRMEnv
 from .rollout import check_fits, on_device, run_episode
 from .schedulers import Behaviour
 from .storage import CorruptFileError, new_folder, verify
+from .views import CellView, NetworkView
 
 COLLECTION_ENVS = 200  # environments stepped at once
 SUBSAMPLE_STREAM = 1_000_033  # keeps the stream of `take` apart from all others

@@ -2,11 +2,12 @@
 
 Shapes: E environments, I APs, J users, N top users, T TTIs. An action is a slot: 0 is silence, n the n-th best of the
 AP's users by the PF factor. Schedulers may also name users directly (`step_users`).
+
+Inside, the environments are the last dimension, so that every operation runs along them; outside, the first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -14,76 +15,12 @@ from torch import Tensor
 
 from .config import NetworkConfig
 from .radio import Deployment, association, link_snr
+from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
-SILENT = -1  # the served "user" of a silent AP, and the user in an empty slot
-BLOCK_TTIS = (
-    512  # gains of so many TTIs are computed at once; not a function of E: a block's length shows in the last bit
-)
+BLOCK_TTIS = 1200  # gains of so many TTIs at most are computed at once
 BLOCK_LINKS = 2**21  # ... and fewer where one environment's gains would pass this (8 MiB in float32)
-CHUNK_LINKS = 2**20  # computed in pieces that stay in a processor's cache
-
-
-@dataclass(frozen=True)
-class ObservationView:
-    """What the agents of the paper see.
-
-    Attributes:
-        obs: (E, I, 2N) float32; for each slot the reported SINR in dB and ln w, 0 and 0 where the slot is empty.
-        action_mask: (E, I, N+1) bool, True where an action may be taken.
-        slots: (E, I, N) int64, the user in each slot, -1 where it is empty.
-    """
-
-    obs: Tensor
-    action_mask: Tensor
-    slots: Tensor
-
-    def narrow(self, kind: type[ObservationView]) -> ObservationView:
-        """The same as a view that shows no more than `kind`, itself or one that this view extends."""
-        return kind(*(getattr(self, field.name) for field in fields(kind)))
-
-    def users(self, actions: Tensor) -> Tensor:
-        """Slots (E, I) to users (E, I): -1 for silence."""
-        silent = torch.full_like(self.slots[..., :1], SILENT)
-        return torch.cat([silent, self.slots], -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-
-    def actions(self, users: Tensor) -> Tensor:
-        """Users (E, I) to slots (E, I); ValueError if an AP serves a user outside its slots."""
-        match = (self.slots == users.unsqueeze(-1)) & (users != SILENT).unsqueeze(-1)
-        if not bool((match.any(-1) | (users == SILENT)).all()):
-            raise ValueError(f"an AP serves a user outside its top {self.slots.shape[-1]}: no slot stands for it")
-        return torch.where(match.any(-1), match.int().argmax(-1) + 1, 0)
-
-
-@dataclass(frozen=True)
-class CellView(ObservationView):
-    """In addition all users of one's own cell: `sinr` and `weight` (E, I, J), linear, 0 for users of other APs."""
-
-    sinr: Tensor
-    weight: Tensor
-
-
-@dataclass(frozen=True)
-class CrossGainView(ObservationView):
-    """In addition the current gains between cells.
-
-    Attributes:
-        gain: (E, I, I, N), SNR (linear) from AP i to the user in slot n of AP k at [:, i, k, n]; 0 for empty slots.
-        weight: (E, I, N), weight of the user in each slot, 0 for empty ones.
-    """
-
-    gain: Tensor
-    weight: Tensor
-
-
-@dataclass(frozen=True)
-class NetworkView(ObservationView):
-    """Everything: reported `sinr`, `weight`, `serving` AP of all users (E, J), gains `snr` (E, I, J), TTIs counted."""
-
-    sinr: Tensor
-    weight: Tensor
-    serving: Tensor
-    snr: Tensor
-    ttis: int
+CHUNK_LINKS = {"cpu": 2**20, "cuda": 2**26}  # computed in pieces that stay in a processor's cache, or fill the device
+SUM_COLUMNS = 256  # of which every processor's vectors, and their share of a thread, are a divisor
 
 
 class RRMEnv:
@@ -99,10 +36,12 @@ class RRMEnv:
         seed: names the deployments together with `split`; `reset` takes the next E of them each time.
         split: "train", "validation" or "test".
         device: where the game is computed; draws are made on the CPU whatever it is.
+        copies: the E environments are so many copies of E / copies deployments, one copy after the other; what does not
+            depend on actions is computed once for all of them.
         dtype: torch.float32 or torch.float64 for the state; observations and rewards follow it.
 
     Raises:
-        ValueError: `num_envs` below 1 or another dtype.
+        ValueError: `num_envs` below 1, no multiple of `copies`, or another dtype.
     """
 
     def __init__(
@@ -113,23 +52,33 @@ class RRMEnv:
         split: str = "train",
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        copies: int = 1,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs = {num_envs}: must be at least 1")
+        if copies < 1 or num_envs % copies:
+            raise ValueError(f"copies = {copies}: must be at least 1 and divide num_envs = {num_envs}")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype = {dtype}: must be torch.float32 or torch.float64")
         self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype, self.copies = torch.device(device), dtype, copies
         self.deployment: Deployment | None = None
         self._next_index = 0
-        self._ap = torch.arange(config.num_aps, device=self.device)[:, None]
-        self._total_ttis = config.warmup_ttis + config.episode_ttis
+        self._ap = torch.arange(config.num_aps, device=self.device)
+        self._user = torch.arange(config.num_users, device=self.device)[:, None]
+        # What users receive from each AP (I, J, E). Rows of whole vectors, for PyTorch sums a row's end in another order.
+        width = config.num_users * num_envs
+        self._padded = torch.zeros(config.num_aps, -(-width // SUM_COLUMNS) * SUM_COLUMNS, dtype=dtype, device=device)
+        self._received = self._padded[:, :width].unflatten(1, (config.num_users, num_envs))
         # One TTI more than counted: the observation after the last step needs its gains.
+        self._total_ttis = config.warmup_ttis + config.episode_ttis + 1
         links = config.num_aps * config.num_users
-        self._block_len = max(1, min(self._total_ttis + 1, BLOCK_TTIS, BLOCK_LINKS // links))
+        blocks = -(-self._total_ttis // max(1, min(BLOCK_TTIS, BLOCK_LINKS // links)))
+        # Not a function of E: a block's length shows in the last bit.
+        self._block_len = -(-self._total_ttis // blocks)
 
     def reset(self, deployment: Deployment | None = None) -> tuple[Tensor, dict[str, Any]]:
-        """Start an episode on the given deployments or on the next E of the stream.
+        """Start an episode on the given deployments or on the next ones of the stream, E / copies in number.
 
         Returns:
             obs (E, I, 2N) and info with "action_mask".
@@ -137,16 +86,17 @@ class RRMEnv:
         Raises:
             ValueError: `deployment` has another number of environments, APs or users.
         """
-        config = self.config
+        config, num = self.config, self.num_envs // self.copies
         if deployment is None:
-            deployment = Deployment.draw(config, self.num_envs, self.seed, self.split, self._next_index)
-            self._next_index += self.num_envs
-        wanted = (self.num_envs, config.num_aps, config.num_users, config.num_sinusoids)
+            deployment = Deployment.draw(config, num, self.seed, self.split, self._next_index)
+            self._next_index += num
+        wanted = (num, config.num_aps, config.num_users, config.num_sinusoids)
         if tuple(deployment.arrival.shape) != wanted:
             raise ValueError(f"deployment of shape (E, I, J, M) = {tuple(deployment.arrival.shape)}: must be {wanted}")
-        self.deployment = deployment.to(self.device)
+        self.deployment = deployment.to(self.device).repeat(self.copies)
         self.serving = association(config, self.deployment)
-        self._own = self.serving.unsqueeze(1) == self._ap  # (E, I, J)
+        self._serving = self.serving.T.contiguous()
+        self._own = self._ap[:, None, None] == self._serving  # (I, J, E)
         self._block_start = -self._block_len
         self.ttis = 0
         self._warm_up()
@@ -165,17 +115,18 @@ class RRMEnv:
         """
         self._check_running()
         self._check_choice("actions", actions, 0, self.config.top_n)
-        allowed = self.action_mask.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-        if not bool(allowed.all()):
-            e, i = (~allowed).nonzero()[0].tolist()
+        users = self.view().users(actions)
+        empty = (users == SILENT) & (actions > 0)
+        if bool(empty.any()):
+            e, i = empty.nonzero()[0].tolist()
             raise ValueError(f"actions[{e}, {i}] = {actions[e, i]}: that slot is empty; see action_mask")
-        return self._advance(self.view().users(actions))
+        return self._advance(users)
 
     def step_users(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Like `step`, with the served user of each AP (E, I) int64, -1 for silence; each serves its own users only."""
         self._check_running()
         self._check_choice("users", users, SILENT, self.config.num_users - 1)
-        foreign = (self.serving.gather(1, users.clamp(min=0)) != self._ap[:, 0]) & (users != SILENT)
+        foreign = (self.serving.gather(1, users.clamp(min=0)) != self._ap) & (users != SILENT)
         if bool(foreign.any()):
             e, i = foreign.nonzero()[0].tolist()
             raise ValueError(
@@ -186,7 +137,8 @@ class RRMEnv:
     def set_state(self, averages: Tensor, transmitting: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Replace the averaged rates (E, J) and the last transmitters (E, I) bool, and observe anew."""
         self._check_running()
-        self.averages, self.transmitting = averages.to(self.averages).clone(), transmitting.clone()
+        self._averages = averages.to(self._averages).T.clone(memory_format=torch.contiguous_format)
+        self._on = transmitting.to(self._on).T.clone(memory_format=torch.contiguous_format)
         return self._observe()
 
     def view(self, kind: type[ObservationView] = ObservationView) -> Any:
@@ -195,13 +147,13 @@ class RRMEnv:
         if kind is ObservationView:
             return ObservationView(*base)
         if kind is CellView:
-            return CellView(*base, self._own * self.sinr.unsqueeze(1), self._own * self.weights.unsqueeze(1))
+            own = [(self._own * values).permute(2, 0, 1) for values in (self._sinr, self._weights)]
+            return CellView(*base, *own)
         if kind is CrossGainView:
-            e, i, n = self.slots.shape
-            users, filled = self.slots.clamp(min=0).view(e, 1, i * n), (self.slots != SILENT).view(e, i * n)
-            gain = self.snr.gather(2, users.expand(e, i, i * n)) * filled.unsqueeze(1)
-            weight = self.weights.gather(1, users.squeeze(1)) * filled
-            return CrossGainView(*base, gain.view(e, i, i, n), weight.view(e, i, n))
+            i, n = self.config.num_aps, self.config.top_n
+            gain = self._link_snr().gather(1, self._top.expand(i, -1, -1)) * self._filled
+            weight = self._weights.gather(0, self._top) * self._filled
+            return CrossGainView(*base, gain.permute(2, 0, 1).unflatten(2, (i, n)), weight.T.unflatten(1, (i, n)))
         if kind is NetworkView:
             return NetworkView(*base, self.sinr, self.weights, self.serving, self.snr, self.ttis)
         raise ValueError(f"kind = {kind!r}: must be ObservationView, CellView, CrossGainView or NetworkView")
@@ -209,8 +161,27 @@ class RRMEnv:
     @property
     def snr(self) -> Tensor:
         """Current SNR of every link (E, I, J), linear."""
-        signal, cross = self._gains()
-        return torch.where(self._own, signal.unsqueeze(1), cross)
+        return self._link_snr().permute(2, 0, 1)
+
+    @property
+    def sinr(self) -> Tensor:
+        """Reported SINR of every user (E, J), linear."""
+        return self._sinr.T
+
+    @property
+    def averages(self) -> Tensor:
+        """Averaged rate of every user (E, J), bit/s/Hz."""
+        return self._averages.T
+
+    @property
+    def weights(self) -> Tensor:
+        """PF weight of every user (E, J)."""
+        return self._weights.T
+
+    @property
+    def transmitting(self) -> Tensor:
+        """Which APs transmitted in the last TTI (E, I), bool."""
+        return self._on.T > 0
 
     def _check_running(self) -> None:
         if self.deployment is None:
@@ -227,92 +198,114 @@ class RRMEnv:
         if smallest < low or largest > high:
             raise ValueError(f"{name}: must lie in {low} ... {high}, got {int(smallest)} ... {int(largest)}")
 
+    def _link_snr(self) -> Tensor:
+        signal, cross = self._gains()
+        return torch.where(self._own, signal, cross)
+
     def _gains(self) -> tuple[Tensor, Tensor]:
-        """SNR from the serving AP (E, J), and from the other APs (E, I, J), 0 at the serving one."""
+        """SNR from the serving AP (J, E), and from the other APs (I, J, E), 0 at the serving one."""
         k = self._time - self._block_start
         if not 0 <= k < self._block_len:
             self._compute_block(self._time)
             k = 0
-        return self._signal[k], self._cross[k]
+        if self.copies == 1:
+            return self._signal[k], self._cross[k]
+        return self._signal[k].repeat(1, self.copies), self._cross[k].repeat(1, 1, self.copies)
 
     def _compute_block(self, start: int) -> None:
-        config, e = self.config, self.num_envs
-        num = min(self._block_len, self._total_ttis + 1 - start)
+        config, e = self.config, self.num_envs // self.copies
+        num = min(self._block_len, self._total_ttis - start)
         self._block_start = start
-        links = config.num_aps * config.num_users
-        if start == 0 or not hasattr(self, "_cross"):
-            self._cross = torch.empty(
-                self._block_len, e, config.num_aps, config.num_users, dtype=self.dtype, device=self.device
-            )
-            self._signal = torch.empty(self._block_len, e, config.num_users, dtype=self.dtype, device=self.device)
-        chunk = max(1, CHUNK_LINKS // (links * num)) if self.device.type == "cpu" else e
+        i, j = config.num_aps, config.num_users
+        if not hasattr(self, "_cross"):
+            self._cross = torch.empty(self._block_len, i, j, e, dtype=self.dtype, device=self.device)
+            self._signal = torch.empty(self._block_len, j, e, dtype=self.dtype, device=self.device)
+        chunk = max(1, CHUNK_LINKS[self.device.type] // (i * j * num))
         for first in range(0, e, chunk):
-            part = slice(first, first + chunk)
-            snr = link_snr(config, self.deployment[part], start, num, self.dtype)
-            own = self._own[part]
+            part = slice(first, min(first + chunk, e))
+            # (E, I, J, T), as it lies in memory
+            snr = link_snr(config, self.deployment[part], start, num, self.dtype).permute(1, 2, 3, 0)
+            own = self._own[..., part].permute(2, 0, 1).unsqueeze(-1).to(self.dtype)
             # Separate sums, no difference of large ones: the serving signal is up to 10^7 times the interference.
-            self._signal[:num, part] = (snr * own).sum(2)
-            self._cross[:num, part] = snr.masked_fill(own, 0)
+            self._signal[:num, :, part] = (snr * own).sum(1).permute(2, 1, 0)
+            self._cross[:num, :, :, part] = (snr * (1 - own)).permute(3, 1, 2, 0)
+
+    def _interference(self, cross: Tensor) -> Tensor:
+        """At every user (J, E), in units of the noise."""
+        torch.mul(cross, self._on.unsqueeze(1), out=self._received)
+        return self._padded.sum(0)[: self._user.numel() * self.num_envs].view(-1, self.num_envs)
 
     def _warm_up(self) -> None:
         """Averages after the warm-up: every AP that has a user transmits, round robin over its users."""
         config, own = self.config, self._own
-        count = own.sum(2)  # (E, I)
-        self.transmitting = count > 0
-        everyone = self.transmitting.to(self.dtype).unsqueeze(-1)
-        turn = ((own.cumsum(2) - 1) * own).sum(1)  # (E, J): the user's place in its AP's round
-        length = count.gather(1, self.serving)
+        count = own.sum(1)  # (I, E)
+        self._on = (count > 0).to(self.dtype)
+        turn = ((own.cumsum(1) - 1) * own).sum(0)  # (J, E): the user's place in its AP's round
+        length = count.gather(0, self._serving)
         for t in range(config.warmup_ttis + 1):
             self._time = t
             signal, cross = self._gains()
-            rates = torch.log2(1 + signal / (1 + (cross * everyone).sum(1)))
+            rates = torch.log2(1 + signal / (1 + self._interference(cross)))
             if t == 0:
-                self.averages = rates * (config.num_aps / config.num_users)
+                self._averages = rates * (config.num_aps / config.num_users)
             if t < config.warmup_ttis:
                 self._average(rates * (t % length == turn))
 
     def _average(self, rates: Tensor) -> None:
-        self.averages = torch.lerp(self.averages, rates, self.config.averaging)
+        self._averages = torch.lerp(self._averages, rates, self.config.averaging)
 
     def _advance(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        config = self.config
         signal, cross = self._gains()
-        self.transmitting = users != SILENT
-        on = self.transmitting.to(self.dtype)
-        served = users.clamp(min=0)
-        interference = (cross * on.unsqueeze(-1)).sum(1).gather(1, served)
-        rate = on * torch.log2(1 + signal.gather(1, served) / (1 + interference))  # (E, I)
+        users = users.T.contiguous()
+        self._on = (users != SILENT).to(self.dtype)
+        served = torch.zeros_like(self._averages).scatter_add_(0, users.clamp(min=0), self._on)
+        rates = served * torch.log2(1 + signal / (1 + self._interference(cross)))  # (J, E)
         # w^lambda by exp and log: the CPU's pow rounds differently at the end of a tensor, so with the batch.
-        reward = ((config.lam * self.weights.gather(1, served).log()).exp() * rate).sum(1)
-        rates = torch.zeros_like(self.averages).scatter_add_(1, served, rate)
+        earned = (self.config.lam * self._log_weights).exp_().mul_(rates)
         self._average(rates)
         self.ttis += 1
         self._time += 1
         obs, info = self._observe()
-        info["rates"] = rates
-        ended = torch.full((self.num_envs,), self.ttis == config.episode_ttis, device=self.device)
-        return obs, reward, torch.zeros_like(ended), ended, info
+        info["rates"] = rates.T
+        ended = torch.full((self.num_envs,), self.ttis == self.config.episode_ttis, device=self.device)
+        # Summed along contiguous users: the order of a sum across rows would depend on E.
+        return obs, earned.T.contiguous().sum(1), torch.zeros_like(ended), ended, info
 
     def _observe(self) -> tuple[Tensor, dict[str, Any]]:
         """Report SINRs under the last TTI's transmitters, rank the users and fill the slots."""
-        n = self.config.top_n
+        i, n = self.config.num_aps, self.config.top_n
         signal, cross = self._gains()
-        self.sinr = signal / (1 + (cross * self.transmitting.to(self.dtype).unsqueeze(-1)).sum(1))
-        self.weights = 1 / self.averages.clamp(min=self.config.average_floor)
-        factor = (self.weights * torch.log2(1 + self.sinr)).unsqueeze(1).masked_fill(~self._own, -1)
-        best, user = [], []
-        for k in range(n):  # repeated maximum: unlike topk it gives ties to the lower index
-            value, index = factor.max(-1, keepdim=True)
-            best.append(value)
-            user.append(index)
-            if k < n - 1:
-                factor.scatter_(-1, index, -1)
-        users, filled = torch.cat(user, -1), torch.cat(best, -1) >= 0
-        flat = users.flatten(1)
-        sinr_db = 10 * torch.log10(self.sinr.gather(1, flat)).view_as(users)
-        log_weight = torch.log(self.weights.gather(1, flat)).view_as(users)
-        self.obs = torch.stack([sinr_db, log_weight], -1).masked_fill(~filled.unsqueeze(-1), 0).flatten(2)
-        self.slots = users.masked_fill(~filled, SILENT)
-        self.action_mask = torch.nn.functional.pad(filled, (1, 0), value=True)
+        self._sinr = signal / (1 + self._interference(cross))
+        self._weights = 1 / self._averages.clamp(min=self.config.average_floor)
+        self._log_weights = self._weights.log()
+        best = self._rank(self._weights * torch.log2(1 + self._sinr))  # (I, N, E)
+        self._top, self._filled = (x.flatten(0, 1) for x in best)  # (I N, E)
+        sinr_db = 10 * torch.log10(self._sinr.gather(0, self._top))
+        values = torch.stack([sinr_db, self._log_weights.gather(0, self._top)], 1)  # (I N, 2, E)
+        empty = ~self._filled
+        values.masked_fill_(empty.unsqueeze(1), 0)
+        self.obs = values.flatten(0, 1).T.contiguous().view(-1, i, 2 * n)
+        self.slots = self._top.masked_fill(empty, SILENT).T.contiguous().view(-1, i, n)
+        self.action_mask = torch.nn.functional.pad(self._filled.T.reshape(-1, i, n), (1, 0), value=True)
         # Copies: what a caller writes into them must not change what the next step checks.
         return self.obs.clone(), {"action_mask": self.action_mask.clone()}
+
+    def _rank(self, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """The N best own users of every AP by factor (J, E) >= 0: users (I, N, E), any where there is none, and whether
+        there is one.
+
+        The user's index stands in the last bits of the factor as an integer, which orders like the number itself: one
+        maximum finds value and user, and equal factors go to the lower index.
+        """
+        i, j = self.config.num_aps, self.config.num_users
+        last_bits = (1 << j.bit_length()) - 1
+        nobody = -1 - j  # below all, and stands for user j
+        key = (factor.double().view(torch.int64) | last_bits) - self._user
+        key = torch.cat([key, key.new_full((1, self.num_envs), nobody)])
+        found, users = [], []
+        for _ in range(self.config.top_n):
+            best = key.new_full((i, self.num_envs), nobody).scatter_reduce_(0, self._serving, key[:j], "amax")
+            users.append(last_bits - (best & last_bits))
+            found.append(best >= 0)
+            key.scatter_(0, users[-1], nobody)
+        return torch.stack(users, 1).clamp_(max=j - 1), torch.stack(found, 1)

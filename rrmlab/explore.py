@@ -23,11 +23,12 @@ from . import metrics, plotting
 from .agents.learner import AgentConfig
 from .agents.policy import Policy, method_name
 from .config import NetworkConfig
-from .env import SILENT, RRMEnv
+from .env import RRMEnv
 from .radio import Deployment, user_position
 from .reference import ITLINQ_TUNED
 from .rollout import run_episode
 from .schedulers import make_scheduler
+from .views import SILENT
 
 PALETTE, MARKERS = sns.color_palette("colorblind"), "osDv^P"  # of an AP and its users
 

@@ -19,10 +19,11 @@ from .agents.learner import seeded_generators
 from .agents.networks import StackedMLP
 from .agents.paradigms import PARADIGMS, Paradigm
 from .config import NetworkConfig
-from .env import CrossGainView, ObservationView, RRMEnv
+from .env import RRMEnv
 from .schedulers import Scheduler, joint_rewards
 from .streams import PolicyStream, sample
 from .training import Scale, progress_bar
+from .views import CrossGainView, ObservationView
 
 HIDDEN = (256, 256)  # `study`: wider than any learner of the study, so that capacity is not the limit
 NUM_ENVS = 256  # states of one gradient step come from as many networks

@@ -114,15 +114,16 @@ def _draw_one(config: NetworkConfig, rng: np.random.Generator) -> tuple[np.ndarr
 def _draw_apart(config: NetworkConfig, rng: np.random.Generator) -> np.ndarray:
     """AP positions (I, 2), placed one after the other and started over when the next finds no room."""
     for _ in range(MAX_DRAWS):
-        aps = np.empty((0, 2))
+        aps: list[np.ndarray] = []
         while len(aps) < config.num_aps:
             candidates = config.area_m * rng.random((100, 2))
-            far = np.linalg.norm(candidates[:, None] - aps, axis=-1).min(1, initial=np.inf) >= config.min_ap_ap_m
-            if not far.any():
+            far = (xy for xy in candidates if all(math.dist(xy, ap) >= config.min_ap_ap_m for ap in aps))
+            found = next(far, None)
+            if found is None:
                 break
-            aps = np.concatenate([aps, candidates[far][:1]])
+            aps.append(found)
         else:
-            return aps
+            return np.stack(aps)
     raise DeploymentError(
         f"min_ap_ap_m = {config.min_ap_ap_m:g}: no room found for {config.num_aps} APs "
         f"in a square of area_m = {config.area_m:g} in {MAX_DRAWS} redraws"
@@ -152,18 +153,30 @@ def path_loss_db(distance_m: Tensor) -> Tensor:
 
 def distance_m(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:
     """AP-user distances (E, I, J, T) in m at TTIs t0 ... t0+num-1, never below `min_ap_user_m`."""
-    user_x, user_y = user_position(config, deployment, t0, num).unsqueeze(1).unbind(-1)  # (E, 1, J, T)
+    return _squared_distance(config, deployment, t0, num).sqrt_()
+
+
+def _squared_distance(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:
+    user_x, user_y = _user_xy(config, deployment, t0, num).unsqueeze(2).unbind(1)  # (E, 1, J, T)
     ap_x, ap_y = deployment.ap_xy[:, :, None, None].unbind(-1)  # (E, I, 1, 1)
     squared = (user_x - ap_x).square_().add_((user_y - ap_y).square_())
-    return squared.sqrt_().clamp_(min=config.min_ap_user_m)
+    return squared.clamp_(min=config.min_ap_user_m**2)
 
 
 def user_position(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:
     """User positions (E, J, T, 2) in m: straight walks, reflected at the square's border."""
+    return _user_xy(config, deployment, t0, num).permute(0, 2, 3, 1)
+
+
+def _user_xy(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:
+    """The same as (E, 2, J, T): along time everything is contiguous."""
     time_s = config.tti_s * torch.arange(t0, t0 + num, dtype=torch.float64, device=deployment.heading.device)
-    direction = torch.stack([deployment.heading.cos(), deployment.heading.sin()], -1)
-    straight = deployment.user_xy.unsqueeze(2) + config.speed_mps * time_s[:, None] * direction.unsqueeze(2)
-    return config.area_m - (straight.remainder(2 * config.area_m) - config.area_m).abs()
+    direction = torch.stack([deployment.heading.cos(), deployment.heading.sin()], 1)
+    straight = deployment.user_xy.mT.unsqueeze(-1) + (config.speed_mps * direction).unsqueeze(-1) * time_s
+    # A triangle wave of period 2 area_m; floor, because the CPU's remainder is many times slower.
+    period = 2 * config.area_m
+    folded = straight.sub_((straight / period).floor_().mul_(period)).sub_(config.area_m)
+    return folded.abs_().neg_().add_(config.area_m)
 
 
 def large_scale_db(config: NetworkConfig, deployment: Deployment, t: int) -> Tensor:
@@ -183,8 +196,7 @@ def fading(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> 
     J0(2 pi f_d tau). An AR(1) process with the coefficient J0(2 pi f_d T) is not the same: its autocorrelation at lag
     k is J0^k and it fades about 30 times too slowly.
     """
-    real, imag = _fading_parts(config, deployment, t0, num)
-    return torch.complex(real, imag).permute(3, 0, 1, 2)
+    return _fading(config, deployment, t0, num).permute(3, 0, 1, 2)
 
 
 def fading_power(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:
@@ -192,37 +204,52 @@ def fading_power(config: NetworkConfig, deployment: Deployment, t0: int, num: in
     return fading(config, deployment, t0, num).abs().square()
 
 
-def _fading_parts(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> tuple[Tensor, Tensor]:
-    """Real and imaginary part of the fading, each (E, I, J, T), float64: in single precision the sum cancels to
-    relative errors that show in deep fades.
+def _fading(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:
+    """`fading` as (E, I, J, T) complex128: in single precision the sum cancels to relative errors that show in deep
+    fades.
 
     A TTI is t0 + r C + c. exp(j w (r C + c)) is a product of a coarse and a fine rotation, so the sum over sinusoids is
-    a small matrix product per link and only about 2 sqrt(T) sines are evaluated per sinusoid instead of T.
+    a small matrix product per link, of two tables of about sqrt(T) rotations per sinusoid.
     """
-    omega = 2 * math.pi * config.doppler_hz * config.tti_s * deployment.arrival.cos()  # (E, I, J, M) rad per TTI
+    omega = (2 * math.pi * config.doppler_hz * config.tti_s * deployment.arrival.cos()).flatten(0, 2)  # rad per TTI
     fine_len = math.isqrt(num - 1) + 1
     coarse_len = -(-num // fine_len)
-    steps = torch.arange(max(fine_len, coarse_len), dtype=torch.float64, device=omega.device)
-    start = (omega * t0 + deployment.phase).unsqueeze(-2)
-    coarse = (start + omega.unsqueeze(-2) * (fine_len * steps[:coarse_len, None])).flatten(0, 2)  # (E I J, R, M)
-    fine = (omega.unsqueeze(-1) * steps[:fine_len]).flatten(0, 2)  # (E I J, M, C)
-    scale = 1 / math.sqrt(config.num_sinusoids)
-    cos, sin = coarse.cos().mul_(scale), coarse.sin().mul_(scale)
-    coarse = torch.cat([torch.cat([cos, -sin], 2), torch.cat([sin, cos], 2)], 1)  # (E I J, 2R, 2M)
-    parts = torch.bmm(coarse, torch.cat([fine.cos(), fine.sin()], 1))  # (E I J, 2R, C)
-    parts = parts.view(*omega.shape[:3], 2, coarse_len * fine_len)[..., :num]
-    return parts[..., 0, :], parts[..., 1, :]
+    start = _rotation(omega * t0 + deployment.phase.flatten(0, 2)).div_(math.sqrt(config.num_sinusoids))
+    coarse = _powers(_rotation(omega * fine_len), coarse_len).mul_(start)  # (R, E I J, M)
+    fine = _powers(_rotation(omega), fine_len)  # (C, E I J, M)
+    summed = torch.bmm(coarse.transpose(0, 1), fine.permute(1, 2, 0))  # (E I J, R, C)
+    return summed.view(*deployment.arrival.shape[:3], coarse_len * fine_len)[..., :num]
+
+
+def _rotation(angle: Tensor) -> Tensor:
+    """exp(j angle)."""
+    return torch.complex(angle.cos(), angle.sin())
+
+
+def _powers(base: Tensor, num: int) -> Tensor:
+    """base^k, k = 0 ... num-1, in front: (num, ...). By repeated squaring, because a product costs less than a sine."""
+    table, known = base.new_empty(num, *base.shape), 1
+    table[0] = 1
+    while known < num:
+        more = min(known, num - known)
+        torch.mul(table[:more], base, out=table[known : known + more])
+        base, known = base * base, known + more
+    return table
 
 
 def link_snr(
     config: NetworkConfig, deployment: Deployment, t0: int, num: int, dtype: torch.dtype = torch.float64
 ) -> Tensor:
-    """SNR of every link (T, E, I, J), linear, at TTIs t0 ... t0+num-1: transmit power * gain / noise."""
-    squared = distance_m(config, deployment, t0, num).to(dtype).square_()
+    """SNR of every link (T, E, I, J), linear, at TTIs t0 ... t0+num-1: transmit power * gain / noise.
+
+    In memory time is the last dimension.
+    """
+    # The sum that may cancel is done: squares can be of the wanted precision.
+    parts = torch.view_as_real(_fading(config, deployment, t0, num)).to(dtype).square_()
+    snr = parts[..., 0] + parts[..., 1]
+    inverse = _squared_distance(config, deployment, t0, num).reciprocal_().to(dtype)
     # The dual slope without logarithms: 1/d^2, and beyond the breakpoint once more breakpoint^2/d^2.
-    gain = (BREAKPOINT_M**2 / squared).clamp_(max=1).div_(squared)
+    snr.mul_(inverse).mul_(inverse.mul_(BREAKPOINT_M**2).clamp_(max=1))
     # exp, not pow: the CPU's pow rounds differently at the end of a tensor, so with the batch.
     scale = config.snr_scale * torch.exp(-math.log(10) / 10 * (PATH_LOSS_1M_DB + deployment.shadowing_db))
-    real, imag = _fading_parts(config, deployment, t0, num)
-    power = real.square().add_(imag.square()).to(dtype)
-    return gain.mul_(scale.to(dtype).unsqueeze(-1)).mul_(power).permute(3, 0, 1, 2)
+    return snr.mul_(scale.to(dtype).unsqueeze(-1)).permute(3, 0, 1, 2)

@@ -127,8 +127,8 @@ def _evaluate(
     with torch.no_grad():
         for first in range(0, num_episodes, at_once):
             num = min(at_once, num_episodes - first)
-            deployment = Deployment.draw(config, num, seed, split, first).repeat(copies)
-            env = RRMEnv(config, len(deployment), seed, split, device)
+            deployment = Deployment.draw(config, num, seed, split, first)
+            env = RRMEnv(config, num * copies, seed, split, device, copies=copies)
             total, earned = 0.0, 0.0
             for _, _, reward, rate in run_episode(behaviour, env, deployment):
                 total, earned = total + rate.double(), earned + reward.double()

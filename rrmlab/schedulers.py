@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .env import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 from .streams import PolicyStream, sample
+from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
 
 class Behaviour(Protocol):

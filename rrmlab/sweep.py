@@ -33,7 +33,19 @@ from .storage import SUMS, CorruptFileError, new_folder, sha256, verify
 from .training import progress_bar, train_offline
 
 # Modules that draw, describe or start, and decide no number; all others count for a run's name.
-_NOT_NUMERIC = ("command", "reproduce", "readme", "plotting", "study", "sweep", "reference", "interop", "explore")
+_NOT_NUMERIC = (
+    "command",
+    "reproduce",
+    "readme",
+    "plotting",
+    "study",
+    "sweep",
+    "reference",
+    "interop",
+    "explore",
+    "benchmarks",
+    "workloads",
+)
 
 
 @dataclass(frozen=True)

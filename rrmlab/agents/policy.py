@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..config import NetworkConfig
-from ..env import ObservationView
 from ..storage import CorruptFileError, new_folder, verify
 from ..streams import PolicyStream, sample
+from ..views import ObservationView
 from . import losses
 from .learner import AgentConfig
 from .networks import StackedMLP

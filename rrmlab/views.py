@@ -1,0 +1,76 @@
+"""What a scheduler or a policy may look at: views of the environment, by knowledge.
+
+Shapes: E environments, I APs, J users, N top users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+SILENT = -1  # the served "user" of a silent AP, and the user in an empty slot
+
+
+@dataclass(frozen=True)
+class ObservationView:
+    """What the agents of the paper see.
+
+    Attributes:
+        obs: (E, I, 2N) float32; for each slot the reported SINR in dB and ln w, 0 and 0 where the slot is empty.
+        action_mask: (E, I, N+1) bool, True where an action may be taken.
+        slots: (E, I, N) int64, the user in each slot, -1 where it is empty.
+    """
+
+    obs: Tensor
+    action_mask: Tensor
+    slots: Tensor
+
+    def narrow(self, kind: type[ObservationView]) -> ObservationView:
+        """The same as a view that shows no more than `kind`, itself or one that this view extends."""
+        return kind(*(getattr(self, field.name) for field in fields(kind)))
+
+    def users(self, actions: Tensor) -> Tensor:
+        """Slots (E, I) to users (E, I): -1 for silence."""
+        silent = torch.full_like(self.slots[..., :1], SILENT)
+        return torch.cat([silent, self.slots], -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+    def actions(self, users: Tensor) -> Tensor:
+        """Users (E, I) to slots (E, I); ValueError if an AP serves a user outside its slots."""
+        match = (self.slots == users.unsqueeze(-1)) & (users != SILENT).unsqueeze(-1)
+        if not bool((match.any(-1) | (users == SILENT)).all()):
+            raise ValueError(f"an AP serves a user outside its top {self.slots.shape[-1]}: no slot stands for it")
+        return torch.where(match.any(-1), match.int().argmax(-1) + 1, 0)
+
+
+@dataclass(frozen=True)
+class CellView(ObservationView):
+    """In addition all users of one's own cell: `sinr` and `weight` (E, I, J), linear, 0 for users of other APs."""
+
+    sinr: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class CrossGainView(ObservationView):
+    """In addition the current gains between cells.
+
+    Attributes:
+        gain: (E, I, I, N), SNR (linear) from AP i to the user in slot n of AP k at [:, i, k, n]; 0 for empty slots.
+        weight: (E, I, N), weight of the user in each slot, 0 for empty ones.
+    """
+
+    gain: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class NetworkView(ObservationView):
+    """Everything: reported `sinr`, `weight`, `serving` AP of all users (E, J), gains `snr` (E, I, J), TTIs counted."""
+
+    sinr: Tensor
+    weight: Tensor
+    serving: Tensor
+    snr: Tensor
+    ttis: int
