@@ -66,7 +66,7 @@ class RRMEnv:
         self._next_index = 0
         self._ap = torch.arange(config.num_aps, device=self.device)
         self._user = torch.arange(config.num_users, device=self.device)[:, None]
-        # What users receive from each AP (I, J, E). Rows of whole vectors, for PyTorch sums a row's end in another order.
+        # What users receive from each AP (I, J, E). Rows of whole vectors: PyTorch sums a row's end in another order.
         width = config.num_users * num_envs
         self._padded = torch.zeros(config.num_aps, -(-width // SUM_COLUMNS) * SUM_COLUMNS, dtype=dtype, device=device)
         self._received = self._padded[:, :width].unflatten(1, (config.num_users, num_envs))

@@ -16,7 +16,7 @@ from .env import RRMEnv
 from .radio import Deployment
 from .schedulers import Behaviour, ITLinQ
 
-EVALUATION_ENVS = 500  # environments stepped at once
+EVALUATION_ENVS = 1000  # environments stepped at once
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 
 from . import metrics, plotting
 from .config import NetworkConfig
+from .memory import peak_memory_gib
 from .storage import new_file
 from .sweep import Result, Scoring
 
@@ -189,6 +190,7 @@ class Study:
             "wall_time_s": round(time.perf_counter() - self._start, 1),
             "processor": _processor(),
             "threads": torch.get_num_threads(),
+            "peak_memory_gib": round(peak_memory_gib(), 2),
         }
         with new_file(self._path("", ".json")) as beside:
             beside.write_text(json.dumps(facts, indent=1) + "\n")

@@ -11,7 +11,6 @@ import io
 import itertools
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from .benchmarks import Work
 from .config import NetworkConfig
 from .datasets import Dataset, collect
 from .env import RRMEnv
+from .memory import peak_memory_gib
 from .schedulers import make_scheduler
 from .training import Minibatches, Scale
 
@@ -92,22 +92,9 @@ def random_batch(seeds: int, size: int, num_aps: int, top_n: int) -> Batch:
 
 
 def one_decision(policy: Policy, obs: torch.Tensor, ap: int = 0) -> Callable[[], int]:
-    """One AP's decision on an observation (I, 2N): from its own head where the policy offers that, else from `act`."""
-    if hasattr(policy, "local"):
-        local, own = policy.local(ap), obs[ap]
-        return lambda: int(local(own))
-    return lambda: int(policy.act(obs)[ap])
-
-
-def peak_memory_gib() -> float:
-    """Largest resident memory of this process so far, GiB.
-
-    From /proc where there is one: getrusage may show what the parent process held when it started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    """One AP's decision on an observation (I, 2N), from its own head."""
+    decide, own = policy.local(ap), obs[ap].numpy()
+    return lambda: decide(own)
 
 
 def collect_and_save(num_transitions: int, seed: int = 0, device: str = "cpu") -> dict[str, float]:

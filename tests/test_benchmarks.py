@@ -3,7 +3,6 @@
 import itertools
 import math
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from rrmlab.agents.learner import AgentConfig, Learner
 from rrmlab.agents.paradigms import PARADIGMS
 from rrmlab.config import NetworkConfig
 from rrmlab.datasets import collect
+from rrmlab.memory import peak_memory_gib
 from rrmlab.schedulers import make_scheduler
 
 SMALL = NetworkConfig(num_aps=2, num_users=6, top_n=2, episode_ttis=5, warmup_ttis=3)
@@ -30,7 +30,10 @@ def test_update_flops_equal_those_of_a_real_update(paradigm, backbone, gamma):
     learner, batch = Learner(agent, 3, 2, [0, 1]), workloads.random_batch(2, 7, 3, 2)
     with FlopCounterMode(display=False) as counter:
         learner.update(batch)
-    assert counter.get_total_flops() == 2 * benchmarks.update_flops(agent, 3, 2)
+    with FlopCounterMode(display=False) as masking:  # joint masks are made by a product that no network has
+        for mask in (batch.mask, batch.next_mask)[: 1 + (gamma > 0 and backbone != "bc")]:
+            learner.paradigm.masks(mask)
+    assert counter.get_total_flops() == 2 * benchmarks.update_flops(agent, 3, 2) + masking.get_total_flops()
 
 
 def test_update_flops_by_hand():
@@ -179,14 +182,6 @@ def test_episodes_count_all_environments_and_take_allowed_actions_only():
     assert run() == run() == 3 * SMALL.episode_ttis
 
 
-def test_decisions_use_an_aps_own_head_where_the_policy_offers_it():
-    obs = torch.arange(4.0).view(2, 2)
-    joint = SimpleNamespace(act=lambda o: torch.tensor([10, 11]) if o is obs else None)
-    assert workloads.one_decision(joint, obs, ap=1)() == 11
-    own = SimpleNamespace(local=lambda ap: lambda o: 100 * ap + int(o.sum()))
-    assert workloads.one_decision(own, obs, ap=1)() == 100 + 2 + 3
-
-
 def test_no_difference_of_the_cpu_to_itself():
     assert workloads.device_differences(SMALL, AgentConfig(hidden=(4,)), "cpu", 2) == {"episode": 0, "updates": 0}
 
@@ -194,8 +189,8 @@ def test_no_difference_of_the_cpu_to_itself():
 def test_a_fresh_process_does_not_inherit_the_peak_of_this_one():
     ballast = np.ones(2**27)  # 1 GiB
     facts = workloads.in_fresh_process(workloads.collect_and_save, 200)
-    assert ballast[-1] and workloads.peak_memory_gib() > 1
-    assert facts["imported_gib"] <= facts["peak_gib"] < workloads.peak_memory_gib() - 0.4
+    assert ballast[-1] and peak_memory_gib() > 1
+    assert facts["imported_gib"] <= facts["peak_gib"] < peak_memory_gib() - 0.4
     assert facts["seconds"] > 0 and 0 < facts["disk_gib"] < 0.01
 
 

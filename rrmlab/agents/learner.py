@@ -170,9 +170,9 @@ class Learner:
             if config.tune_temperature:
                 wanted = config.target_entropy * mask.sum(-1).log()
                 loss = loss + losses.temperature_loss(self.log_temperature, policy_entropy, wanted).mean((1, 2)).sum()
-        self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.optimizer.zero_grad()
         with torch.no_grad():
             torch._foreach_lerp_(list(self.target.parameters()), list(self.critic.parameters()), config.target_rate)
             best = paradigm.mix(losses.masked(q, twin_mask).amax(-1))

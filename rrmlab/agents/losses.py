@@ -27,7 +27,9 @@ def double_q_value(q_online: Tensor, q_target: Tensor, mask: Tensor) -> Tensor:
 
 def log_policy(logits: Tensor, mask: Tensor) -> Tensor:
     """ln pi(a | s) (..., B, A); -inf for unavailable actions."""
-    return F.log_softmax(masked(logits, mask), -1)
+    logits = masked(logits, mask)
+    # Not log_softmax: it would copy heads of few actions, whose values lie with the batch last.
+    return logits - torch.logsumexp(logits, -1, keepdim=True)
 
 
 def expectation(log_pi: Tensor, values: Tensor) -> Tensor:

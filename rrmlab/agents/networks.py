@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+NARROW = 16  # columns below which a product is faster computed as its transpose: less than a few processor vectors
 
 
 class StackedMLP(nn.Module):
@@ -32,13 +35,40 @@ class StackedMLP(nn.Module):
         self.layers = nn.ParameterList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (S, *stack, B, in) -> (S, *stack, B, out); stack dimensions of size 1 in x are broadcast."""
+        """x (S, *stack, B, in) -> (S, *stack, B, out); stack dimensions of size 1 in x are broadcast. x is data: no
+        gradient reaches it."""
         stack = self.layers[0].shape[:-2]
         x = x.expand(*stack, *x.shape[-2:]).flatten(0, -3)
-        last = len(self.layers) // 2 - 1
-        for k in range(last + 1):
-            weight, bias = self.layers[2 * k], self.layers[2 * k + 1]
-            x = torch.baddbmm(bias.flatten(0, -3), x, weight.flatten(0, -3))
-            if k < last:
-                x = torch.relu_(x)
-        return x.view(*stack, *x.shape[-2:])
+        return _ReLULayers.apply(x, *(layer.flatten(0, -3) for layer in self.layers)).unflatten(0, stack)
+
+
+class _ReLULayers(torch.autograd.Function):
+    """The layers as one node of the graph: small networks otherwise spend their time in the graph's bookkeeping."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *layers: Tensor) -> Tensor:
+        inputs = []
+        for k in range(0, len(layers), 2):
+            inputs.append(x)
+            x = _product(x, layers[k]).add_(layers[k + 1])
+            if k + 2 < len(layers):
+                x.relu_()
+        ctx.save_for_backward(*inputs, *layers[::2])
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        depth = len(ctx.saved_tensors) // 2
+        inputs, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
+        gradients: list[Tensor] = []
+        for k in reversed(range(depth)):
+            gradients = [_product(inputs[k].mT, gradient), gradient.sum(-2, keepdim=True), *gradients]
+            if k:
+                passed = torch.bmm(gradient, weights[k].mT)
+                gradient = torch.ops.aten.threshold_backward(passed, inputs[k], 0)
+        return None, *gradients
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a (L, m, k) times b (L, k, n)."""
+    return torch.bmm(a, b) if b.shape[-1] >= NARROW else torch.bmm(b.mT, a.mT).mT

@@ -5,6 +5,7 @@ A head is one network with one discrete choice. Shapes: I APs, N top users, H he
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -51,33 +52,42 @@ class Paradigm:
     def masks(self, mask: Tensor) -> Tensor:
         """mask (..., B, I, N+1) -> (..., H, B, A)."""
         if not self.joint:
-            return mask.transpose(-2, -3)
-        joint = mask[..., 0, :]
-        for i in range(1, mask.shape[-2]):  # the last AP's action varies fastest
-            joint = (joint.unsqueeze(-1) & mask[..., i, :].unsqueeze(-2)).flatten(-2)
-        return joint.unsqueeze(-3)
+            # In memory the batch is last, as it is in the values of so few actions.
+            return mask.movedim(-3, -1).contiguous().mT
+        # How many of a joint action's single actions are masked, as a matrix product.
+        masked = (~mask).flatten(-2).float() @ _members(*mask.shape[-2:], mask.device)
+        return (masked == 0).unsqueeze(-3)
 
     def actions(self, actions: Tensor, num_actions: int) -> Tensor:
         """Per-AP actions (..., B, I), each one of `num_actions` = N+1, -> per-head actions (..., H, B)."""
         if not self.joint:
             return actions.transpose(-1, -2)
-        return (actions * self._place_values(actions, num_actions)).sum(-1).unsqueeze(-2)
+        return (actions * _place_values(actions.shape[-1], num_actions, actions.device)).sum(-1).unsqueeze(-2)
 
     def split(self, actions: Tensor, num_actions: int, num_aps: int) -> Tensor:
         """Inverse of `actions`: (..., H, B) -> (..., B, I)."""
         if not self.joint:
             return actions.transpose(-1, -2)
         joint = actions.squeeze(-2).unsqueeze(-1)
-        places = self._place_values(joint.expand(*joint.shape[:-1], num_aps), num_actions)
-        return joint.div(places, rounding_mode="floor") % num_actions
+        return joint.div(_place_values(num_aps, num_actions, joint.device), rounding_mode="floor") % num_actions
 
     def mix(self, values: Tensor) -> Tensor:
         """Values of the heads (..., H, B) -> the values that are learned (..., V, B): their sum for CTDE (V = 1)."""
         return values.sum(-2, keepdim=True) if self.summed else values
 
-    @staticmethod
-    def _place_values(actions: Tensor, num_actions: int) -> Tensor:
-        return num_actions ** torch.arange(actions.shape[-1] - 1, -1, -1, device=actions.device)
+
+@functools.cache
+def _place_values(num_aps: int, num_actions: int, device: torch.device) -> Tensor:
+    """What each AP's action counts in the joint action (I,): the last AP's varies fastest."""
+    return num_actions ** torch.arange(num_aps - 1, -1, -1, device=device)
+
+
+@functools.cache
+def _members(num_aps: int, num_actions: int, device: torch.device) -> Tensor:
+    """1 where a joint action takes an AP's single action: (I A, A^I) float32."""
+    joint = torch.arange(num_actions**num_aps, device=device).unsqueeze(-1)
+    single = joint.div(_place_values(num_aps, num_actions, device), rounding_mode="floor") % num_actions  # (A^I, I)
+    return torch.nn.functional.one_hot(single, num_actions).flatten(1).T.float()
 
 
 PARADIGMS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..streams import PolicyStream, sample
 from ..views import ObservationView
 from . import losses
 from .learner import AgentConfig
+from .local import local_decision
 from .networks import StackedMLP
 from .paradigms import PARADIGMS
 
@@ -110,6 +111,11 @@ class Policy:
             return losses.masked(self._nets["critic"](inputs.unsqueeze(1)).mean(1), self.paradigm.masks(mask)).squeeze(
                 0
             )
+
+    def local(self, ap: int) -> Callable[[np.ndarray], int]:
+        """What AP `ap` runs: a function of its own raw observation (2N,) that returns its greedy action; see
+        `local.local_decision`."""
+        return local_decision(self, ap)
 
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3). Only a sampled policy needs them."""
