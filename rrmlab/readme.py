@@ -46,7 +46,28 @@ def claims(tables: Path) -> str:
     return "\n".join(lines)
 
 
-BLOCKS = {"results": results, "claims": claims}
+def performance(tables: Path) -> str:
+    """Rows of notebook 13 as a Markdown table."""
+    lines = ["| what | measured | compared with | ratio [smallest, largest repeat] | target | reached |"]
+    lines.append("|---|---|---|---|---|---|")
+    for _, row in pd.read_csv(tables / "13_benchmarks.csv", keep_default_na=False).iterrows():
+        reference, ratio = row.reference, ""
+        if reference and row.reference_value != "":
+            reference = f"{reference}: {_short(row.reference_value)}"
+            ratio = f"{_short(row.ratio)} [{_short(row.ratio_low)}, {_short(row.ratio_high)}]"
+        reached = {"True": "yes", "False": "**no**"}.get(str(row.reached), "")
+        measured = f"{_short(row.value)} {row.unit}"
+        lines.append(f"| {row.row} | {measured} | {reference} | {ratio} | {row.target} | {reached} |")
+    return "\n".join(lines)
+
+
+def _short(number: object) -> str:
+    """Three digits, and thousands with a comma."""
+    value = float(number)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+BLOCKS = {"results": results, "claims": claims, "performance": performance}
 
 
 def filled(root: Path) -> str:

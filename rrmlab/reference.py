@@ -10,6 +10,7 @@ import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -32,15 +33,29 @@ CURVE_POINTS = 10  # evaluations along a training, `study`
 
 # What the tuning chose for each (paradigm, backbone), `study`: the best mean R_score of the trials below on validation
 # deployments, the same trials for all; recorded in figures/tables/04_training_paradigms_tuning.csv.
-TUNING_GRID = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0)}
+TUNING_GRID = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (1e-3, 4e-3)}
 TUNED = {
-    ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1},
-    ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1},
-    ("independent", "sac"): {"gamma": 0.9, "alpha": 0.1},
-    ("independent", "dqn"): {"gamma": 0.9, "alpha": 0.1},
-    ("ctde", "sac"): {"gamma": 0.5, "alpha": 0.1},
-    ("ctde", "dqn"): {"gamma": 0.9, "alpha": 1.0},
+    ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
+    ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
+    ("independent", "sac"): {"gamma": 0.9, "alpha": 0.1, "learning_rate": 1e-3},
+    ("independent", "dqn"): {"gamma": 0.9, "alpha": 0.1, "learning_rate": 1e-3},
+    ("ctde", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 1e-3},
+    ("ctde", "dqn"): {"gamma": 0.9, "alpha": 1.0, "learning_rate": 1e-3},
 }
+
+# One change at a time of what a training costs; recorded in figures/tables/04_training_paradigms_budget.csv.
+BUDGETS: tuple[dict[str, Any], ...] = (
+    {},
+    {"num_updates": 0.5},  # times the default
+    {"num_updates": 2},
+    {"learning_rate": 1e-3},
+    {"learning_rate": 2e-3},
+    {"learning_rate": 4e-3},
+    {"learning_rate": 8e-3},
+    {"hidden": (32, 32)},
+    {"hidden": (128, 128)},
+    {"batch_size": 128},
+)
 
 
 def itlinq_surface(study: Study) -> pd.DataFrame:
@@ -151,16 +166,38 @@ def logged_datasets(study: Study) -> dict[str, Path]:
 
 def trials(study: Study, data: Path) -> pd.DataFrame:
     """The tuning: every learner at every point of TUNING_GRID, scored on validation; one row per trial and seed."""
-    seeds = tuple(range(study.seed, study.seed + study.sizes.tuning_seeds))
     jobs = {}
-    for (paradigm, backbone), gamma, alpha in itertools.product(TUNED, *TUNING_GRID.values()):
-        agent = AgentConfig(paradigm, backbone, alpha, gamma, num_updates=study.sizes.tuning_updates)
-        jobs[agent] = OfflineJob(data, agent, seeds, study.tuning, device=study.device)
+    for (paradigm, backbone), *values in itertools.product(TUNED, *TUNING_GRID.values()):
+        point = dict(zip(TUNING_GRID, values, strict=True))
+        agent = AgentConfig(paradigm, backbone, num_updates=study.sizes.tuning_updates, **point)
+        jobs[agent] = _trial(study, data, agent)
+    return _trial_rows(study, jobs, ("paradigm", "backbone", *TUNING_GRID))
+
+
+def budget_trials(study: Study, data: Path) -> pd.DataFrame:
+    """What training costs and brings: the SAC learners with every change of BUDGETS, scored on validation; one row per
+    trial and seed, with `training_s`, seconds of one core per seed."""
+    jobs = {}
+    for paradigm, change in itertools.product(PARADIGMS, BUDGETS):
+        updates = int(change.get("num_updates", 1) * study.sizes.updates)
+        agent = AgentConfig(paradigm, **(TUNED[paradigm, "sac"] | change | {"num_updates": updates}))
+        jobs[agent] = _trial(study, data, agent)
+    return _trial_rows(study, jobs, ("paradigm", "num_updates", "learning_rate", "hidden", "batch_size"))
+
+
+def _trial(study: Study, data: Path, agent: AgentConfig) -> OfflineJob:
+    seeds = tuple(range(study.seed, study.seed + study.sizes.tuning_seeds))
+    return OfflineJob(data, agent, seeds, study.tuning, device=study.device)
+
+
+def _trial_rows(study: Study, jobs: dict[Any, OfflineJob], columns: tuple[str, ...]) -> pd.DataFrame:
     rows = []
-    for agent, result in run_jobs(study.data, jobs).items():
-        point = {name: getattr(agent, name) for name in ("paradigm", "backbone", *TUNING_GRID)}
-        for seed, rates in zip(seeds, result.rates, strict=True):
-            rows.append({"method": method_name(agent), "seed": seed, **point, **study.scores(rates)})
+    for job, result in zip(jobs.values(), run_jobs(study.data, jobs).values(), strict=True):
+        point = {name: getattr(job.agent, name) for name in columns}
+        seconds = result.seconds / len(job.seeds)
+        for seed, rates in zip(job.seeds, result.rates, strict=True):
+            facts = {"method": method_name(job.agent), "seed": seed, **point, **study.scores(rates)}
+            rows.append(facts | {"training_s": seconds})
     return pd.DataFrame(rows)
 
 

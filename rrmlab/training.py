@@ -32,7 +32,7 @@ def train_offline(
     evaluation: Evaluation | None = None,
     progress: bool = True,
 ) -> list[Policy]:
-    """Train on logged data alone; the last parameters count.
+    """Train on logged data alone, with a learning rate that falls linearly to 0; the last parameters count.
 
     Args:
         data: the transitions; all of them are used.
@@ -59,6 +59,8 @@ def train_offline(
     history = History(len(seeds), max(1, config.num_updates // LOG_POINTS))
     bar = progress_bar(config.num_updates, f"{method_name(config)}, {len(seeds)} seeds", progress)
     for update in range(1, config.num_updates + 1):
+        # Down to nothing, so that the last parameters are not one point of a noisy walk.
+        learner.scale_learning_rate(1 - (update - 1) / config.num_updates)
         history.add(update, learner.update(source.next()), last=update == config.num_updates)
         if evaluation and evaluate_every and update % evaluate_every == 0:
             history.add_scores(update, evaluation(policies_of(learner, network, scale, seeds)))

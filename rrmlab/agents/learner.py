@@ -40,10 +40,10 @@ class AgentConfig:
     gamma: float = constant(0.9, "", "study", "discount factor")
     td_loss: str = constant("mse", "", "study", "mse or huber")
     hidden: tuple = constant((64, 64), "units", "study", "hidden layers of every network")
-    learning_rate: float = constant(1e-3, "", "study", "of Adam, for critics, actor and temperature")
+    learning_rate: float = constant(1e-3, "", "study", "of Adam, for all that learns; offline it falls to 0")
     adam_eps: float = constant(1e-8, "", "study", "epsilon of Adam")
     batch_size: int = constant(256, "transitions", "study", "B, per seed and update")
-    num_updates: int = constant(4000, "updates", "study", "gradient steps of offline training")
+    num_updates: int = constant(2000, "updates", "study", "gradient steps of offline training")
     target_rate: float = constant(0.01, "", "study", "soft update of the target network per step")
     temperature: float = constant(0.1, "", "study", "entropy temperature of SAC (its start if it is tuned)")
     tune_temperature: bool = constant(False, "", "study", "adapt the temperature to the target entropy")
@@ -179,6 +179,11 @@ class Learner:
             return Metrics(
                 *(x.detach().flatten(1).mean(1) for x in (error, penalty, predicted, best, policy_entropy)),
             )
+
+    def scale_learning_rate(self, share: float) -> None:
+        """Set it to a share of `AgentConfig.learning_rate`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = share * self.config.learning_rate
 
     @property
     def temperature(self) -> Tensor:
