@@ -5,6 +5,7 @@ Shapes: R stored observations, n transitions, I APs, N top users.
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import h5py
 import numpy as np
 import torch
-from minari import MinariDataset, supported_dataset_versions
 from minari import __version__ as minari_version
+from minari import supported_dataset_versions
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from torch import Tensor
@@ -25,10 +27,11 @@ from .config import NetworkConfig
 from .env import RRMEnv
 from .rollout import check_fits, on_device, run_episode
 from .schedulers import Behaviour
-from .storage import CorruptFileError, new_folder, verify
+from .storage import CorruptFileError, new_folder, read_json, reading, verify
 from .views import CellView, NetworkView
 
 COLLECTION_ENVS = 200  # environments stepped at once
+HDF5_FILE = "main_data.hdf5"  # Minari's name for it
 SUBSAMPLE_STREAM = 1_000_033  # keeps the stream of `take` apart from all others
 
 
@@ -117,10 +120,14 @@ class Dataset:
         with new_folder(path) as folder:
             # An absolute path: Minari 0.5.4 joins a relative one to itself when it adds up the size.
             storage = MinariStorage.new(folder.resolve() / "data", box, discrete)
+            # In memory first: HDF5 brings the whole process down when the disk is full while it writes.
+            storage._file_path = memory = io.BytesIO()
             storage.update_episodes(self._episodes())
+            (folder / "data" / HDF5_FILE).write_bytes(memory.getbuffer())
             storage.update_metadata(
                 {
                     "dataset_id": path.name,
+                    "dataset_size": storage.get_size(),
                     "minari_version": minari_version,
                     "algorithm_name": str(self.metadata.get("behaviour", "")),
                     "rrmlab": self.metadata,
@@ -188,40 +195,69 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """Load what `Dataset.save` wrote, after checking it against its SHA256SUMS.
+    """Load what `Dataset.save` wrote, after checking it against its SHA256SUMS; then what it holds is checked.
+
+    The files are read without Minari, whose loader makes the environment that a dataset names and so runs its code.
 
     Raises:
         FileNotFoundError: no such folder.
-        CorruptFileError: a file is missing or was changed.
+        CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
     """
     folder = verify(path)
-    stored = MinariDataset(folder / "data")
-    metadata = stored.storage.metadata
-    assert metadata["minari_version"] in supported_dataset_versions
-    if "rrmlab" not in metadata:
+    about, file = folder / "data" / "metadata.json", folder / "data" / HDF5_FILE
+    stored = read_json(about)
+    if str(stored.get("minari_version")) not in supported_dataset_versions or stored.get("data_format") != "hdf5":
+        raise CorruptFileError(
+            f"{about}: data_format {stored.get('data_format')!r} of Minari {stored.get('minari_version')!r}, this "
+            f"version reads 'hdf5' of Minari {', '.join(sorted(supported_dataset_versions))}"
+        )
+    if "rrmlab" not in stored:
         raise CorruptFileError(f"{folder}: a Minari dataset, but not one of rrmlab (its metadata has no key 'rrmlab')")
-    episodes = list(stored.iterate_episodes())
-    lengths = np.array([len(episode) for episode in episodes])
-    aps = len(stored.action_space.nvec)
-
-    def column(name: str) -> Tensor:
-        return torch.from_numpy(np.concatenate([getattr(episode, name) for episode in episodes]))
-
-    def info(name: str) -> Tensor:
-        return torch.from_numpy(np.concatenate([episode.infos[name] for episode in episodes]))
-
-    return Dataset(
-        obs=column("observations").unflatten(1, (aps, -1)),
-        mask=info("action_mask"),
+    metadata = stored["rrmlab"]
+    with reading(about):
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("network"), dict):
+            raise ValueError("its 'rrmlab' has no 'network'")
+        network = NetworkConfig.from_dict(metadata["network"])
+    with reading(file):
+        with h5py.File(file, "r") as opened:
+            if len(opened) != stored.get("total_episodes") or not len(opened):
+                raise ValueError(f"it has {len(opened)} episodes, its metadata say {stored.get('total_episodes')}")
+            episodes = [_read_episode(opened, f"episode_{k}", network) for k in range(len(opened))]
+        lengths = np.array([len(episode["rewards"]) for episode in episodes])
+        columns = {name: torch.from_numpy(np.concatenate([e[name] for e in episodes])) for name in episodes[0]}
+        columns["obs"] = columns["obs"].unflatten(1, (network.num_aps, -1))
         # Every episode stores one observation more than it has transitions.
-        rows=torch.arange(lengths.sum()) + torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
-        actions=column("actions"),
-        rewards=column("rewards"),
-        terminated=column("terminations"),
-        truncated=column("truncations"),
-        log_prob=info("log_prob"),
-        metadata=metadata["rrmlab"],
-    )
+        rows = torch.arange(lengths.sum()) + torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths))
+        data = Dataset(rows=rows, metadata=metadata, **columns)
+        data.check()
+    return data
+
+
+def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> dict[str, np.ndarray]:
+    """The columns of an episode; ValueError unless all are there, of the shape and type that `Dataset` wants."""
+    rewards = file.get(f"{episode}/rewards")
+    steps = rewards.shape[0] if isinstance(rewards, h5py.Dataset) and rewards.ndim else 0
+    aps, n = network.num_aps, network.top_n
+    wanted = {
+        "rewards": ("rewards", (steps,), np.float32),
+        "obs": ("observations", (steps + 1, aps * 2 * n), np.float32),
+        "mask": ("infos/action_mask", (steps + 1, aps, n + 1), bool),
+        "actions": ("actions", (steps, aps), np.int64),
+        "terminated": ("terminations", (steps,), bool),
+        "truncated": ("truncations", (steps,), bool),
+        "log_prob": ("infos/log_prob", (steps,), np.float64),
+    }
+    columns = {}
+    for name, (place, shape, kind) in wanted.items():
+        stored = file.get(f"{episode}/{place}")
+        if not isinstance(stored, h5py.Dataset):
+            raise ValueError(f"{episode} has no {place}")
+        if stored.shape != shape or stored.dtype != kind:
+            raise ValueError(
+                f"{place} of {episode} is {stored.dtype} {stored.shape}, the network wants {np.dtype(kind)} {shape}"
+            )
+        columns[name] = stored[()]
+    return columns
 
 
 def collect(

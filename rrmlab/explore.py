@@ -6,7 +6,6 @@ Shapes: I APs, J users, T counted TTIs. Rates are in bit/s/Hz.
 from __future__ import annotations
 
 import functools
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from .radio import Deployment, user_position
 from .reference import ITLINQ_TUNED
 from .rollout import run_episode
 from .schedulers import make_scheduler
+from .storage import read_json
 from .views import SILENT
 
 PALETTE, MARKERS = sns.color_palette("colorblind"), "osDv^P"  # of an AP and its users
@@ -150,12 +150,13 @@ def behaviours(data: Path) -> dict[str, Callable[[], Any]]:
     found["ITLinQ (tuned)"] = functools.partial(
         make_scheduler, "itlinq", **dict(zip(("m_db", "eta"), ITLINQ_TUNED, strict=True))
     )
-    paths = sorted([*data.glob("offline/*/policy_*"), *data.glob("online/*/policy_*")], reverse=True)
+    # Hidden folders are being written.
+    paths = sorted([*data.glob("offline/[!.]*/policy_*"), *data.glob("online/[!.]*/policy_*")], reverse=True)
     trained = {}
     for run, path in {path.parent: path for path in paths}.items():
         try:
-            config = AgentConfig.from_dict(json.loads((path / "policy.json").read_text())["agent"])
-        except (OSError, ValueError, KeyError):  # unfinished, or of another version
+            config = AgentConfig.from_dict(read_json(path / "policy.json")["agent"])
+        except (OSError, ValueError, KeyError, TypeError):  # unfinished, or of another version
             continue
         label = f"{method_name(config, online=run.parent.name == 'online')} ({run.name[:6]})"
         trained[label] = functools.partial(Policy.load, path)

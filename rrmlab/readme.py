@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .storage import new_file
+from .storage import new_file, read_table
 
 SHOWN = (
     "Random walk", "TDM", "Full reuse", "ITLinQ", "ITLinQ (tuned)", "BC", "Online SAC", "I-MARL-CQL", "CTDE-MARL-CQL",
@@ -21,8 +21,8 @@ def _interval(row: pd.Series, name: str, digits: int) -> str:
 
 def results(tables: Path) -> str:
     """Scores of notebook 04 as a Markdown table."""
-    table = pd.read_csv(tables / "04_training_paradigms_summary.csv").set_index("method")
-    known = pd.read_csv(tables / "02_baselines_knowledge.csv").set_index("method").exchanged
+    table = read_table(tables / "04_training_paradigms_summary.csv").set_index("method")
+    known = read_table(tables / "02_baselines_knowledge.csv").set_index("method").exchanged
     baseline = table.index[table.ratio_low == table.ratio_high][0]  # the reference's ratio to itself has no width
     lines = [
         f"| method | exchanged per TTI | sum rate | 5-percentile rate | R_score | ratio to {baseline} |",
@@ -40,7 +40,7 @@ def results(tables: Path) -> str:
 def claims(tables: Path) -> str:
     """Claim rows of notebook 04 as a Markdown table."""
     lines = ["| id | claim | paper | ours [95% interval] | verdict | reason |", "|---|---|---|---|---|---|"]
-    for _, row in pd.read_csv(tables / "04_training_paradigms_claims.csv").iterrows():
+    for _, row in read_table(tables / "04_training_paradigms_claims.csv").iterrows():
         ours = f"{row.ours:.3f} [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else f"{row.ours:.3f}"
         lines.append(f"| {row.id} | {row.claim} | {row.paper} | {ours} | **{row.verdict}** | {row.reason} |")
     return "\n".join(lines)
@@ -50,7 +50,7 @@ def performance(tables: Path) -> str:
     """Rows of notebook 13 as a Markdown table."""
     lines = ["| what | measured | compared with | ratio [smallest, largest repeat] | target | reached |"]
     lines.append("|---|---|---|---|---|---|")
-    for _, row in pd.read_csv(tables / "13_benchmarks.csv", keep_default_na=False).iterrows():
+    for _, row in read_table(tables / "13_benchmarks.csv", keep_default_na=False).iterrows():
         reference, ratio = row.reference, ""
         if reference and row.reference_value != "":
             reference = f"{reference}: {_short(row.reference_value)}"

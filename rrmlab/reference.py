@@ -22,6 +22,7 @@ from .datasets import collect
 from .limits import observed_oracle
 from .rollout import evaluate, tune_itlinq
 from .schedulers import Mixture, make_scheduler
+from .storage import read_table
 from .study import Study
 from .sweep import OfflineJob, Result, online_runs, read_result, run_jobs, score_result, score_scheduler, stored
 
@@ -67,7 +68,7 @@ def itlinq_surface(study: Study) -> pd.DataFrame:
         pd.DataFrame(rows).to_csv(folder / "surface.csv", index=False)
 
     spec = {"itlinq": {"m_db": ITLINQ_M_DB, "eta": ITLINQ_ETA}, "scoring": scoring.to_dict()}
-    return pd.read_csv(stored(study.data, "schedulers", spec, build) / "surface.csv")
+    return read_table(stored(study.data, "schedulers", spec, build) / "surface.csv")
 
 
 def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, Result]:

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from . import metrics, plotting
 from .config import NetworkConfig
 from .memory import peak_memory_gib
-from .storage import new_file
+from .storage import CorruptFileError, new_file, read_json, read_table
 from .sweep import Result, Scoring
 
 PACKAGES = (
@@ -127,7 +127,7 @@ class Study:
         else:
             made = self._provenance()
             print(
-                f"Drawn from the stored tables (preset {made['parameters']['preset']!r}, {made['date']}, "
+                f"Drawn from the stored tables (preset {made['parameters'].get('preset')!r}, {made['date']}, "
                 f"commit {made['commit'] or 'unknown'}). Set recompute = True to compute them again."
             )
 
@@ -156,6 +156,7 @@ class Study:
 
         Raises:
             FileNotFoundError: it is to be read and was never computed.
+            CorruptFileError: what is there is no table.
         """
         path = self._path(name, ".csv")
         if self.recompute:
@@ -164,7 +165,7 @@ class Study:
                 table.to_csv(beside, index=False)
         elif not path.is_file():
             raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True")
-        return pd.read_csv(path, keep_default_na=True)
+        return read_table(path, keep_default_na=True)
 
     def show(self, fig: Figure, name: str = "") -> None:
         """Save a figure as `figures/<slug>[_<name>].pdf` and `.png` (300 dpi), and show it."""
@@ -207,7 +208,10 @@ class Study:
         path = self._path("", ".json")
         if not path.is_file():
             raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True, or `rrmlab reproduce`")
-        return json.loads(path.read_text())
+        facts = read_json(path)
+        if not isinstance(facts.get("parameters"), dict) or not {"date", "commit"} <= facts.keys():
+            raise CorruptFileError(f"{path} is not what rrmlab writes (parameters, date, commit): compute it again")
+        return facts
 
 
 def seed_rows(results: dict[str, Result], seeds: tuple[int, ...], **condition: Any) -> pd.DataFrame:

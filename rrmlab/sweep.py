@@ -11,8 +11,10 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_safetensors
 
 from .agents.learner import AgentConfig
 from .agents.policy import Policy
@@ -29,7 +32,7 @@ from .datasets import load_dataset
 from .online import NUM_ENVS, train_online
 from .rollout import Scores, evaluate, evaluate_seeds
 from .schedulers import make_scheduler
-from .storage import SUMS, CorruptFileError, new_folder, sha256, verify
+from .storage import SUMS, CorruptFileError, lock, new_folder, reading, sha256, verify
 from .training import progress_bar, train_offline
 
 # Modules that draw, describe or start, and decide no number; all others count for a run's name.
@@ -39,6 +42,7 @@ _NOT_NUMERIC = (
     "readme",
     "plotting",
     "study",
+    "storage",
     "sweep",
     "reference",
     "interop",
@@ -113,7 +117,7 @@ def code_fingerprint() -> str:
 
 
 def stored(root: Path, kind: str, spec: dict[str, Any], build: Callable[[Path], None], suffix: str = "") -> Path:
-    """The folder of a run, built first if it is not there or damaged.
+    """The folder of a run, built first if it is not there or damaged; once, where several processes ask for it at once.
 
     Args:
         root: the data folder.
@@ -124,30 +128,56 @@ def stored(root: Path, kind: str, spec: dict[str, Any], build: Callable[[Path], 
     """
     text = json.dumps({**spec, "code": code_fingerprint()}, sort_keys=True, indent=1)
     folder = Path(root) / kind / (hashlib.sha256(text.encode()).hexdigest()[:16] + suffix)
-    try:
+    with suppress(FileNotFoundError, CorruptFileError):
         return verify(folder)
-    except FileNotFoundError:
-        pass
-    except CorruptFileError as error:
-        print(f"making it again: {error}")
-    with new_folder(folder) as beside:
-        build(beside)
-        (beside / "spec.json").write_text(text)
+    with lock(folder):
+        try:
+            return verify(folder)  # another process was making it
+        except FileNotFoundError:
+            pass
+        except CorruptFileError as error:
+            print(f"making it again: {error}")
+            shutil.rmtree(folder)
+        with new_folder(folder) as beside:
+            build(beside)
+            (beside / "spec.json").write_text(text)
     return folder
 
 
 def score_result(folder: Path, scores: Sequence[Scores], seconds: float, policies: Sequence[Policy] = ()) -> None:
     """Write the scores of a run, one per training seed, and its policies."""
     rates, rewards = np.stack([s.rates for s in scores]), np.stack([s.rewards for s in scores])
-    save_file({"rates": rates, "rewards": rewards, "seconds": np.array(seconds)}, folder / "arrays.safetensors")
+    arrays = {"rates": rates, "rewards": rewards, "seconds": np.array(float(seconds))}
+    (folder / "arrays.safetensors").write_bytes(to_safetensors(arrays))
     for policy in policies:
         policy.save(folder / f"policy_{policy.seed}")
 
 
 def read_result(folder: Path) -> Result:
-    """Load what `score_result` wrote."""
-    paths = sorted(folder.glob("policy_*"), key=lambda p: int(p.name.removeprefix("policy_")))
-    return Result(load_file(folder / "arrays.safetensors"), [Policy.load(path) for path in paths], folder)
+    """Load what `score_result` wrote, after checking it against its SHA256SUMS; then what it holds is checked.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        CorruptFileError: a file is missing or was changed, or does not hold what a result holds.
+    """
+    file = verify(folder) / "arrays.safetensors"
+    with reading(file):
+        arrays = load_file(file)
+        if arrays.keys() != {"rates", "rewards", "seconds"}:
+            raise ValueError(f"it has {', '.join(sorted(arrays))} where rates, rewards, seconds are wanted")
+        shapes = {name: values.shape for name, values in arrays.items()}
+        if len(shapes["rates"]) != 3 or shapes["rewards"] != shapes["rates"][:2] or shapes["seconds"] != ():
+            raise ValueError(f"its arrays do not fit each other: {shapes}")
+        for name, values in arrays.items():
+            if values.dtype.kind != "f" or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be finite floating-point numbers")
+    paths = list(folder.glob("policy_*"))
+    if not all(path.name.removeprefix("policy_").isdecimal() for path in paths):
+        raise CorruptFileError(f"{folder} is not what rrmlab writes (a policy's name does not end in its seed)")
+    policies = [Policy.load(path) for path in sorted(paths, key=lambda p: int(p.name.removeprefix("policy_")))]
+    if len(policies) not in (0, len(arrays["rates"])):
+        raise CorruptFileError(f"{file} has the rates of {len(arrays['rates'])} seeds beside {len(policies)} policies")
+    return Result(arrays, policies, folder)
 
 
 def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ..config import NetworkConfig
-from ..storage import CorruptFileError, new_folder, verify
+from ..storage import CorruptFileError, new_folder, read_json, reading, verify
 from ..streams import PolicyStream, sample
 from ..views import ObservationView
 from . import losses
@@ -25,6 +27,7 @@ from .networks import StackedMLP
 from .paradigms import PARADIGMS
 
 FORMAT = 1  # of the checkpoint
+DESCRIPTION = {"format", "agent", "network", "seed"}  # names in policy.json
 
 
 class Policy:
@@ -55,11 +58,7 @@ class Policy:
         self.history = history or {}
         self.tensors = tensors
         self.paradigm = PARADIGMS[config.paradigm]
-        heads, inputs, actions = self.paradigm.heads(network.num_aps, network.top_n)
-        sizes = (inputs, *config.hidden, actions)
-        stacks = {"critic": (2 if config.backbone == "sac" else 1, heads)}
-        if config.backbone == "sac":
-            stacks["actor"] = (heads,)
+        stacks, sizes = _networks(config, network)
         self._nets = {name: _stack_of(tensors, name, stack, sizes) for name, stack in stacks.items()}
 
     @property
@@ -187,13 +186,16 @@ class Policy:
             warnings.warn(f"the policy was trained for another network: {'; '.join(noteworthy)}", stacklevel=3)
 
     def save(self, path: str | Path) -> Path:
-        """Write a checkpoint folder: policy.safetensors, policy.json, SHA256SUMS; replaced as a whole."""
+        """Write a checkpoint folder: policy.safetensors, policy.json, SHA256SUMS; replaced as a whole.
+
+        Raises:
+            ValueError: parameters that `load` would refuse, such as NaN after a training that diverged.
+        """
+        _check_tensors(self.tensors, self.config, self.network)
         columns = {f"history.{name}": torch.from_numpy(np.ascontiguousarray(v)) for name, v in self.history.items()}
+        tensors = {name: t.cpu().contiguous() for name, t in {**self.tensors, **columns}.items()}
         with new_folder(path) as folder:
-            save_file(
-                {name: t.cpu().contiguous() for name, t in {**self.tensors, **columns}.items()},
-                folder / "policy.safetensors",
-            )
+            (folder / "policy.safetensors").write_bytes(to_safetensors(tensors))
             description = {
                 "format": FORMAT,
                 "agent": self.config.to_dict(),
@@ -221,24 +223,30 @@ class Policy:
 
         Raises:
             FileNotFoundError: no such folder.
-            CorruptFileError: a file is missing or was changed.
+            CorruptFileError: a file is missing or was changed, or does not hold what a checkpoint holds.
             ValueError: a policy for another N or I.
         """
         folder = verify(path)
-        description: dict[str, Any] = json.loads((folder / "policy.json").read_text())
+        about, weights = folder / "policy.json", folder / "policy.safetensors"
+        description = read_json(about)
         if description.get("format") != FORMAT:
             raise CorruptFileError(
-                f"{folder}: checkpoint format {description.get('format')}, this version reads {FORMAT}"
+                f"{about}: checkpoint format {description.get('format')!r}, this version reads {FORMAT}"
             )
-        tensors = load_file(folder / "policy.safetensors", device=str(device))
-        history = {n.removeprefix("history."): t.cpu().numpy() for n, t in tensors.items() if n.startswith("history.")}
-        policy = cls(
-            AgentConfig.from_dict(description["agent"]),
-            NetworkConfig.from_dict(description["network"]),
-            {name: t for name, t in tensors.items() if not name.startswith("history.")},
-            description["seed"],
-            history,
-        )
+        with reading(about):
+            if description.keys() != DESCRIPTION:
+                raise ValueError(f"it has {', '.join(description)} where {', '.join(sorted(DESCRIPTION))} are wanted")
+            config, own = AgentConfig.from_dict(description["agent"]), NetworkConfig.from_dict(description["network"])
+            _networks(config, own)
+            seed = description["seed"]
+            if type(seed) is not int or seed < 0:
+                raise ValueError(f"seed = {seed!r}: must be a whole number from 0 on")
+        with reading(weights):
+            stored = load_file(weights)
+            history = {n.removeprefix("history."): t.numpy() for n, t in stored.items() if n.startswith("history.")}
+            tensors = {n: t for n, t in stored.items() if not n.startswith("history.")}
+            _check_tensors(tensors, config, own)
+        policy = cls(config, own, {name: tensor.to(device) for name, tensor in tensors.items()}, seed, history)
         if network is not None:
             policy.check_fits(network, strict)
         return policy
@@ -295,6 +303,35 @@ def method_name(config: AgentConfig, online: bool = False) -> str:
         return f"Online {config.backbone.upper()}"
     prefix = {"centralized": "C", "independent": "I", "ctde": "CTDE"}[config.paradigm]
     return f"{prefix}-MARL{'-CQL' if config.alpha else ''}{' (DQN)' if config.backbone == 'dqn' else ''}"
+
+
+def _networks(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
+    """Stack dimensions of each of the agent's networks, and the layer sizes that they share."""
+    heads, inputs, actions = PARADIGMS[config.paradigm].heads(network.num_aps, network.top_n)
+    stacks = {"critic": (2 if config.backbone == "sac" else 1, heads)}
+    if config.backbone == "sac":
+        stacks["actor"] = (heads,)
+    return stacks, (inputs, *config.hidden, actions)
+
+
+def _check_tensors(tensors: dict[str, Tensor], config: AgentConfig, network: NetworkConfig) -> None:
+    """Raise ValueError unless the tensors are those of the agent on that network, float32, finite, with scales > 0."""
+    wanted: dict[str, tuple[int, ...]] = {"obs_mean": (2 * network.top_n,), "obs_std": (2 * network.top_n,)}
+    wanted |= {"reward_mean": (), "reward_std": ()}
+    stacks, sizes = _networks(config, network)
+    for name, stack in stacks.items():
+        for k, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+            wanted |= {f"{name}.{2 * k}": (*stack, fan_in, fan_out), f"{name}.{2 * k + 1}": (*stack, 1, fan_out)}
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        raise ValueError(f"tensor {name} is {'missing' if name in wanted else 'not one of this agent'}")
+    for name, shape in wanted.items():
+        found = tensors[name]
+        if tuple(found.shape) != shape or found.dtype != torch.float32:
+            raise ValueError(f"tensor {name} is {found.dtype} {tuple(found.shape)}, must be torch.float32 {shape}")
+        if not bool(torch.isfinite(found).all()):
+            raise ValueError(f"tensor {name} holds NaN or infinity, as after a training that diverged")
+        if name.endswith("_std") and not bool((found > 0).all()):
+            raise ValueError(f"tensor {name} must be above 0")
 
 
 def _stack_of(tensors: dict[str, Tensor], name: str, stack: tuple[int, ...], sizes: tuple[int, ...]) -> StackedMLP:
