@@ -19,6 +19,7 @@ from rrmlab.command import pairs
 from rrmlab.command.kernels import Kernels
 from rrmlab.command.notebooks import Notebook, UserError
 from rrmlab.command.runs import GOOD, Result, Run, first_line, schedule, table
+from rrmlab.storage import CorruptFileError, lock
 
 PRESETS = {"smoke": "seconds a notebook", "quick": "minutes in all", "paper": "full size, about 40 minutes on 2 cores"}
 
@@ -36,11 +37,12 @@ def reproduce(args: argparse.Namespace) -> int:
     def done(notebook: Notebook) -> Result | None:
         if args.force or not run.is_current(notebook):
             return None
-        return Result("up to date", outputs=run.stamp(notebook.name)["outputs"])
+        return Result("up to date", outputs=list(run.stamp(notebook.name)["outputs"]))
 
     count = f"{len(order)} notebook" + "s" * (len(order) > 1)
     print(f"preset {args.preset}, {count}, into {_shown(run.out)}", flush=True)
-    results = schedule(order, args.jobs, kernels, run.execute, done)
+    with lock(run.executed):
+        results = schedule(order, args.jobs, kernels, run.execute, done)
     print(f"\n{table(results, order)}\n")
     print(f"figures and tables: {_shown(run.out / 'figures')}")
     print(f"executed copies and logs: {_shown(run.executed)}")
@@ -205,7 +207,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args = parser().parse_args(argv)
         return args.action(args)
-    except UserError as error:
+    except (UserError, CorruptFileError) as error:
         print(f"rrmlab: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from rrmlab.storage import new_file
+
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -247,7 +249,5 @@ def dump(node) -> str:
 
 def write(path: Path, text: str) -> None:
     """Writes `text` so that `path` holds either all of it or what it held before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with new_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")

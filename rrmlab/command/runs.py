@@ -15,6 +15,7 @@ from pathlib import Path
 from rrmlab.command import notebooks as source
 from rrmlab.command.kernels import Kernels, Scrubber, clean, dump, write
 from rrmlab.command.notebooks import Notebook
+from rrmlab.storage import read_json, sha256
 
 GOOD = ("done", "up to date")
 
@@ -45,11 +46,14 @@ class Run:
         return self.executed / f"{name}.{suffix}"
 
     def stamp(self, name: str) -> dict:
-        """What was written down when the notebook was last done here, {} if it never was."""
+        """What was written down when the notebook was last done here, {} if it never was or that cannot be read."""
+        file = self._file(name, "json")
         try:
-            return json.loads(self._file(name, "json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            stamp = read_json(file) if file.exists() else {}
+        except ValueError:
             return {}
+        outputs = stamp.get("outputs")
+        return stamp if isinstance(outputs, dict) and isinstance(stamp.get("key"), str) else {}
 
     def is_here(self, notebook: Notebook) -> bool:
         """Whether the notebook was done here, from whatever source, and its results are still there."""
@@ -57,8 +61,12 @@ class Run:
         return bool(stamp) and all((self.out / p).exists() for p in [*stamp["outputs"], *notebook.makes])
 
     def is_current(self, notebook: Notebook) -> bool:
-        """Whether it was done here from the same source, parameters, package and needs as now."""
-        return self.is_here(notebook) and self.stamp(notebook.name)["key"] == self.key(notebook)
+        """Whether it was done here from the same source, parameters, package and needs as now, and its tables are still
+        what was written. (Figures may be drawn again, by `rrmlab figures`.)"""
+        stamp = self.stamp(notebook.name)
+        if not self.is_here(notebook) or stamp["key"] != self.key(notebook):
+            return False
+        return all(digest == _table_digest(self.out / path) for path, digest in stamp["outputs"].items())
 
     def key(self, notebook: Notebook) -> str:
         """A hash over everything that the notebook's results follow from."""
@@ -87,7 +95,8 @@ class Run:
         ]
         written = [p for p in named if p.stat().st_mtime >= start - 2]  # 2 s: some file clocks are coarse
         outputs = sorted(p.relative_to(self.out).as_posix() for p in written)
-        facts = {"key": key, "parameters": parameters, "seconds": round(seconds, 1), "outputs": outputs}
+        digests = {p: _table_digest(self.out / p) for p in outputs}
+        facts = {"key": key, "parameters": parameters, "seconds": round(seconds, 1), "outputs": digests}
         write(self._file(name, "json"), json.dumps(facts, indent=1) + "\n")
         return Result("done", seconds, outputs=outputs)
 
@@ -104,6 +113,11 @@ class Run:
             if any(need.name in n.needs for n in order) and not self.is_current(need):
                 print(f"note: {need.name} is used as it is, though made from other sources or parameters")
         return order
+
+
+def _table_digest(path: Path) -> str:
+    """SHA-256 of a table, "" for a figure."""
+    return sha256(path) if path.suffix == ".csv" and path.is_file() else ""
 
 
 def _digest(package: Path) -> str:
