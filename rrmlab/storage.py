@@ -55,7 +55,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     with _beside(path, path.name, "") as beside:
         beside.mkdir()
         yield beside
-        lines = sorted(f"{digest}  {name}\n" for name, digest in _digests(beside).items())
+        lines = (f"{digest}  {name}\n" for name, digest in sorted(_digests(beside).items()))
         (beside / SUMS).write_bytes("".join(lines).encode())
         _exchange(beside, path)
 
@@ -268,7 +268,7 @@ def reading(file: Path) -> Iterator[None]:
     """Whatever is wrong with what a file holds, as a CorruptFileError that names the file."""
     try:
         yield
-    except CorruptFileError:
+    except (CorruptFileError, MemoryError):
         raise
     except Exception as error:  # parsers raise what they like on a file that is not theirs
         what = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"

@@ -1000,6 +1000,29 @@ def test_what_is_signed_but_wrong_is_refused_by_name(copies, number):
     assert error.value.__suppress_context__ or error.value.__context__ is None, "no other library's traceback"
 
 
+@needs_fork
+@pytest.mark.parametrize("path", [ABOUT, WEIGHTS, METADATA, HDF5, ARRAYS])
+def test_signed_noise_is_refused_or_read_but_never_crashes(copies, path):
+    """What noise leaves readable is read (the sums say that somebody meant it); the rest is refused, by name."""
+    file, folder = copies / path, copies / path.split("/")[0]
+    rng, content = np.random.default_rng(len(path)), file.read_bytes()
+
+    def read_all():
+        for _ in range(cases(20, 300)):
+            noisy = bytearray(content)
+            for place in rng.integers(len(noisy), size=rng.integers(1, 4)):
+                noisy[place] = rng.integers(256)
+            file.write_bytes(noisy)
+            sign(folder)
+            try:
+                LOADERS[folder.name](folder)
+            except CorruptFileError as error:
+                assert str(folder) in str(error)
+        return "alive"
+
+    assert answer_of(in_child(read_all)) == "alive"
+
+
 def test_what_could_not_be_loaded_is_not_saved(made, tmp_path):
     policy = Policy.load(made / "checkpoint")
     policy.save(tmp_path / "policy")
