@@ -6,6 +6,7 @@ Shapes: S seeds, B batch, n transitions, I APs, N top users.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .datasets import Dataset
 
 INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once
 LOG_POINTS = 200  # of the loss curves
+WATCH_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back
 CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work
 Evaluation = Callable[[list[Policy]], list]  # policies of all seeds -> their Scores
 
@@ -59,6 +61,9 @@ def train_offline(
         ValueError: no seeds, seeds named twice, data that do not pass `Dataset.check`, or a checkpoint of another
             training.
         CorruptFileError: the checkpoint was changed since it was written.
+        FloatingPointError: the losses of all seeds became NaN or infinite.
+
+    A seed whose loss becomes NaN or infinite stops there, with a warning and its last good parameters; others go on.
     """
     seeds = check_seeds(seeds)
     network = data.network
@@ -78,16 +83,20 @@ def train_offline(
             source.skip(done)
     bar = progress_bar(config.num_updates, f"{method_name(config)}, {len(seeds)} seeds", progress)
     bar.update(done)
+    watch = Watch(learner, seeds, done)
     for update in range(done + 1, config.num_updates + 1):
         # Down to nothing, so that the last parameters are not one point of a noisy walk.
         learner.scale_learning_rate(1 - (update - 1) / config.num_updates)
-        history.add(update, learner.update(source.next()), last=update == config.num_updates)
+        metrics = learner.update(source.next())
+        watch.look(update, metrics)
+        history.add(update, metrics, last=update == config.num_updates)
         if evaluation and evaluate_every and update % evaluate_every == 0:
             history.add_scores(update, evaluation(policies_of(learner, network, scale, seeds)))
         if checkpoint is not None and update % checkpoint_every == 0:
             save(Path(checkpoint), facts, {"done": torch.tensor(update), **learner.state(), **history.state()})
         bar.update()
     bar.close()
+    watch.put_back()
     return policies_of(learner, network, scale, seeds, history)
 
 
@@ -179,6 +188,45 @@ class Minibatches:
         )
 
 
+class Watch:
+    """Looks after the seeds' losses: one that is no number any more stops its seed, and no other."""
+
+    def __init__(self, learner: Learner, seeds: Sequence[int], update: int) -> None:
+        self._learner, self._seeds = learner, seeds
+        self._good, self._since = self._copy(), update
+        self._stopped: dict[int, dict[str, Tensor]] = {}  # last good tensors, by the seed's place
+
+    def look(self, update: int, metrics: Metrics) -> None:
+        """After an update: warn of seeds that it broke; keep what is good from time to time."""
+        finite = torch.stack(metrics).isfinite().all(0)
+        if not bool(finite.all()):
+            for k in (~finite).nonzero().flatten().tolist():
+                if k in self._stopped:
+                    continue
+                self._stopped[k] = {name: tensor[k].clone() for name, tensor in self._good.items()}
+                losses = ", ".join(f"{name} = {float(value[k]):g}" for name, value in metrics._asdict().items())
+                warnings.warn(
+                    f"seed {self._seeds[k]} stopped at update {update} ({losses}): it keeps its parameters of update "
+                    f"{self._since}, the other seeds go on",
+                    stacklevel=3,
+                )
+            if len(self._stopped) == len(self._seeds):
+                raise FloatingPointError(f"all seeds stopped, the last one at update {update}: lower learning_rate")
+        elif update % WATCH_UPDATES == 0:
+            self._good, self._since = self._copy(), update
+
+    def put_back(self) -> None:
+        """Give stopped seeds their last good parameters."""
+        now = self._learner.parameters()
+        with torch.no_grad():
+            for k, good in self._stopped.items():
+                for name, tensor in good.items():
+                    now[name][k] = tensor
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self._learner.parameters().items()}
+
+
 class History:
     """Loss and score curves of all seeds."""
 
@@ -241,8 +289,7 @@ def policies_of(
     learner: Learner, network: NetworkConfig, scale: Scale, seeds: Sequence[int], history: History | None = None
 ) -> list[Policy]:
     """One Policy per seed, with copies of its parameters."""
-    nets = {"critic": learner.critic} | ({"actor": learner.actor} if learner.actor else {})
-    stacks = {f"{name}.{k}": p.detach() for name, net in nets.items() for k, p in enumerate(net.layers)}
+    stacks = {name: p.detach() for name, p in learner.parameters().items()}
     device = learner.log_temperature.device
     scales = {name: tensor.to(device) for name, tensor in scale.tensors.items()}
     return [

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from rrmlab import AgentConfig, NetworkConfig, collect, load_dataset, make_scheduler, train_offline, train_online
+from rrmlab.agents.learner import Learner
 from rrmlab.storage import CorruptFileError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,6 +101,32 @@ def test_a_checkpoint_of_another_training_is_refused(data, tmp_path):
     state.write_bytes(bytes(content))
     with pytest.raises(CorruptFileError, match="state is missing or was changed"):
         train_offline(data, short, [0], **keep)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_seed_that_breaks_stops_and_the_others_go_on(data, monkeypatch, value):
+    agent = AgentConfig(hidden=(8,), batch_size=16, num_updates=180)
+    plain = train_offline(data, agent, (3, 4, 5), progress=False)
+    update, calls, broken = Learner.update, [], 1
+
+    def breaking(self, batch):
+        calls.append(None)
+        if len(calls) == 120:
+            with torch.no_grad():
+                self.critic.layers[0][broken] = value
+        return update(self, batch)
+
+    monkeypatch.setattr(Learner, "update", breaking)
+    with pytest.warns(UserWarning, match=r"seed 4 stopped at update 120 \(td_loss = .*parameters of update 100"):
+        policies = train_offline(data, agent, (3, 4, 5), progress=False)
+    assert_same([policies[0], policies[2]], [plain[0], plain[2]])
+    assert all(torch.isfinite(tensor).all() for tensor in policies[1].tensors.values())
+    td_loss = policies[1].history["td_loss"]
+    assert np.isfinite(td_loss[:119]).all() and not np.isfinite(td_loss[-1])
+    calls.clear()
+    broken = slice(None)
+    with pytest.raises(FloatingPointError, match="all seeds stopped, the last one at update 120"), pytest.warns():
+        train_offline(data, agent, (4, 1), progress=False)
 
 
 PROGRAM = """

@@ -185,6 +185,11 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = share * self.config.learning_rate
 
+    def parameters(self) -> dict[str, Tensor]:
+        """What is learned, by name, each (S, ...): the layers of the critic and of the actor."""
+        nets = {"critic": self.critic} | ({"actor": self.actor} if self.actor else {})
+        return {f"{name}.{k}": p for name, net in nets.items() for k, p in enumerate(net.layers)}
+
     def state(self) -> dict[str, Tensor]:
         """All that an update changes, by name: parameters, target networks, temperature, moments of Adam."""
         tensors = {"log_temperature": self.log_temperature}
