@@ -125,7 +125,8 @@ def test_any_network_plays_as_the_plain_game(config, seed):
             users = [[rng.choice([SILENT, *g.users_of(i)]) for i in range(config.num_aps)] for g in games]
             obs, *returned, info = env.step_users(torch.tensor(np.array(users)))
             expected = [game.step_users(served) for game, served in zip(games, users, strict=True)]
-        for name, got, want in zip(RETURNED, [*returned, info["rates"]], [*zip(*expected, strict=True)][1:], strict=True):
+        _, *expected = zip(*expected, strict=True)
+        for name, got, want in zip(RETURNED, [*returned, info["rates"]], expected, strict=True):
             np.testing.assert_allclose(got.numpy(), np.stack(want), **EXACT, err_msg=f"{name}, TTI {tti}")
         assert torch.equal(obs, env.obs) and torch.equal(info["action_mask"], env.action_mask)
         assert_same_state(env, games, f"TTI {tti}")
