@@ -150,7 +150,7 @@ def _convert(text: str, default: object, what: str) -> object:
     """`text` as a literal of the type of `default`; a default of None takes any."""
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # {[]: 0} is a TypeError
         value = text
     if isinstance(default, str):
         return value if isinstance(value, str) else text
