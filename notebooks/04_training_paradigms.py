@@ -28,7 +28,8 @@
 # trials. Beside them: behaviour cloning, the online agents, all schedulers, and the oracles of notebook 02. The last
 # parameters count, never the best.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 40 minutes on 2 busy cores,
+# more than half of it trials.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -131,8 +132,8 @@ study.show(fig, "cdf")
 #
 # Left: the score along the training, on validation deployments. Middle: the TD loss. Right: how much more the learned
 # value of the greedy joint action is than that of the logged one. Values are in units of the standardised reward. TD losses
-# are comparable only where γ is the same. The centralized learners still rise a little at the last step, so their lead is
-# if anything larger than reported; I- and CTDE-MARL-CQL lie on top of each other, and so do the two backbones of most.
+# are comparable only where γ is the same. The learning rate ends at 0, so every curve flattens; twice the updates still help
+# the centralized learner a little and the others not at all (see above), so its lead is if anything larger than reported. I- and CTDE-MARL-CQL lie on top of each other, and so do the two backbones of most.
 
 
 # %%

@@ -45,7 +45,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 
-from rrmlab import AgentConfig, benchmarks, collect, make_scheduler, plotting, train_offline, workloads
+from rrmlab import AgentConfig, RRMEnv, benchmarks, collect, make_scheduler, plotting, train_offline, workloads
 from rrmlab.agents.learner import Learner
 from rrmlab.reference import CURVE_POINTS, TUNED
 from rrmlab.rollout import evaluate_seeds
@@ -55,7 +55,7 @@ study = Study("13_benchmarks", preset, recompute, device, seed)
 SIZES = {
     "smoke": {"repeats": 1, "envs": 16, "peer_steps": 10, "updates": 2, "decisions": 100, "matrix": 512, "copy_mib": 32},
     "quick": {"repeats": 3, "envs": 256, "peer_steps": 100, "updates": 20, "decisions": 1_000, "matrix": 1_024, "copy_mib": 128},
-    "paper": {"repeats": 5, "envs": 1_024, "peer_steps": 100, "updates": 50, "decisions": 5_000, "matrix": 2_048, "copy_mib": 256},
+    "paper": {"repeats": 5, "envs": 2_048, "peer_steps": 100, "updates": 50, "decisions": 5_000, "matrix": 2_048, "copy_mib": 256},
 }  # fmt: skip
 # Of the growth's episodes: TTIs, and environments at 4 APs; of an evaluation: deployments.
 GROWTH_TTIS, GROWTH_ENVS, DEPLOYMENTS = {"smoke": (10, 8, 1), "quick": (50, 256, 10), "paper": (200, 256, 25)}[preset]
@@ -118,7 +118,7 @@ counted
 #
 # * **Environment.** Whole episodes with uniformly random allowed actions: drawing, warm-up and all counted steps; of
 #   mobile-env whole episodes too, its resets included, without Gymnasium's checks, which only makes it faster. The two games
-#   are not the same; mobile-env's medium scenario is the public one nearest in size. Batches are of E = 1,024 at the `paper`
+#   are not the same; mobile-env's medium scenario is the public one nearest in size. Batches are of E = 2,048 at the `paper`
 #   preset, 256 at `quick`.
 # * **Update.** The same layers, batch and discount as the peer's, on the same log; both draw their minibatches. Ours masks
 #   actions as well.
@@ -197,6 +197,38 @@ def decision_rows():
     value = float(np.percentile(spent, 99))
     return [row | {"value": value, "reached": benchmarks.reached(value, row["target"])}]
 
+
+# %% [markdown]
+# ## Where the time goes
+#
+# By torch's profiler, which slows what it watches: matrix products, all other operations on tensors, and the rest, which is
+# Python and the bookkeeping around each operation. (An environment step outside the block in which all gains are computed.)
+
+
+# %%
+def profiled():
+    env = RRMEnv(network, size["envs"], seed)
+    env.reset()
+    actions = torch.zeros(size["envs"], network.num_aps, dtype=torch.int64)
+
+    def steps():
+        for _ in range(20):
+            env.step(actions)
+        return 20
+
+    works = {
+        "environment step, batch": steps,
+        "DQN-CQL update, one seed": workloads.learning(log(), DQN, [seeds[:1]], UPDATES),
+        "CTDE-SAC update, one seed": workloads.learning(log(), SAC, [seeds[:1]], UPDATES),
+        "CTDE-SAC update, ten seeds": workloads.learning(log(), SAC, [seeds], UPDATES),
+    }
+    for work in works.values():
+        work()
+    return pd.DataFrame([{"what": what, **benchmarks.time_shares(work)} for what, work in works.items()])
+
+
+shares = study.table("profile", profiled)
+shares.round(2)
 
 # %% [markdown]
 # ## Growth

@@ -123,6 +123,19 @@ def row(name: str, unit: str, values: Any, target: str = "", reference: str = ""
     }
 
 
+def time_shares(work: Work) -> dict[str, float]:
+    """Where the time of one call goes, by torch's profiler (which itself takes time): shares of "matrix products", of
+    "other operations" on tensors, and of the "rest", Python and the bookkeeping around the operations."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        start = time.perf_counter()
+        work()
+        wall = time.perf_counter() - start
+    spent = {event.key: 1e-6 * event.self_cpu_time_total for event in profiler.key_averages()}
+    products = sum(spent.get(f"aten::{name}", 0.0) for name in ("mm", "bmm", "addmm", "baddbmm")) / wall
+    other = sum(seconds for name, seconds in spent.items() if name.startswith("aten::")) / wall - products
+    return {"matrix products": products, "other operations": other, "rest": 1 - products - other}
+
+
 # ---- what the machine can do, and what the work asks for ----
 
 

@@ -25,6 +25,12 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
+def release_freed_memory() -> None:
+    """Hand back to the kernel what `keep_freed_memory` kept."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def peak_memory_gib() -> float:
     """The largest resident memory so far of this process plus that of its children that still live, GiB: more than both
     held at any one time. From /proc (Linux); NaN where there is none.

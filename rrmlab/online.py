@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,11 +16,13 @@ from torch import Tensor
 from .agents import losses
 from .agents.learner import AgentConfig, Batch, Learner, seeded_generators
 from .agents.policy import Policy, method_name
+from .checkpoint import load, save
 from .config import NetworkConfig
 from .datasets import Dataset, collect
 from .env import RRMEnv
 from .radio import Deployment
 from .schedulers import RandomWalk
+from .storage import CorruptFileError
 from .streams import PolicyStream, sample
 from .training import LOG_POINTS, Evaluation, History, Scale, check_seeds, policies_of, progress_bar
 
@@ -53,6 +56,7 @@ def train_online(
     evaluate_every: int = 0,
     evaluation: Evaluation | None = None,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> list[OnlineRun]:
     """Train while acting on training deployments; one update per seed and step of its environments.
 
@@ -68,9 +72,12 @@ def train_online(
         evaluate_every: transitions between two calls of `evaluation`, 0 for none.
         evaluation: scores the policies of all seeds.
         progress: show a progress bar.
+        checkpoint: folder in which the training keeps where it is at every episode's end, and what it saw in that
+            episode; the same call goes on from there, and ends with the same bits as if it had never stopped.
 
     Raises:
-        ValueError: no seeds, too few transitions, or backbone "bc", which needs data.
+        ValueError: no seeds, too few transitions, backbone "bc", which needs data, or a checkpoint of another training.
+        CorruptFileError: the checkpoint was changed since it was written.
     """
     seeds = check_seeds(seeds)
     if config.backbone == "bc":
@@ -88,7 +95,23 @@ def train_online(
     label = method_name(config, online=True)
     bar = progress_bar(steps, f"{label}, {len(seeds)} seeds", progress)
     warmup = min(WARMUP_TRANSITIONS // num_envs, steps // 10)
-    for step in range(steps):
+    done = 0
+    if checkpoint is not None:
+        facts = {
+            "network": network.to_dict(), "agent": config.to_dict(), "seeds": seeds, "transitions": num_transitions,
+            "envs": num_envs, "evaluate_every": evaluate_every,
+        }  # fmt: skip
+        if (stored := load(Path(checkpoint) / "state", facts)) is not None:
+            done = int(stored["done"])
+            for k in range(done // episode):
+                if (seen := load(Path(checkpoint) / f"episode_{k}", facts)) is None:
+                    raise CorruptFileError(f"{checkpoint}: episode_{k} is missing; delete the folder and start again")
+                replay.append(seen)
+            learner.restore(stored)
+            history.restore(stored)
+            batches.skip(max(0, done - max(warmup, 1)))
+    bar.update(done)
+    for step in range(done, steps):
         if step % episode == 0:
             first = step // episode * num_envs
             draws = [Deployment.draw(network, num_envs, seed, "train", first) for seed in seeds]
@@ -106,6 +129,10 @@ def train_online(
             history.add(step + 1, learner.update(batches.next()), last=step == steps - 1)
         if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
             history.add_scores((step + 1) * num_envs, evaluation(policies_of(learner, network, scale, seeds)))
+        if checkpoint is not None and bool(truncated[0]):
+            save(Path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
+            state = {"done": torch.tensor(step + 1), **learner.state(), **history.state()}
+            save(Path(checkpoint) / "state", facts, state)
         bar.update()
     bar.close()
     policies = policies_of(learner, network, scale, seeds, history)
@@ -189,6 +216,25 @@ class Replay:
         self.mask[self._row] = mask.unflatten(0, self.size)
         self._row += 1
 
+    def last_episode(self) -> dict[str, Tensor]:
+        """What the episode that just ended has added, by name."""
+        before = self.last[: self.steps - 1].nonzero()
+        first = int(before[-1]) + 1 if len(before) else 0
+        columns = {name: getattr(self, name)[first : self.steps] for name in ("actions", "rewards", "log_prob")}
+        rows = slice(int(self.rows[first]), self._row)
+        return columns | {"obs": self.obs[rows], "mask": self.mask[rows]}
+
+    def append(self, episode: dict[str, Tensor]) -> None:
+        """Add an episode that `last_episode` gave."""
+        rows, steps = len(episode["obs"]), len(episode["actions"])
+        self.rows[self.steps : self.steps + steps] = torch.arange(self._row, self._row + steps)
+        for name in ("actions", "rewards", "log_prob"):
+            getattr(self, name)[self.steps : self.steps + steps] = episode[name].to(self.rows.device)
+        for name in ("obs", "mask"):
+            getattr(self, name)[self._row : self._row + rows] = episode[name].to(self.rows.device)
+        self.steps, self._row = self.steps + steps, self._row + rows
+        self.last[self.steps - 1] = True
+
     def second_half(self, k: int, metadata: dict) -> Dataset:
         """The transitions of the k-th seed's second half, environment after environment."""
         begin = self.steps // 2
@@ -224,13 +270,22 @@ class ReplaySampler:
         self._seed = torch.arange(len(seeds), device=replay.rows.device)[:, None]
         self._used = DRAW_BLOCK
 
+    def skip(self, num: int) -> None:
+        """Leave out the first `num` minibatches, as if they had been taken."""
+        for _ in range(-(-num // DRAW_BLOCK)):
+            self._draw()
+        self._used = DRAW_BLOCK - -num % DRAW_BLOCK
+
+    def _draw(self) -> None:
+        # The buffer grows, so what is drawn ahead is a place in [0, 1), not an index.
+        drawn = [torch.rand(DRAW_BLOCK, self._size, generator=g, dtype=torch.float64) for g in self._generators]
+        self._place, self._used = torch.stack(drawn, 1).to(self.replay.rows.device), 0
+
     def next(self) -> Batch:
         """The next minibatch of every seed."""
         replay = self.replay
         if self._used == DRAW_BLOCK:
-            # The buffer grows, so what is drawn ahead is a place in [0, 1), not an index.
-            drawn = [torch.rand(DRAW_BLOCK, self._size, generator=g, dtype=torch.float64) for g in self._generators]
-            self._place, self._used = torch.stack(drawn, 1).to(replay.rows.device), 0
+            self._draw()
         # The newest step is left out: its next observation is stored with the step after it.
         count = (replay.steps - 1) * replay.size[1]
         index = (self._place[self._used] * count).long()  # (S, B)

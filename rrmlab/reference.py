@@ -37,10 +37,10 @@ TUNING_GRID = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (
 TUNED = {
     ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
-    ("independent", "sac"): {"gamma": 0.9, "alpha": 0.1, "learning_rate": 1e-3},
-    ("independent", "dqn"): {"gamma": 0.9, "alpha": 0.1, "learning_rate": 1e-3},
-    ("ctde", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 1e-3},
-    ("ctde", "dqn"): {"gamma": 0.9, "alpha": 1.0, "learning_rate": 1e-3},
+    ("independent", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
+    ("independent", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
+    ("ctde", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
+    ("ctde", "dqn"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
 }
 
 # One change at a time of what a training costs; recorded in figures/tables/04_training_paradigms_budget.csv.

@@ -26,6 +26,7 @@ from .agents.learner import AgentConfig
 from .agents.policy import Policy
 from .config import NetworkConfig
 from .datasets import load_dataset
+from .memory import release_freed_memory
 from .online import NUM_ENVS, train_online
 from .rollout import Scores, evaluate, evaluate_seeds
 from .schedulers import make_scheduler
@@ -271,4 +272,8 @@ def run_jobs(root: Path, jobs: dict[Any, OfflineJob], workers: int | None = None
 def _run_single_threaded(job: OfflineJob, root: Path) -> Path:
     torch.set_num_threads(1)
     os.environ["TQDM_DISABLE"] = "1"
-    return job.run(root)
+    try:
+        return job.run(root)
+    finally:
+        # joblib takes a worker that stays large for one that leaks, and starts another.
+        release_freed_memory()

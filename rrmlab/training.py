@@ -6,7 +6,9 @@ Shapes: S seeds, B batch, n transitions, I APs, N top users.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,12 +17,15 @@ from tqdm.auto import tqdm
 
 from .agents.learner import AgentConfig, Batch, Learner, Metrics, seeded_generators
 from .agents.policy import Policy, method_name
+from .checkpoint import digest, load, save
 from .config import NetworkConfig, seed_number, whole_number
 from .datasets import Dataset
 from .env import known_device
 
 INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once
 LOG_POINTS = 200  # of the loss curves
+WATCH_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back
+CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work
 Evaluation = Callable[[list[Policy]], list]  # policies of all seeds -> their Scores
 
 
@@ -32,6 +37,8 @@ def train_offline(
     evaluate_every: int = 0,
     evaluation: Evaluation | None = None,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = CHECKPOINT_UPDATES,
 ) -> list[Policy]:
     """Train on logged data alone, with a learning rate that falls linearly to 0; the last parameters count.
 
@@ -43,6 +50,9 @@ def train_offline(
         evaluate_every: updates between two calls of `evaluation`, 0 for none; never fed back into the training.
         evaluation: scores the policies of all seeds, `lambda p: evaluate_seeds(p, network, 20, split="validation")`.
         progress: show a progress bar.
+        checkpoint: folder in which the training keeps where it is; the same call goes on from there, and ends with the
+            same bits as if it had never stopped. It stays when the training is done.
+        checkpoint_every: updates between two savings, of which an interruption costs at most so many.
 
     Returns:
         one Policy per seed, with its history: "update", the columns of `Metrics`, and from `evaluation`
@@ -50,7 +60,12 @@ def train_offline(
 
     Raises:
         ValueError: no seeds, seeds named twice, data that do not pass `Dataset.check`, no AgentConfig, a negative
-            `evaluate_every`, an `evaluation` that cannot be called, or a device that is not there.
+            `evaluate_every`, an `evaluation` that cannot be called, a device that is not there, or a checkpoint of
+            another training.
+        CorruptFileError: the checkpoint was changed since it was written.
+        FloatingPointError: the losses of all seeds became NaN or infinite.
+
+    A seed whose loss becomes NaN or infinite stops there, with a warning and its last good parameters; others go on.
     """
     for name, value, kind in (("data", data, Dataset), ("config", config, AgentConfig)):
         if not isinstance(value, kind):
@@ -66,15 +81,31 @@ def train_offline(
     learner = Learner(config, network.num_aps, network.top_n, seeds, device)
     source = Minibatches(data, scale, config.batch_size, seeds, device)
     history = History(len(seeds), max(1, config.num_updates // LOG_POINTS))
+    done = 0
+    if checkpoint is not None:
+        columns = (data.obs, data.mask, data.rows, data.actions, data.rewards, data.terminated)
+        facts = {"agent": config.to_dict(), "seeds": seeds, "data": digest(columns), "evaluate_every": evaluate_every}
+        if (stored := load(Path(checkpoint), facts)) is not None:
+            done = int(stored["done"])
+            learner.restore(stored)
+            history.restore(stored)
+            source.skip(done)
     bar = progress_bar(config.num_updates, f"{method_name(config)}, {len(seeds)} seeds", progress)
-    for update in range(1, config.num_updates + 1):
+    bar.update(done)
+    watch = Watch(learner, seeds, done)
+    for update in range(done + 1, config.num_updates + 1):
         # Down to nothing, so that the last parameters are not one point of a noisy walk.
         learner.scale_learning_rate(1 - (update - 1) / config.num_updates)
-        history.add(update, learner.update(source.next()), last=update == config.num_updates)
+        metrics = learner.update(source.next())
+        watch.look(update, metrics)
+        history.add(update, metrics, last=update == config.num_updates)
         if evaluation and evaluate_every and update % evaluate_every == 0:
             history.add_scores(update, evaluation(policies_of(learner, network, scale, seeds)))
+        if checkpoint is not None and update % checkpoint_every == 0:
+            save(Path(checkpoint), facts, {"done": torch.tensor(update), **learner.state(), **history.state()})
         bar.update()
     bar.close()
+    watch.put_back()
     return policies_of(learner, network, scale, seeds, history)
 
 
@@ -140,11 +171,20 @@ class Minibatches:
         self._generators = seeded_generators(seeds, purpose=1)
         self._size, self._used = size, INDEX_BLOCK
 
+    def skip(self, num: int) -> None:
+        """Leave out the first `num` minibatches, as if they had been taken."""
+        for _ in range(-(-num // INDEX_BLOCK)):
+            self._draw()
+        self._used = INDEX_BLOCK - -num % INDEX_BLOCK
+
+    def _draw(self) -> None:
+        drawn = [torch.randint(len(self.rows), (INDEX_BLOCK, self._size), generator=g) for g in self._generators]
+        self._index, self._used = torch.stack(drawn, 1).to(self.rows.device), 0
+
     def next(self) -> Batch:
         """The next minibatch of every seed."""
         if self._used == INDEX_BLOCK:
-            drawn = [torch.randint(len(self.rows), (INDEX_BLOCK, self._size), generator=g) for g in self._generators]
-            self._index, self._used = torch.stack(drawn, 1).to(self.rows.device), 0
+            self._draw()
         index = self._index[self._used]  # (S, B)
         self._used += 1
         rows = self.rows[index]
@@ -157,6 +197,45 @@ class Minibatches:
             self.obs[rows + 1],
             self.mask[rows + 1],
         )
+
+
+class Watch:
+    """Looks after the seeds' losses: one that is no number any more stops its seed, and no other."""
+
+    def __init__(self, learner: Learner, seeds: Sequence[int], update: int) -> None:
+        self._learner, self._seeds = learner, seeds
+        self._good, self._since = self._copy(), update
+        self._stopped: dict[int, dict[str, Tensor]] = {}  # last good tensors, by the seed's place
+
+    def look(self, update: int, metrics: Metrics) -> None:
+        """After an update: warn of seeds that it broke; keep what is good from time to time."""
+        finite = torch.stack(metrics).isfinite().all(0)
+        if not bool(finite.all()):
+            for k in (~finite).nonzero().flatten().tolist():
+                if k in self._stopped:
+                    continue
+                self._stopped[k] = {name: tensor[k].clone() for name, tensor in self._good.items()}
+                losses = ", ".join(f"{name} = {float(value[k]):g}" for name, value in metrics._asdict().items())
+                warnings.warn(
+                    f"seed {self._seeds[k]} stopped at update {update} ({losses}): it keeps its parameters of update "
+                    f"{self._since}, the other seeds go on",
+                    stacklevel=3,
+                )
+            if len(self._stopped) == len(self._seeds):
+                raise FloatingPointError(f"all seeds stopped, the last one at update {update}: lower learning_rate")
+        elif update % WATCH_UPDATES == 0:
+            self._good, self._since = self._copy(), update
+
+    def put_back(self) -> None:
+        """Give stopped seeds their last good parameters."""
+        now = self._learner.parameters()
+        with torch.no_grad():
+            for k, good in self._stopped.items():
+                for name, tensor in good.items():
+                    now[name][k] = tensor
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self._learner.parameters().items()}
 
 
 class History:
@@ -172,11 +251,11 @@ class History:
     def add(self, update: int, metrics: Metrics, last: bool = False) -> None:
         """Average the metrics over the updates since the last log point."""
         values = torch.stack(metrics)
-        self._sum = values if self._sum is None else self._sum + values
+        self._sum = values if self._sum is None else self._sum.to(values) + values
         self._count += 1
         if update % self._every == 0 or last:
             self._updates.append(update)
-            self._points.append(self._sum / self._count)
+            self._points.append((self._sum / self._count).cpu())
             self._sum, self._count = None, 0
 
     def add_scores(self, update: int, scores: list) -> None:
@@ -186,9 +265,29 @@ class History:
             np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")])
         )
 
+    def state(self) -> dict[str, Tensor]:
+        """Everything logged so far, by name."""
+        tensors = {"history.update": torch.tensor(self._updates), "history.count": torch.tensor(self._count)}
+        if self._points:
+            tensors["history.points"] = torch.stack(self._points)
+        if self._sum is not None:
+            tensors["history.sum"] = self._sum
+        if self._scores:
+            tensors["history.eval_update"] = torch.tensor(self._eval_updates)
+            tensors["history.scores"] = torch.from_numpy(np.stack(self._scores))
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave; other names are ignored."""
+        self._updates, self._count = tensors["history.update"].tolist(), int(tensors["history.count"])
+        self._points = list(tensors.get("history.points", ()))
+        self._sum = tensors.get("history.sum")
+        self._eval_updates = tensors["history.eval_update"].tolist() if "history.scores" in tensors else []
+        self._scores = list(tensors["history.scores"].numpy()) if "history.scores" in tensors else []
+
     def of_seed(self, k: int) -> dict[str, np.ndarray]:
         """Columns of the k-th seed."""
-        points = torch.stack(self._points)[..., k].cpu().double().numpy()
+        points = torch.stack(self._points)[..., k].double().numpy()
         columns = {"update": np.array(self._updates), **dict(zip(Metrics._fields, points.T, strict=True))}
         if self._scores:
             scores = np.stack(self._scores)[..., k]
@@ -201,8 +300,7 @@ def policies_of(
     learner: Learner, network: NetworkConfig, scale: Scale, seeds: Sequence[int], history: History | None = None
 ) -> list[Policy]:
     """One Policy per seed, with copies of its parameters."""
-    nets = {"critic": learner.critic} | ({"actor": learner.actor} if learner.actor else {})
-    stacks = {f"{name}.{k}": p.detach() for name, net in nets.items() for k, p in enumerate(net.layers)}
+    stacks = {name: p.detach() for name, p in learner.parameters().items()}
     device = learner.log_temperature.device
     scales = {name: tensor.to(device) for name, tensor in scale.tensors.items()}
     return [

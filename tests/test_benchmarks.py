@@ -226,3 +226,13 @@ def test_d3rlpy_learns_from_the_same_data(capsys):
     assert label == "d3rlpy 2.8.1 DiscreteCQL" and run() == 2
     assert capsys.readouterr().out == ""
     assert workloads.learning(logged(), agent, [(0,), (1,)], 2)() == 2
+
+
+def test_time_shares_tell_products_from_the_rest():
+    a = torch.rand(700, 700)
+    products = benchmarks.time_shares(lambda: (a @ a).shape[0])
+    plain = benchmarks.time_shares(lambda: sum(range(10**6)))
+    for shares in (products, plain):
+        assert list(shares) == ["matrix products", "other operations", "rest"]
+        assert sum(shares.values()) == pytest.approx(1)
+    assert products["matrix products"] > 0.05 and plain["matrix products"] == 0 and plain["rest"] > 0.9

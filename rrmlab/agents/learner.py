@@ -191,6 +191,35 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = share * self.config.learning_rate
 
+    def parameters(self) -> dict[str, Tensor]:
+        """What is learned, by name, each (S, ...): the layers of the critic and of the actor."""
+        nets = {"critic": self.critic} | ({"actor": self.actor} if self.actor else {})
+        return {f"{name}.{k}": p for name, net in nets.items() for k, p in enumerate(net.layers)}
+
+    def state(self) -> dict[str, Tensor]:
+        """All that an update changes, by name: parameters, target networks, temperature, moments of Adam."""
+        tensors = {"log_temperature": self.log_temperature}
+        for name, net in self._nets().items():
+            tensors |= {f"{name}.{key}": tensor for key, tensor in net.state_dict().items()}
+        for k, moments in enumerate(self.optimizer.state.values()):
+            tensors |= {f"adam.{k}.{key}": tensor for key, tensor in moments.items()}
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave; other names are ignored."""
+        with torch.no_grad():
+            self.log_temperature.copy_(tensors["log_temperature"])
+        for name, net in self._nets().items():
+            net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
+        device = self.log_temperature.device
+        for k, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
+            start = f"adam.{k}."
+            moments = {n.removeprefix(start): t.to(device) for n, t in tensors.items() if n.startswith(start)}
+            self.optimizer.state[parameter] = moments
+
+    def _nets(self) -> dict[str, StackedMLP]:
+        return {"critic": self.critic, "target": self.target} | ({"actor": self.actor} if self.actor else {})
+
     @property
     def temperature(self) -> Tensor:
         """Entropy temperature (S, 1, 1), without a gradient of its own."""

@@ -1,0 +1,185 @@
+"""Killed anywhere, a training goes on where it last saved, and ends with the very same bits."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rrmlab import AgentConfig, NetworkConfig, collect, load_dataset, make_scheduler, train_offline, train_online
+from rrmlab.agents.learner import Learner
+from rrmlab.storage import CorruptFileError
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORK = NetworkConfig(episode_ttis=60, warmup_ttis=10)
+AGENT = AgentConfig(hidden=(8, 8), batch_size=16, num_updates=1_300, gamma=0.5)
+
+
+class Stop(Exception):
+    """What interrupts the training in these tests."""
+
+
+def assert_same(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.tensors.keys() == b.tensors.keys() and a.history.keys() == b.history.keys()
+        assert all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
+        assert all(np.array_equal(a.history[name], b.history[name]) for name in a.history)
+
+
+class Scores:
+    """Stands for an evaluation: numbers that depend on the parameters, and a stop at a given call."""
+
+    def __init__(self, stop_at=None):
+        self.calls, self.stop_at = 0, stop_at
+
+    def __call__(self, policies):
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise Stop
+        return [type("S", (), dict.fromkeys(("sum_rate", "tail_rate", "score"), self._of(p))) for p in policies]
+
+    @staticmethod
+    def _of(policy):
+        return float(policy.tensors["critic.0"].sum())
+
+
+@pytest.fixture(scope="module")
+def data():
+    return collect(make_scheduler("random_walk"), NETWORK, 2_000)
+
+
+@pytest.mark.parametrize("backbone", ["sac", "dqn", "bc"])
+@pytest.mark.parametrize("stop_at", [1, 5, 12])  # before the first saving, between two, in the second block
+def test_offline_training_goes_on(data, tmp_path, backbone, stop_at):
+    agent = AgentConfig(**{**AGENT.to_dict(), "backbone": backbone, "hidden": (8, 8)})
+    whole = train_offline(data, agent, (3, 4), evaluate_every=100, evaluation=Scores(), progress=False)
+    keep = {"checkpoint": tmp_path / "c", "checkpoint_every": 70, "progress": False, "evaluate_every": 100}
+    with pytest.raises(Stop):
+        train_offline(data, agent, (3, 4), evaluation=Scores(stop_at), **keep)
+    again = Scores()
+    assert_same(train_offline(data, agent, (3, 4), evaluation=again, **keep), whole)
+    assert again.calls == 13 - max(0, (100 * stop_at - 1) // 70 * 70 // 100)  # it did not start over
+    assert_same(train_offline(data, agent, (3, 4), evaluation=Scores(), **keep), whole)  # and once more from the end
+
+
+@pytest.mark.parametrize("backbone", ["sac", "dqn"])
+@pytest.mark.parametrize("stop_at", [1, 4, 8])
+def test_online_training_goes_on(tmp_path, backbone, stop_at):
+    agent = AgentConfig(backbone=backbone, alpha=0.0, hidden=(8, 8), batch_size=16)
+    call = {"num_envs": 4, "num_transitions": 4 * 270, "progress": False, "evaluate_every": 4 * 30}
+    whole = train_online(NETWORK, agent, (0, 5), evaluation=Scores(), **call)
+    with pytest.raises(Stop):
+        train_online(NETWORK, agent, (0, 5), evaluation=Scores(stop_at), checkpoint=tmp_path / "c", **call)
+    again = Scores()
+    runs = train_online(NETWORK, agent, (0, 5), evaluation=again, checkpoint=tmp_path / "c", **call)
+    assert again.calls == 9 - (30 * stop_at - 1) // 60 * 2
+    assert_same([run.policy for run in runs], [run.policy for run in whole])
+    for run, other in zip(runs, whole, strict=True):
+        for name in ("obs", "mask", "rows", "actions", "rewards", "truncated", "log_prob"):
+            assert torch.equal(getattr(run.data, name), getattr(other.data, name)), name
+
+
+def test_a_checkpoint_of_another_training_is_refused(data, tmp_path):
+    short = AgentConfig(hidden=(4,), batch_size=8, num_updates=20)
+    keep = {"checkpoint": tmp_path / "c", "checkpoint_every": 10, "progress": False}
+    train_offline(data, short, [0], **keep)
+    with pytest.raises(ValueError, match="of another training, it differs in seeds"):
+        train_offline(data, short, [1], **keep)
+    with pytest.raises(ValueError, match="it differs in agent"):
+        train_offline(data, AgentConfig(hidden=(4,), batch_size=8, num_updates=21), [0], **keep)
+    with pytest.raises(ValueError, match="it differs in data"):
+        train_offline(data.take(500), short, [0], **keep)
+    state = tmp_path / "c" / "state"
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 1
+    state.write_bytes(bytes(content))
+    with pytest.raises(CorruptFileError, match="state is missing or was changed"):
+        train_offline(data, short, [0], **keep)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_seed_that_breaks_stops_and_the_others_go_on(data, monkeypatch, value):
+    agent = AgentConfig(hidden=(8,), batch_size=16, num_updates=180)
+    plain = train_offline(data, agent, (3, 4, 5), progress=False)
+    update, calls, broken = Learner.update, [], 1
+
+    def breaking(self, batch):
+        calls.append(None)
+        if len(calls) == 120:
+            with torch.no_grad():
+                self.critic.layers[0][broken] = value
+        return update(self, batch)
+
+    monkeypatch.setattr(Learner, "update", breaking)
+    with pytest.warns(UserWarning, match=r"seed 4 stopped at update 120 \(td_loss = .*parameters of update 100"):
+        policies = train_offline(data, agent, (3, 4, 5), progress=False)
+    assert_same([policies[0], policies[2]], [plain[0], plain[2]])
+    assert all(torch.isfinite(tensor).all() for tensor in policies[1].tensors.values())
+    td_loss = policies[1].history["td_loss"]
+    assert np.isfinite(td_loss[:119]).all() and not np.isfinite(td_loss[-1])
+    calls.clear()
+    broken = slice(None)
+    with pytest.raises(FloatingPointError, match="all seeds stopped, the last one at update 120"), pytest.warns():
+        train_offline(data, agent, (4, 1), progress=False)
+
+
+PROGRAM = """
+import sys
+from rrmlab import AgentConfig, NetworkConfig, load_dataset, train_offline, train_online
+kind, folder = sys.argv[1:]
+if kind == "offline":
+    agent = AgentConfig(hidden=(8, 8), batch_size=16, num_updates=3_000)
+    policies = train_offline(load_dataset(f"{folder}/data"), agent, (0, 1), progress=False,
+                             checkpoint=f"{folder}/checkpoint", checkpoint_every=100)
+else:
+    agent = AgentConfig(backbone="dqn", alpha=0.0, hidden=(8, 8), batch_size=16)
+    network = NetworkConfig(episode_ttis=60, warmup_ttis=10)
+    runs = train_online(network, agent, (0, 1), 4 * 900, 4, progress=False, checkpoint=f"{folder}/checkpoint")
+    policies = [run.policy for run in runs]
+    runs[0].data.save(f"{folder}/log")
+for policy in policies:
+    policy.save(f"{folder}/policy_{policy.seed}")
+"""
+
+
+def run_and_kill(kind, folder, rng):
+    """Starts the program again and again and kills it at random times, until it ends; how often it was killed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for killed in range(1_000):
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, kind, str(folder)], env=environment)
+        # Later and later, so that the test ends also where a start takes long.
+        deadline = time.monotonic() + rng.uniform(0.5, 5) * (1 + killed / 4)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            assert process.returncode == 0
+            return killed
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("kind", ["offline", "online"])
+def test_killed_at_random_times(kind, data, tmp_path):
+    rng = random.Random(7)
+    sums = []
+    for name in ("killed", "whole"):
+        folder = tmp_path / name
+        folder.mkdir()
+        data.save(folder / "data")
+        if name == "whole":
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+            subprocess.run([sys.executable, "-c", PROGRAM, kind, str(folder)], env=environment, check=True)
+        else:
+            run_and_kill(kind, folder, rng)
+        sums.append([(folder / f"policy_{seed}" / "SHA256SUMS").read_text() for seed in (0, 1)])
+        if kind == "online":
+            log = load_dataset(folder / "log")
+            sums[-1].append([log.obs.sum().item(), log.rewards.sum().item(), log.actions.sum().item()])
+    assert sums[0] == sums[1]
