@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,8 @@ def check_types(config: Any) -> None:
         # NumPy scalars and ints for floats are what a parameter sweep hands over; they become plain numbers.
         if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
             value = value.item()
+        if type(value) is int and value.bit_length() > 63:  # too long for arithmetic, perhaps even to print
+            raise ValueError(f"{f.name}: a whole number of {value.bit_length()} bits, at most 63 are allowed")
         if kind is float and type(value) is int:
             value = float(value)
         if f.default is not None and type(value) is not kind:
@@ -43,10 +46,41 @@ def check_range(config: Any, name: str, low: float, high: float = math.inf, *, o
         raise ValueError(f"{name} = {value}: must lie in {bracket}{low:g}, {high:g}]")
 
 
+def whole_number(name: str, value: Any) -> int:
+    """The value as an int, of whatever integer type; ValueError for anything else, True and 2.0 among it."""
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except (TypeError, ValueError, RuntimeError):  # what NumPy's and PyTorch's arrays raise
+        pass
+    raise ValueError(f"{name} = {value!r}: must be a whole number")
+
+
+def seed_number(value: Any, name: str = "seed") -> int:
+    """A seed as an int; ValueError unless it is a whole number in 0 ... 2^63 - 1."""
+    seed = whole_number(name, value)
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"{name} = {seed}: must lie in 0 ... 2^63 - 1")
+    return seed
+
+
+def real_number(name: str, value: Any) -> float:
+    """The value as a float; ValueError unless it is one finite number (no text, no True)."""
+    try:
+        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name} = {value!r}: must be one finite number")
+    return number
+
+
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
     """Build a config from a plain dict; ValueError on a key it does not have."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{cls.__name__}: must be made from a dict, got {type(values).__name__}")
     known = {f.name for f in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - known)
+    unknown = sorted(str(name) for name in set(values) - known)
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     return cls(**values)
@@ -88,21 +122,26 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("num_aps", "num_users", "top_n", "num_sinusoids", "episode_ttis"):
-            check_range(self, name, 1)
-        check_range(self, "warmup_ttis", 0)
-        for name in ("area_m", "min_ap_user_m", "carrier_hz", "tti_s", "bandwidth_hz", "average_floor", "averaging"):
-            check_range(self, name, 0, open_low=True)
-        for name in ("min_ap_ap_m", "shadowing_db", "speed_mps", "tail_weight"):
-            check_range(self, name, 0)
-        check_range(self, "lam", 0, 1)
-        check_range(self, "averaging", 0, 1, open_low=True)
-        # A value outside these is a slip of the unit (W for dBm, GHz for Hz), not a network.
-        check_range(self, "tx_power_dbm", -50, 60)
-        check_range(self, "noise_psd_dbm_hz", -200, -100)
+        # Outside of these a value is a slip of the unit (W for dBm, GHz for Hz, ms for s), not a network; inside, every
+        # power is a finite number also in single precision.
+        for name in ("num_aps", "num_users", "top_n", "num_sinusoids"):
+            check_range(self, name, 1, 1e6)
+        check_range(self, "episode_ttis", 1, 1e9)
+        check_range(self, "warmup_ttis", 0, 1e9)
+        check_range(self, "area_m", 1, 1e6)
+        check_range(self, "min_ap_ap_m", 0, 1e6)
+        check_range(self, "min_ap_user_m", 1e-3, 1e6)
         check_range(self, "shadowing_db", 0, 30)
         check_range(self, "carrier_hz", 1e6, 1e12)
+        check_range(self, "speed_mps", 0, 1e3)
+        check_range(self, "tti_s", 1e-6, 0.1)
+        check_range(self, "tx_power_dbm", -50, 60)
         check_range(self, "bandwidth_hz", 1e3, 1e11)
+        check_range(self, "noise_psd_dbm_hz", -200, -100)
+        check_range(self, "averaging", 0, 1, open_low=True)
+        check_range(self, "average_floor", 1e-6, 1e3)
+        check_range(self, "lam", 0, 1)
+        check_range(self, "tail_weight", 0, 1e6)
         if self.top_n > self.num_users:
             raise ValueError(f"top_n = {self.top_n}: must be at most num_users = {self.num_users}")
         if self.require_users and self.num_users < self.num_aps:

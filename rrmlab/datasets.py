@@ -23,16 +23,27 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from torch import Tensor
 
-from .config import NetworkConfig
+from .config import NetworkConfig, seed_number, whole_number
 from .env import RRMEnv
 from .rollout import check_fits, on_device, run_episode
-from .schedulers import Behaviour
+from .schedulers import Behaviour, check_behaviour, check_proportions
 from .storage import CorruptFileError, new_folder, read_json, reading, verify
 from .views import CellView, NetworkView
 
 COLLECTION_ENVS = 200  # environments stepped at once
 HDF5_FILE = "main_data.hdf5"  # Minari's name for it
 SUBSAMPLE_STREAM = 1_000_033  # keeps the stream of `take` apart from all others
+
+_DTYPES = {
+    "obs": torch.float32,
+    "mask": torch.bool,
+    "rows": torch.int64,
+    "actions": torch.int64,
+    "rewards": torch.float32,
+    "terminated": torch.bool,
+    "truncated": torch.bool,
+    "log_prob": torch.float64,
+}
 
 
 @dataclass(frozen=True)
@@ -65,30 +76,52 @@ class Dataset:
 
     @property
     def network(self) -> NetworkConfig:
-        """The network the data comes from."""
+        """The network the data comes from; ValueError if the metadata do not say."""
+        if not isinstance(self.metadata, dict) or "network" not in self.metadata:
+            raise ValueError('metadata: must be a dict with the key "network", a NetworkConfig as a dict')
         return NetworkConfig.from_dict(self.metadata["network"])
 
     def check(self) -> None:
-        """Raise ValueError unless shapes fit the network of the metadata, all is finite, and no action is masked."""
-        aps, n, size = self.network.num_aps, self.network.top_n, len(self)
-        wanted = {"actions": (size, aps), "rewards": (size,), "terminated": (size,), "truncated": (size,)}
-        wanted |= {"obs": (len(self.obs), aps, 2 * n), "mask": (len(self.obs), aps, n + 1), "log_prob": (size,)}
+        """Raise ValueError unless there are transitions, the columns are tensors of the stated types, their shapes fit
+        the network of the metadata, all is finite, silence is always allowed and no action is masked."""
+        aps, n = self.network.num_aps, self.network.top_n
+        for name, dtype in _DTYPES.items():
+            column = getattr(self, name)
+            if not isinstance(column, Tensor) or column.dtype != dtype:
+                got = f"a tensor of {column.dtype}" if isinstance(column, Tensor) else type(column).__name__
+                raise ValueError(f"{name}: must be a tensor of {dtype}, got {got}")
+        size, stored = self.rows.numel(), self.obs.shape[:1]
+        if not size:
+            raise ValueError("rows: the dataset has no transitions")
+        wanted = {name: (size,) for name in ("rows", "rewards", "terminated", "truncated", "log_prob")}
+        wanted |= {"actions": (size, aps), "obs": (*stored, aps, 2 * n), "mask": (*stored, aps, n + 1)}
         for name, shape in wanted.items():
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"{name} of shape {found}: the network of the dataset wants {shape}")
-        for name in ("obs", "rewards"):
+        for name in ("obs", "rewards", "log_prob"):
             if not bool(torch.isfinite(getattr(self, name)).all()):
                 raise ValueError(f"{name}: must be finite, found NaN or infinity")
-        if size and not 0 <= int(self.rows.min()) <= int(self.rows.max()) < len(self.obs) - 1:
+        if not 0 <= int(self.rows.min()) <= int(self.rows.max()) < len(self.obs) - 1:
             raise ValueError(f"rows: must lie in 0 ... {len(self.obs) - 2}, each with its next observation after it")
-        if size and not 0 <= int(self.actions.min()) <= int(self.actions.max()) <= n:
+        if not 0 <= int(self.actions.min()) <= int(self.actions.max()) <= n:
             raise ValueError(f"actions: must lie in 0 ... {n}")
         if not bool(self.mask[self.rows].gather(-1, self.actions.unsqueeze(-1)).all()):
             raise ValueError("actions: some are masked, they choose an empty slot")
+        if not bool(self.mask[..., 0].all()):
+            raise ValueError("mask: action 0, silence, must be allowed everywhere")
 
     def select(self, index: Tensor) -> Dataset:
-        """The transitions at `index` (k,) int64; the stored observations are shared, not copied."""
+        """The transitions at `index` (k,) int64; the stored observations are shared, not copied.
+
+        Raises:
+            ValueError: no such index, or one that names a transition that is not there.
+        """
+        if not isinstance(index, Tensor) or index.dtype != torch.int64 or index.ndim != 1:
+            got = f"{index.dtype} {tuple(index.shape)}" if isinstance(index, Tensor) else type(index).__name__
+            raise ValueError(f"index: must be an int64 tensor of shape (k,), got {got}")
+        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(self):
+            raise ValueError(f"index: must lie in 0 ... {len(self) - 1}")
         names = ("rows", "actions", "rewards", "terminated", "truncated", "log_prob")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
@@ -96,8 +129,9 @@ class Dataset:
         """A random subset, in logged order. With the same seed a smaller one is part of a larger one.
 
         Raises:
-            ValueError: more transitions than there are, or fewer than 1.
+            ValueError: more transitions than there are, or fewer than 1, or no seed.
         """
+        num_transitions, seed = whole_number("num_transitions", num_transitions), seed_number(seed)
         if not 1 <= num_transitions <= len(self):
             raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {len(self)}, the dataset's size")
         order = np.random.default_rng(np.random.SeedSequence((SUBSAMPLE_STREAM, seed))).permutation(len(self))
@@ -164,7 +198,7 @@ def join(parts: Sequence[Dataset], metadata: dict[str, Any]) -> Dataset:
     Raises:
         ValueError: data of different networks; only their episodes may differ in length.
     """
-    networks = [{**part.metadata["network"], "episode_ttis": 0} for part in parts]
+    networks = [{**part.network.to_dict(), "episode_ttis": 0} for part in parts]
     for network in networks[1:]:
         different = [
             f"{name} = {network[name]} and {value}" for name, value in networks[0].items() if network[name] != value
@@ -182,16 +216,21 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
     """A random subset of several datasets of one network in the given proportions, deterministic in the seed.
 
     Raises:
-        ValueError: proportions that are not one positive number each, or a dataset too small for its share.
+        ValueError: data that do not pass `Dataset.check`, proportions that are not one positive number each, a dataset
+            too small for its share, or no seed.
     """
-    if not datasets or len(proportions) != len(datasets) or not all(0 < share < math.inf for share in proportions):
-        raise ValueError(
-            f"proportions = {list(proportions)}: need one positive number for each of {len(datasets)} datasets"
-        )
+    for data in datasets if isinstance(datasets, list | tuple) else [datasets]:
+        if not isinstance(data, Dataset):
+            raise ValueError(f"datasets: must be a sequence of Dataset, got {type(data).__name__}")
+        data.check()
+    proportions = check_proportions(proportions, datasets, "datasets")
+    num_transitions, size = whole_number("num_transitions", num_transitions), sum(map(len, datasets))
+    if not 1 <= num_transitions <= size:
+        raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {size}, what all datasets hold")
     edges = np.round(np.cumsum([0, *proportions]) / sum(proportions) * num_transitions).astype(int)
     parts = [data.take(int(n), seed) for data, n in zip(datasets, np.diff(edges), strict=True)]
     names = [str(data.metadata.get("behaviour")) for data in datasets]
-    return join(parts, {**datasets[0].metadata, "behaviour": " + ".join(names), "proportions": list(proportions)})
+    return join(parts, {**datasets[0].metadata, "behaviour": " + ".join(names), "proportions": proportions})
 
 
 def load_dataset(path: str | Path) -> Dataset:
@@ -278,14 +317,19 @@ def collect(
         device: where to run.
 
     Raises:
-        ValueError: fewer than 1 transition, an unknown name, or a behaviour that serves users outside the slots.
+        ValueError: fewer than 1 transition, no seed, an unknown name, or a behaviour that serves users outside
+            the slots.
     """
+    num_transitions, seed = whole_number("num_transitions", num_transitions), seed_number(seed)
     if num_transitions < 1:
         raise ValueError(f"num_transitions = {num_transitions}: must be at least 1")
+    if not isinstance(config, NetworkConfig):
+        raise ValueError(f"config: must be a NetworkConfig, got {type(config).__name__}")
     if isinstance(behaviour, str):
         from .online import collect_online  # online training logs through this module's Dataset
 
         return collect_online(behaviour, config, num_transitions, seed, device)
+    check_behaviour("behaviour", behaviour)
     check_fits(behaviour, config)
     if issubclass(behaviour.knowledge, CellView | NetworkView):
         raise ValueError(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import NetworkConfig
+from .config import NetworkConfig, whole_number
 from .radio import Deployment, association, link_snr
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
@@ -21,6 +21,21 @@ BLOCK_TTIS = 1200  # gains of so many TTIs at most are computed at once
 BLOCK_LINKS = 2**21  # ... and fewer where one environment's gains would pass this (8 MiB in float32)
 CHUNK_LINKS = {"cpu": 2**20, "cuda": 2**26}  # computed in pieces that stay in a processor's cache, or fill the device
 SUM_COLUMNS = 256  # of which every processor's vectors, and their share of a thread, are a divisor
+
+
+def check_config(config: Any) -> None:
+    """ValueError unless it is a NetworkConfig."""
+    if not isinstance(config, NetworkConfig):
+        raise ValueError(f"config: must be a NetworkConfig, got {type(config).__name__}")
+
+
+def known_device(device: Any) -> torch.device:
+    """The device; ValueError if it is none, or not there."""
+    try:
+        torch.empty(0, device=device)  # only its use shows whether it is there
+        return torch.device(device)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        raise ValueError(f"device = {device!r}: not a device that is there ({str(error).splitlines()[0]})") from None
 
 
 class RRMEnv:
@@ -41,7 +56,8 @@ class RRMEnv:
         dtype: torch.float32 or torch.float64 for the state; observations and rewards follow it.
 
     Raises:
-        ValueError: `num_envs` below 1, no multiple of `copies`, or another dtype.
+        ValueError: no NetworkConfig, `num_envs` below 1 or no multiple of `copies`, another dtype, or a device that is
+            not there.
     """
 
     def __init__(
@@ -54,14 +70,16 @@ class RRMEnv:
         dtype: torch.dtype = torch.float32,
         copies: int = 1,
     ) -> None:
+        check_config(config)
+        num_envs, copies = whole_number("num_envs", num_envs), whole_number("copies", copies)
         if num_envs < 1:
             raise ValueError(f"num_envs = {num_envs}: must be at least 1")
         if copies < 1 or num_envs % copies:
             raise ValueError(f"copies = {copies}: must be at least 1 and divide num_envs = {num_envs}")
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype = {dtype}: must be torch.float32 or torch.float64")
+        if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype = {dtype!r}: must be torch.float32 or torch.float64")
         self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
-        self.device, self.dtype, self.copies = torch.device(device), dtype, copies
+        self.device, self.dtype, self.copies = known_device(device), dtype, copies
         self.deployment: Deployment | None = None
         self._next_index = 0
         self._ap = torch.arange(config.num_aps, device=self.device)
@@ -84,15 +102,15 @@ class RRMEnv:
             obs (E, I, 2N) and info with "action_mask".
 
         Raises:
-            ValueError: `deployment` has another number of environments, APs or users.
+            ValueError: `deployment` has another number of environments, APs or users, or numbers that are not finite.
         """
         config, num = self.config, self.num_envs // self.copies
+        if deployment is not None and not isinstance(deployment, Deployment):
+            raise ValueError(f"deployment: must be a Deployment, got {type(deployment).__name__}")
         if deployment is None:
             deployment = Deployment.draw(config, num, self.seed, self.split, self._next_index)
             self._next_index += num
-        wanted = (num, config.num_aps, config.num_users, config.num_sinusoids)
-        if tuple(deployment.arrival.shape) != wanted:
-            raise ValueError(f"deployment of shape (E, I, J, M) = {tuple(deployment.arrival.shape)}: must be {wanted}")
+        deployment.check(config, num)
         self.deployment = deployment.to(self.device).repeat(self.copies)
         self.serving = association(config, self.deployment)
         self._serving = self.serving.T.contiguous()
@@ -135,8 +153,25 @@ class RRMEnv:
         return self._advance(users)
 
     def set_state(self, averages: Tensor, transmitting: Tensor) -> tuple[Tensor, dict[str, Any]]:
-        """Replace the averaged rates (E, J) and the last transmitters (E, I) bool, and observe anew."""
+        """Replace the averaged rates (E, J) and the last transmitters (E, I) bool, and observe anew.
+
+        Raises:
+            ValueError: a wrong shape or dtype, or rates that are negative or not finite.
+            RuntimeError: before `reset` or after truncation.
+        """
         self._check_running()
+        for name, given, letters, own in (
+            ("averages", averages, "(E, J)", self.averages),
+            ("transmitting", transmitting, "(E, I)", self.transmitting),
+        ):
+            fits = isinstance(given, Tensor) and given.shape == own.shape
+            if not fits or (given.dtype != torch.bool if own.dtype == torch.bool else not given.is_floating_point()):
+                got = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+                kind = "bool" if own.dtype == torch.bool else "float"
+                raise ValueError(f"{name}: must be a {kind} tensor of shape {letters} = {tuple(own.shape)}, got {got}")
+        # NaN fails too.
+        if not bool(((averages >= 0) & (averages <= torch.finfo(self.dtype).max)).all()):
+            raise ValueError("averages: must be finite and not negative")
         self._averages = averages.to(self._averages).T.clone(memory_format=torch.contiguous_format)
         self._on = transmitting.to(self._on).T.clone(memory_format=torch.contiguous_format)
         return self._observe()

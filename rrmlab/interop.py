@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from .config import NetworkConfig
+from .config import NetworkConfig, seed_number
 from .env import RRMEnv
 
 try:
@@ -81,9 +81,15 @@ class RRMParallelEnv(ParallelEnv):
 
         Returns:
             observations and (empty) infos of all agents.
+
+        Raises:
+            ValueError: a seed that is not a whole number in 0 ... 2^63 - 1, options that are not a dict, or a
+                deployment that does not fit the network.
         """
+        if options is not None and not isinstance(options, dict):
+            raise ValueError(f"options = {options!r}: must be a dict")
         if seed is not None:
-            self.env = RRMEnv(self.config, 1, int(seed), self.split, self.device)
+            self.env = RRMEnv(self.config, 1, seed_number(seed), self.split, self.device)
         self.env.reset((options or {}).get("deployment"))
         self.agents = list(self.possible_agents)
         return self._observations(), {agent: {} for agent in self.agents}
@@ -102,8 +108,9 @@ class RRMParallelEnv(ParallelEnv):
             RuntimeError: before `reset` or after truncation.
         """
         agents = self.agents
-        if agents and set(actions) != set(agents):
-            raise ValueError(f"actions of {sorted(actions)}: need one for each of {', '.join(agents)}")
+        if agents and (not isinstance(actions, dict) or set(actions) != set(agents)):
+            given = f"of {sorted(map(str, actions))}" if isinstance(actions, dict) else f"= {actions!r}"
+            raise ValueError(f"actions {given}: need one for each of {', '.join(agents)}")
         for agent in agents:
             if not self.action_spaces[agent].contains(actions[agent]):
                 allowed = f"0 ... {self.config.top_n}"

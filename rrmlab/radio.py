@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import NetworkConfig
+from .config import NetworkConfig, seed_number, whole_number
 
 SPLITS = ("train", "validation", "test")
 BREAKPOINT_M = 100.0  # dual-slope path loss of the lineage: exponent 2 up to here, 4 beyond
@@ -64,6 +64,21 @@ class Deployment:
         """The whole batch `times` times, one copy after the other: E becomes times * E."""
         return Deployment.concat([self] * times)
 
+    def check(self, config: NetworkConfig, num: int) -> None:
+        """ValueError unless it is `num` deployments for that network, all of it finite."""
+        i, j, m = config.num_aps, config.num_users, config.num_sinusoids
+        found = getattr(self.arrival, "shape", None)
+        if found is None or tuple(found) != (num, i, j, m):
+            raise ValueError(f"deployment of shape (E, I, J, M) = {found and tuple(found)}: must be {(num, i, j, m)}")
+        shapes = {"ap_xy": (i, 2), "user_xy": (j, 2), "heading": (j,), "shadowing_db": (i, j)}
+        shapes |= {"arrival": (i, j, m), "phase": (i, j, m), "key": (3,)}
+        for name, shape in shapes.items():
+            value, dtype = getattr(self, name), torch.int64 if name == "key" else torch.float64
+            if not isinstance(value, Tensor) or tuple(value.shape) != (num, *shape) or value.dtype != dtype:
+                raise ValueError(f"deployment.{name}: must be a {dtype} tensor of shape {(num, *shape)}")
+            if not bool(torch.isfinite(value).all()):
+                raise ValueError(f"deployment.{name}: must be finite, found NaN or infinity")
+
     @classmethod
     def concat(cls, parts: Sequence[Deployment]) -> Deployment:
         """Several batches as one."""
@@ -80,12 +95,14 @@ class Deployment:
             ValueError: an unknown split or a negative seed or index.
             DeploymentError: a minimum distance or `require_users` could not be met in 1,000 redraws.
         """
-        if split not in SPLITS:
+        if not isinstance(config, NetworkConfig):
+            raise ValueError(f"config: must be a NetworkConfig, got {type(config).__name__}")
+        if not isinstance(split, str) or split not in SPLITS:
             raise ValueError(f"split = {split!r}: must be one of {', '.join(SPLITS)}")
-        if seed < 0 or first_index < 0 or num < 1:
-            raise ValueError(
-                f"num = {num}, seed = {seed}, first_index = {first_index}: need num >= 1 and the others >= 0"
-            )
+        num, seed = whole_number("num", num), seed_number(seed)
+        first_index = whole_number("first_index", first_index)
+        if first_index < 0 or num < 1:
+            raise ValueError(f"num = {num}, first_index = {first_index}: need num >= 1 and first_index >= 0")
         keys = [(SPLITS.index(split), seed, first_index + e) for e in range(num)]
         drawn = [_draw_one(config, np.random.default_rng(np.random.SeedSequence(key))) for key in keys]
         columns = [torch.from_numpy(np.stack(column)) for column in zip(*drawn, strict=True)]

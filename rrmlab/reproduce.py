@@ -90,6 +90,8 @@ def _folder(root: Path, preset: str, out: str | None) -> Path:
     """The run's folder. UserError for an --out that is not a folder and cannot become one."""
     if out is None:
         return root if preset == "paper" else root / "data" / "runs" / preset
+    if "\0" in out or not out:
+        raise UserError(f"--out {out!r} is not a folder and cannot become one")
     folder = Path(out).resolve()
     if not next(p for p in (folder, *folder.parents) if p.exists()).is_dir():
         raise UserError(f"--out {out} is not a folder and cannot become one: a file is in the way")
@@ -208,7 +210,8 @@ def main(argv: list[str] | None = None) -> int:
         args = parser().parse_args(argv)
         return args.action(args)
     except (UserError, CorruptFileError) as error:
-        print(f"rrmlab: error: {error}", file=sys.stderr)
+        line = " ".join(str(error).split())  # one line, whatever was typed
+        print(f"rrmlab: error: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nrrmlab: interrupted; to go on where it stopped: rrmlab {shlex.join(argv)}", file=sys.stderr)

@@ -11,10 +11,10 @@ import torch
 
 from . import metrics
 from .agents.policy import Policy, PolicyStack
-from .config import NetworkConfig
-from .env import RRMEnv
+from .config import NetworkConfig, whole_number
+from .env import RRMEnv, check_config, known_device
 from .radio import Deployment
-from .schedulers import Behaviour, ITLinQ
+from .schedulers import Behaviour, ITLinQ, check_behaviour
 
 EVALUATION_ENVS = 1000  # environments stepped at once
 
@@ -97,9 +97,11 @@ def evaluate(
         device: where to run.
 
     Raises:
-        ValueError: `num_episodes` below 1, an unknown split, or a policy that does not fit the network.
+        ValueError: `num_episodes` below 1, an unknown split or device, no behaviour, or a policy that does not fit the
+            network.
     """
-    return _evaluate(on_device(behaviour, device), 1, config, num_episodes, seed, split, device)[0]
+    check_behaviour("behaviour", behaviour)
+    return _evaluate(on_device(behaviour, known_device(device)), 1, config, num_episodes, seed, split, device)[0]
 
 
 def evaluate_seeds(
@@ -111,6 +113,9 @@ def evaluate_seeds(
     device: str | torch.device = "cpu",
 ) -> list[Scores]:
     """`evaluate` for the policies of several training seeds of one configuration, run side by side."""
+    if not isinstance(policies, list | tuple) or not all(isinstance(policy, Policy) for policy in policies):
+        raise ValueError("policies: must be a list of Policy")
+    device = known_device(device)
     stack = PolicyStack([on_device(policy, device) for policy in policies])
     return _evaluate(stack, len(policies), config, num_episodes, seed, split, device)
 
@@ -119,6 +124,8 @@ def _evaluate(
     behaviour: Behaviour, copies: int, config: NetworkConfig, num_episodes: int, seed: int, split: str, device: Any
 ) -> list[Scores]:
     """Scores of `copies` groups of environments that all see the same deployments."""
+    check_config(config)
+    num_episodes = whole_number("num_episodes", num_episodes)
     if num_episodes < 1:
         raise ValueError(f"num_episodes = {num_episodes}: must be at least 1")
     check_fits(behaviour, config)

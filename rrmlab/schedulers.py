@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from .config import check_range, real_number, seed_number
 from .streams import PolicyStream, sample
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
@@ -48,12 +50,16 @@ class Scheduler:
 
 
 class RandomWalk(Scheduler):
-    """Each AP takes one of its allowed actions (a slot or silence) uniformly at random."""
+    """Each AP takes one of its allowed actions (a slot or silence) uniformly at random.
+
+    Raises:
+        ValueError: a seed that is not a whole number in 0 ... 2^63 - 1.
+    """
 
     name = "Random walk"
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+        self.seed = seed_number(seed)
 
     def begin(self, key: Tensor) -> None:
         self._key, self._stream = key, None
@@ -112,16 +118,16 @@ class ITLinQ(Scheduler):
     Args:
         m_db: M in dB; 25 is the paper's baseline, 0 the theoretical condition.
         eta: the exponent; 0.7 is the paper's baseline, 0.5 the theoretical condition.
+
+    Raises:
+        ValueError: one of them that is not a finite number.
     """
 
     name = "ITLinQ"
     knowledge = CrossGainView
 
     def __init__(self, m_db: float = 25.0, eta: float = 0.7) -> None:
-        for field, value in (("m_db", m_db), ("eta", eta)):
-            if not math.isfinite(value):
-                raise ValueError(f"{field} = {value}: must be finite")
-        self.m_db, self.eta = float(m_db), float(eta)
+        self.m_db, self.eta = real_number("m_db", m_db), real_number("eta", eta)
 
     def serve(self, view: CrossGainView) -> Tensor:
         gain = view.gain[..., 0]  # (E, from I, to the chosen user of I)
@@ -151,8 +157,8 @@ class Exhaustive(Scheduler):
     Args:
         lam: lambda of the reward.
 
-    Raises (when serving):
-        ValueError: more than 65,536 joint actions.
+    Raises:
+        ValueError: `lam` outside of [0, 1]; when serving, more than 65,536 joint actions.
     """
 
     name = "Exhaustive"
@@ -160,7 +166,8 @@ class Exhaustive(Scheduler):
     limit = 2**16
 
     def __init__(self, lam: float = 0.8) -> None:
-        self.lam = lam
+        self.lam = real_number("lam", lam)
+        check_range(self, "lam", 0, 1)
 
     def serve(self, view: CrossGainView) -> Tensor:
         rewards = joint_rewards(view, self.lam)
@@ -201,22 +208,23 @@ class Mixture(Scheduler):
     """Every TTI the whole network follows one of several schedulers, drawn with the given proportions.
 
     Raises:
-        ValueError: no members, or proportions that are not one positive number per member.
+        ValueError: no members, one that is no scheduler or cannot be logged, or proportions that are not one positive
+            number per member.
     """
 
     name = "Mixture"
     knowledge = CrossGainView
 
     def __init__(self, members: list[Scheduler], proportions: list[float] | None = None, seed: int = 0) -> None:
-        proportions = [1.0] * len(members) if proportions is None else proportions
-        if not members or len(proportions) != len(members) or min(proportions) <= 0:
-            raise ValueError(
-                f"proportions = {proportions}: need one positive number for each of {len(members)} members"
-            )
-        for member in members:
-            if not issubclass(self.knowledge, member.knowledge) or not hasattr(member, "log_prob"):
+        for member in members if isinstance(members, list | tuple) else [members]:
+            check_behaviour("members", member)
+            if not issubclass(self.knowledge, member.knowledge):
                 raise ValueError(f"members: {member.name} does not stay within the slots")
-        self.members, self.seed = members, seed
+            if not hasattr(member, "log_prob"):
+                raise ValueError(f"members: {member.name} has no log_prob, so what is mixed of it cannot be logged")
+        proportions = [1.0] * len(members) if proportions is None else proportions
+        proportions = check_proportions(proportions, members, "members")
+        self.members, self.seed = list(members), seed_number(seed)
         self.shares = torch.tensor(proportions, dtype=torch.float64) / sum(proportions)
 
     def parameters(self) -> dict[str, Any]:
@@ -238,6 +246,23 @@ class Mixture(Scheduler):
         return (each + self.shares.to(each.device).log()).logsumexp(-1)
 
 
+def check_behaviour(name: str, value: Any) -> None:
+    """ValueError unless the value can be run: a scheduler, a policy, or whatever has what `Behaviour` lists."""
+    if isinstance(value, type) or not all(hasattr(value, part) for part in ("knowledge", "begin", "serve")):
+        raise ValueError(f"{name}: {value!r} is no scheduler and no policy, it has no knowledge, begin and serve")
+
+
+def check_proportions(proportions: Any, parts: Sequence[Any], what: str) -> list[float]:
+    """The proportions as floats; ValueError unless they are one positive number for each of the parts."""
+    try:
+        shares = [real_number("share", share) for share in proportions]
+    except (TypeError, ValueError):  # not even several, or not all numbers
+        shares = []
+    if not shares or len(shares) != len(parts) or min(shares) <= 0 or not math.isfinite(sum(shares)):
+        raise ValueError(f"proportions = {proportions}: need one positive number for each of {len(parts)} {what}")
+    return shares
+
+
 SCHEDULERS = {
     "random_walk": RandomWalk,
     "tdm": TDM,
@@ -252,8 +277,9 @@ def make_scheduler(name: str, **arguments: Any) -> Scheduler:
     """A scheduler by its short name, e.g. `make_scheduler("itlinq", m_db=5.0, eta=0.3)`.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or an argument's value out of range.
+        TypeError: an argument that this scheduler does not have.
     """
-    if name not in SCHEDULERS:
+    if not isinstance(name, str) or name not in SCHEDULERS:
         raise ValueError(f"scheduler {name!r}: must be one of {', '.join(SCHEDULERS)}")
     return SCHEDULERS[name](**arguments)

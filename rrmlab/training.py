@@ -18,8 +18,9 @@ from tqdm.auto import tqdm
 from .agents.learner import AgentConfig, Batch, Learner, Metrics, seeded_generators
 from .agents.policy import Policy, method_name
 from .checkpoint import digest, load, save
-from .config import NetworkConfig
+from .config import NetworkConfig, seed_number, whole_number
 from .datasets import Dataset
+from .env import known_device
 
 INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once
 LOG_POINTS = 200  # of the loss curves
@@ -58,14 +59,22 @@ def train_offline(
         "eval_update", "eval_sum_rate", "eval_tail_rate", "eval_score".
 
     Raises:
-        ValueError: no seeds, seeds named twice, data that do not pass `Dataset.check`, or a checkpoint of another
-            training.
+        ValueError: no seeds, seeds named twice, data that do not pass `Dataset.check`, no AgentConfig, a negative
+            `evaluate_every`, an `evaluation` that cannot be called, a device that is not there, or a checkpoint of
+            another training.
         CorruptFileError: the checkpoint was changed since it was written.
         FloatingPointError: the losses of all seeds became NaN or infinite.
 
     A seed whose loss becomes NaN or infinite stops there, with a warning and its last good parameters; others go on.
     """
-    seeds = check_seeds(seeds)
+    for name, value, kind in (("data", data, Dataset), ("config", config, AgentConfig)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: must be a {kind.__name__}, got {type(value).__name__}")
+    if whole_number("evaluate_every", evaluate_every) < 0:
+        raise ValueError(f"evaluate_every = {evaluate_every}: must be at least 0")
+    if evaluation is not None and not callable(evaluation):
+        raise ValueError(f"evaluation = {evaluation!r}: must be a function of the policies")
+    seeds, device = check_seeds(seeds), known_device(device)
     network = data.network
     data.check()
     scale = Scale.of(data.obs, data.mask, data.rewards)
@@ -101,9 +110,11 @@ def train_offline(
 
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
-    """The seeds as a list; ValueError if there are none, or one is negative or named twice."""
-    seeds = [int(seed) for seed in seeds]
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+    """The seeds as a list; ValueError if there are none, or one is negative, named twice or not a whole number."""
+    if not hasattr(seeds, "__iter__"):
+        raise ValueError(f"seeds = {seeds!r}: must be several, such as range(5) or [0]")
+    seeds = [seed_number(seed, "seeds, one of them") for seed in seeds]
+    if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds = {seeds}: need at least one, none negative and none twice")
     return seeds
 

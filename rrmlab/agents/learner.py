@@ -56,13 +56,17 @@ class AgentConfig:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(allowed)}")
         if not self.hidden or not all(type(width) is int and width > 0 for width in self.hidden):
             raise ValueError(f"hidden = {self.hidden}: must be a tuple of positive whole numbers")
-        check_range(self, "alpha", 0)
+        # Beyond these, squares of gradients overflow in single precision, or no memory holds it.
+        if max(self.hidden) > 2**16:
+            raise ValueError(f"hidden = {self.hidden}: at most {2**16} units a layer")
+        check_range(self, "alpha", 0, 1e6)
         check_range(self, "gamma", 0, 1)
-        check_range(self, "temperature", 0)
-        check_range(self, "batch_size", 1)
-        check_range(self, "num_updates", 1)
-        for name in ("learning_rate", "adam_eps", "target_rate"):
+        check_range(self, "temperature", 0, 1e6)
+        check_range(self, "batch_size", 1, 1e7)
+        check_range(self, "num_updates", 1, 1e9)
+        for name in ("learning_rate", "target_rate"):
             check_range(self, name, 0, 1, open_low=True)
+        check_range(self, "adam_eps", 1e-30, 1)
         check_range(self, "target_entropy", 0, 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +76,9 @@ class AgentConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AgentConfig:
         """Inverse of `to_dict`; ValueError on an unknown key."""
-        return from_dict(cls, {**values, "hidden": tuple(values.get("hidden", cls.hidden))})
+        if isinstance(values, dict) and isinstance(values.get("hidden"), list):  # JSON has no tuples
+            values = {**values, "hidden": tuple(values["hidden"])}
+        return from_dict(cls, values)
 
 
 class Batch(NamedTuple):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..config import whole_number
+
 if TYPE_CHECKING:
     from .policy import Policy
 
@@ -23,6 +25,7 @@ def local_decision(policy: Policy, ap: int) -> Callable[[np.ndarray], int]:
     if policy.paradigm.joint or policy.stochastic:
         kind = "stochastic = True" if policy.stochastic else "paradigm = 'centralized'"
         raise ValueError(f"{kind}: an AP decides alone with a greedy independent or ctde policy")
+    ap = whole_number("ap", ap)
     if not 0 <= ap < policy.network.num_aps:
         raise ValueError(f"ap = {ap}: must lie in 0 ... {policy.network.num_aps - 1}")
     name = "actor" if policy.config.backbone == "sac" else "critic"
@@ -33,7 +36,13 @@ def local_decision(policy: Policy, ap: int) -> Callable[[np.ndarray], int]:
     mean, std = (policy.tensors[name].cpu().numpy() for name in ("obs_mean", "obs_std"))
 
     def decide(obs: np.ndarray) -> int:
-        obs = np.asarray(obs, np.float32)
+        try:
+            given = np.asarray(obs)
+        except (TypeError, ValueError, RuntimeError):
+            given = np.array(None)
+        if given.dtype.kind not in "fiu":
+            raise ValueError(f"obs: must be {len(mean)} real numbers, got {obs!r}")
+        obs = given.astype(np.float32, copy=False)
         if obs.shape != mean.shape or not np.isfinite(obs).all():
             raise ValueError(f"obs: must be finite and of shape {mean.shape}, got {obs.shape}: {obs}")
         x = (obs - mean) / std

@@ -92,7 +92,7 @@ class Policy:
             (..., I) int64, 0 for silence, n for the n-th top user.
 
         Raises:
-            ValueError: another I or N than it was trained for, or numbers that are not finite.
+            ValueError: another I or N than it was trained for, or what is no number, not real or not finite.
         """
         obs, mask = self._checked(obs, action_mask)
         flat_obs, flat_mask = obs.reshape(-1, *obs.shape[-2:]), mask.reshape(-1, *mask.shape[-2:])
@@ -155,7 +155,9 @@ class Policy:
 
     def _checked(self, obs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         wanted = (self.network.num_aps, 2 * self.network.top_n)
-        obs = torch.as_tensor(obs)
+        obs, mask = _as_tensor("obs", obs), None if mask is None else _as_tensor("action_mask", mask)
+        if obs.dtype == torch.bool or obs.is_complex():
+            raise ValueError(f"obs: must be real numbers, got {obs.dtype}")
         if obs.ndim < 2 or tuple(obs.shape[-2:]) != wanted:
             raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (..., I, 2N) = (..., {wanted[0]}, {wanted[1]})")
         if not bool(torch.isfinite(obs).all()):
@@ -293,6 +295,14 @@ class PolicyStack:
         mask = paradigm.masks(view.action_mask.unflatten(0, (self.size, -1)))
         choice = losses.masked(values if values.ndim == mask.ndim else values[:, 0], mask).argmax(-1)  # (S, H, E)
         return view.users(paradigm.split(choice, view.action_mask.shape[-1], view.obs.shape[1]).flatten(0, 1))
+
+
+def _as_tensor(name: str, values: Any) -> Tensor:
+    """Tensors, arrays and nested lists of numbers as a tensor; ValueError for anything else."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(f"{name}: must be a tensor, an array or nested lists, got {type(values).__name__}") from None
 
 
 def method_name(config: AgentConfig, online: bool = False) -> str:
