@@ -6,6 +6,7 @@ Shapes: S seeds, K twin critics, H heads, B batch, A actions of a head, V learne
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -150,13 +151,13 @@ class Learner:
     def update(self, batch: Batch) -> Metrics:
         """One gradient step of every seed, then the soft update of the target networks."""
         config, paradigm = self.config, self.paradigm
-        mask = paradigm.masks(batch.mask)  # (S, H, B, A)
+        mask = paradigm.barriers(batch.mask)  # (S, H, B, A)
         actions = paradigm.actions(batch.actions, self.num_actions)  # (S, H, B)
         obs = paradigm.observations(batch.obs)  # (S, H, B, D)
         twin_mask, twin_actions = mask.unsqueeze(1), actions.unsqueeze(1).expand(-1, self._twins, -1, -1)
         q = self.critic(obs.unsqueeze(1))  # (S, K, H, B, A)
-        penalty = losses.cql_penalty(q, twin_mask, twin_actions)  # (S, K, H, B)
-        predicted = paradigm.mix(losses.taken(q, twin_actions))  # (S, K, V, B)
+        values, penalty = losses.taken_and_penalty(q, twin_mask, twin_actions)  # (S, K, H, B) each
+        predicted = paradigm.mix(values)  # (S, K, V, B)
         with torch.no_grad():
             target = losses.td_target(  # (S, V, B)
                 batch.reward.unsqueeze(1), batch.terminated.unsqueeze(1), config.gamma, self._next_value(batch)
@@ -172,9 +173,9 @@ class Learner:
         if self.actor is not None:
             log_pi = losses.log_policy(self.actor(obs), mask)
             policy_entropy = losses.entropy(log_pi)  # (S, H, B)
-            loss = loss + losses.actor_loss(q.amin(1), log_pi, self.temperature).mean(-1).sum()
+            loss = loss + losses.actor_loss(_pessimistic(q.detach()), log_pi, self.temperature).mean(-1).sum()
             if config.tune_temperature:
-                wanted = config.target_entropy * mask.sum(-1).log()
+                wanted = config.target_entropy * (mask == 0).sum(-1).log()
                 loss = loss + losses.temperature_loss(self.log_temperature, policy_entropy, wanted).mean((1, 2)).sum()
         loss.backward()
         self.optimizer.step()
@@ -238,10 +239,15 @@ class Learner:
         if self.config.gamma == 0 or self.config.backbone == "bc":
             return torch.zeros_like(batch.reward).unsqueeze(1)
         obs = self.paradigm.observations(batch.next_obs)
-        mask = self.paradigm.masks(batch.next_mask)
-        q = self.target(obs.unsqueeze(1)).amin(1)  # the pessimistic twin, (S, H, B, A)
+        mask = self.paradigm.barriers(batch.next_mask)
+        q = _pessimistic(self.target(obs.unsqueeze(1)))  # (S, H, B, A)
         if self.actor is not None:
             value = losses.soft_value(q, losses.log_policy(self.actor(obs), mask), self.temperature)
         else:
             value = losses.double_q_value(self.critic(obs.unsqueeze(1)).squeeze(1), q, mask)
         return self.paradigm.mix(value)
+
+
+def _pessimistic(q: Tensor) -> Tensor:
+    """The least of the twins (S, K, H, B, A) -> (S, H, B, A)."""
+    return functools.reduce(torch.minimum, q.unbind(1))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import losses
+
 JOINT_ACTION_LIMIT = 4096  # outputs of one network; beyond it the layer and its data needs grow past any use, `study`
 
 
@@ -54,9 +56,16 @@ class Paradigm:
         if not self.joint:
             # In memory the batch is last, as it is in the values of so few actions.
             return mask.movedim(-3, -1).contiguous().mT
-        # How many of a joint action's single actions are masked, as a matrix product.
-        masked = (~mask).flatten(-2).float() @ _members(*mask.shape[-2:], mask.device)
-        return (masked == 0).unsqueeze(-3)
+        return (self._masked(mask) == 0).unsqueeze(-3)
+
+    def barriers(self, mask: Tensor) -> Tensor:
+        """The `losses.barrier` of `masks`: mask (..., B, I, N+1) -> (..., H, B, A); that of joint actions takes fewer
+        steps and has -1e30 and below for -inf."""
+        return (self._masked(mask) * -losses.HUGE).unsqueeze(-3) if self.joint else losses.barrier(self.masks(mask))
+
+    def _masked(self, mask: Tensor) -> Tensor:
+        """How many of a joint action's single actions are masked (..., B, A^I), as a matrix product."""
+        return (~mask).flatten(-2).float() @ _members(*mask.shape[-2:], mask.device)
 
     def actions(self, actions: Tensor, num_actions: int) -> Tensor:
         """Per-AP actions (..., B, I), each one of `num_actions` = N+1, -> per-head actions (..., H, B)."""
