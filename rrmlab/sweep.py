@@ -30,7 +30,7 @@ from .agents.policy import Policy
 from .config import NetworkConfig
 from .datasets import load_dataset
 from .memory import release_freed_memory
-from .online import NUM_ENVS, train_online
+from .online import NUM_ENVS, OnlineRun, train_online
 from .rollout import Scores, evaluate, evaluate_seeds
 from .schedulers import make_scheduler
 from .storage import SUMS, CorruptFileError, lock, new_folder, reading, sha256, verify
@@ -77,7 +77,8 @@ class Result:
     """A stored run.
 
     Attributes:
-        arrays: by name; `rates` (S, D, J) in bit/s/Hz, `rewards` (S, D), `seconds` of computing.
+        arrays: by name; `rates` (S, D, J) in bit/s/Hz, `rewards` (S, D), `seconds` of computing (of a training that was
+            interrupted: since it went on).
         policies: one per training seed; empty for schedulers.
         folder: where it lies.
     """
@@ -117,20 +118,34 @@ def code_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def stored(root: Path, kind: str, spec: dict[str, Any], build: Callable[[Path], None], suffix: str = "") -> Path:
+def stored(
+    root: Path,
+    kind: str,
+    spec: dict[str, Any],
+    build: Callable[..., None],
+    suffix: str = "",
+    train: Callable[[Path], Any] | None = None,
+) -> Path:
     """The folder of a run, built first if it is not there or damaged; once, where several processes ask for it at once.
+
+    A training that was killed goes on from its checkpoint, in the hidden folder `.<name>.checkpoint` beside the run's;
+    it is removed when the run is complete.
 
     Args:
         root: the data folder.
         kind: subfolder.
         spec: plain values that say what is asked; they and the code's fingerprint make the name.
-        build: fills a folder with the results.
+        build: fills a folder with the results; it is given what `train` returned, if there is one.
         suffix: appended to the name.
+        train: a training before it, that keeps its checkpoint in a given folder.
     """
     text = json.dumps({**spec, "code": code_fingerprint()}, sort_keys=True, indent=1)
     folder = Path(root) / kind / (hashlib.sha256(text.encode()).hexdigest()[:16] + suffix)
+    checkpoint = folder.with_name(f".{folder.name}.checkpoint")
     with suppress(FileNotFoundError, CorruptFileError):
-        return verify(folder)
+        verify(folder)
+        shutil.rmtree(checkpoint, ignore_errors=True)  # one was killed after all was done but this
+        return folder
     with lock(folder):
         try:
             return verify(folder)  # another process was making it
@@ -139,10 +154,22 @@ def stored(root: Path, kind: str, spec: dict[str, Any], build: Callable[[Path], 
         except CorruptFileError as error:
             print(f"making it again: {error}")
             shutil.rmtree(folder)
+        trained = () if train is None else (train(checkpoint),)
         with new_folder(folder) as beside:
-            build(beside)
+            build(beside, *trained)
             (beside / "spec.json").write_text(text)
+        shutil.rmtree(checkpoint, ignore_errors=True)
     return folder
+
+
+def _from(checkpoint: Path, train: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a training returns, from its checkpoint on; without it, if that was damaged."""
+    try:
+        return train(*arguments, checkpoint=checkpoint / "state", **options)
+    except CorruptFileError as error:
+        print(f"starting the training again: {error}")
+        shutil.rmtree(checkpoint)
+        return train(*arguments, checkpoint=checkpoint / "state", **options)
 
 
 def score_result(folder: Path, scores: Sequence[Scores], seconds: float, policies: Sequence[Policy] = ()) -> None:
@@ -209,18 +236,21 @@ def online_runs(
         "scoring": scoring.to_dict(), "curve": [curve.to_dict(), curve_points], "envs": num_envs, "device": device,
     }  # fmt: skip
 
-    def build(folder: Path) -> None:
+    def train(checkpoint: Path) -> tuple[list[OnlineRun], float]:
         start = time.perf_counter()
-        runs = train_online(
-            network, agent, seeds, num_transitions, num_envs, device,
+        runs = _from(
+            checkpoint, train_online, network, agent, seeds, num_transitions, num_envs, device,
             num_transitions // curve_points, lambda policies: evaluate_seeds(policies, *curve.arguments, device),
         )  # fmt: skip
-        seconds = time.perf_counter() - start
+        return runs, time.perf_counter() - start
+
+    def build(folder: Path, trained: tuple[list[OnlineRun], float]) -> None:
+        runs, seconds = trained
         policies = [run.policy.to("cpu") for run in runs]
         score_result(folder, evaluate_seeds(policies, *scoring.arguments), seconds, policies)
         runs[0].data.save(folder / f"{agent.backbone}-v0")
 
-    folder = stored(root, "online", spec, build)
+    folder = stored(root, "online", spec, build, train=train)
     return read_result(folder), folder / f"{agent.backbone}-v0"
 
 
@@ -256,9 +286,9 @@ class OfflineJob:
             "agent": self.agent.to_dict(),
             "seeds": list(self.seeds),
         }
-        return stored(root, "offline", spec, self._build)
+        return stored(root, "offline", spec, self._build, train=self._train)
 
-    def _build(self, folder: Path) -> None:
+    def _train(self, checkpoint: Path) -> tuple[list[Policy], float]:
         data = load_dataset(self.data)
         if self.num_transitions:
             data = data.take(self.num_transitions)
@@ -273,8 +303,12 @@ class OfflineJob:
                 return scores
 
         start = time.perf_counter()
-        policies = train_offline(data, self.agent, self.seeds, self.device, every, evaluation, progress=False)
-        seconds = time.perf_counter() - start - spent[0]
+        options = {"evaluate_every": every, "evaluation": evaluation, "progress": False}
+        policies = _from(checkpoint, train_offline, data, self.agent, self.seeds, self.device, **options)
+        return policies, time.perf_counter() - start - spent[0]
+
+    def _build(self, folder: Path, trained: tuple[list[Policy], float]) -> None:
+        policies, seconds = trained
         policies = [policy.to("cpu") for policy in policies]
         score_result(folder, evaluate_seeds(policies, *self.scoring.arguments), seconds, policies)
 

@@ -1,22 +1,13 @@
-"""Killed anywhere, a training goes on where it last saved, and ends with the very same bits."""
-
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+"""Stopped anywhere, a training goes on where it last saved, and ends with the very same bits (killed: test_killed)."""
 
 import numpy as np
 import pytest
 import torch
 
-from rrmlab import AgentConfig, NetworkConfig, collect, load_dataset, make_scheduler, train_offline, train_online
+from rrmlab import AgentConfig, NetworkConfig, collect, make_scheduler, train_offline, train_online
 from rrmlab.agents.learner import Learner
 from rrmlab.storage import CorruptFileError
 
-ROOT = Path(__file__).resolve().parents[1]
 NETWORK = NetworkConfig(episode_ttis=60, warmup_ttis=10)
 AGENT = AgentConfig(hidden=(8, 8), batch_size=16, num_updates=1_300, gamma=0.5)
 
@@ -127,59 +118,3 @@ def test_a_seed_that_breaks_stops_and_the_others_go_on(data, monkeypatch, value)
     broken = slice(None)
     with pytest.raises(FloatingPointError, match="all seeds stopped, the last one at update 120"), pytest.warns():
         train_offline(data, agent, (4, 1), progress=False)
-
-
-PROGRAM = """
-import sys
-from rrmlab import AgentConfig, NetworkConfig, load_dataset, train_offline, train_online
-kind, folder = sys.argv[1:]
-if kind == "offline":
-    agent = AgentConfig(hidden=(8, 8), batch_size=16, num_updates=3_000)
-    policies = train_offline(load_dataset(f"{folder}/data"), agent, (0, 1), progress=False,
-                             checkpoint=f"{folder}/checkpoint", checkpoint_every=100)
-else:
-    agent = AgentConfig(backbone="dqn", alpha=0.0, hidden=(8, 8), batch_size=16)
-    network = NetworkConfig(episode_ttis=60, warmup_ttis=10)
-    runs = train_online(network, agent, (0, 1), 4 * 900, 4, progress=False, checkpoint=f"{folder}/checkpoint")
-    policies = [run.policy for run in runs]
-    runs[0].data.save(f"{folder}/log")
-for policy in policies:
-    policy.save(f"{folder}/policy_{policy.seed}")
-"""
-
-
-def run_and_kill(kind, folder, rng):
-    """Starts the program again and again and kills it at random times, until it ends; how often it was killed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for killed in range(1_000):
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM, kind, str(folder)], env=environment)
-        # Later and later, so that the test ends also where a start takes long.
-        deadline = time.monotonic() + rng.uniform(0.5, 5) * (1 + killed / 4)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        if process.poll() is not None:
-            assert process.returncode == 0
-            return killed
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    raise AssertionError("it never came to an end")
-
-
-@pytest.mark.parametrize("kind", ["offline", "online"])
-def test_killed_at_random_times(kind, data, tmp_path):
-    rng = random.Random(7)
-    sums = []
-    for name in ("killed", "whole"):
-        folder = tmp_path / name
-        folder.mkdir()
-        data.save(folder / "data")
-        if name == "whole":
-            environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            subprocess.run([sys.executable, "-c", PROGRAM, kind, str(folder)], env=environment, check=True)
-        else:
-            run_and_kill(kind, folder, rng)
-        sums.append([(folder / f"policy_{seed}" / "SHA256SUMS").read_text() for seed in (0, 1)])
-        if kind == "online":
-            log = load_dataset(folder / "log")
-            sums[-1].append([log.obs.sum().item(), log.rewards.sum().item(), log.actions.sum().item()])
-    assert sums[0] == sums[1]

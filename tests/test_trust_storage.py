@@ -457,14 +457,14 @@ SWEEP = """
     from rrmlab import AgentConfig, NetworkConfig, sweep
 
     root = Path(sys.argv[1])
-    build = sweep.OfflineJob._build
+    train = sweep.OfflineJob._train
 
-    def logged(job, folder):
+    def logged(job, checkpoint):
         with open(root / "log", "a") as log:
             print(job.agent.alpha, file=log)
-        build(job, folder)
+        return train(job, checkpoint)
 
-    sweep.OfflineJob._build = logged
+    sweep.OfflineJob._train = logged
     network = NetworkConfig(num_aps=2, num_users=5, top_n=2, episode_ttis=12, warmup_ttis=2)
     agents = [AgentConfig(alpha=alpha, hidden=(6,), num_updates=300, batch_size=16) for alpha in (0.0, 0.1, 0.2, 0.3)]
     jobs = {a.alpha: sweep.OfflineJob(root / "dataset", a, (0, 1), sweep.Scoring(network, 2)) for a in agents}
