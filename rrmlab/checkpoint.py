@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .storage import new_folder, verify
+from .storage import new_folder, read_json, reading, verify
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
@@ -37,14 +37,14 @@ def load(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | None:
     """The tensors of the checkpoint of this training, or None if there is none yet.
 
     Raises:
-        CorruptFileError: it was changed since.
+        CorruptFileError: it was changed since, or does not hold what a checkpoint holds.
         ValueError: it belongs to another training.
     """
     try:
         folder = verify(path)
     except FileNotFoundError:
         return None
-    found = json.loads((folder / "facts.json").read_text())
+    found = read_json(folder / "facts.json")
     wanted = json.loads(json.dumps(facts))
     different = sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
     if different:
@@ -52,4 +52,5 @@ def load(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | None:
             f"checkpoint = {path}: of another training, it differs in {', '.join(different)}; "
             "name another folder, or delete it"
         )
-    return load_file(folder / "state")
+    with reading(folder / "state"):
+        return load_file(folder / "state")
