@@ -46,6 +46,13 @@ def check_range(config: Any, name: str, low: float, high: float = math.inf, *, o
         raise ValueError(f"{name} = {value}: must lie in {bracket}{low:g}, {high:g}]")
 
 
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Raise ValueError unless the value is of that class."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ValueError(f"{name}: must be {article} {kind.__name__}, got {type(value).__name__}")
+
+
 def whole_number(name: str, value: Any) -> int:
     """The value as an int, of whatever integer type; ValueError for anything else, True and 2.0 among it."""
     try:
@@ -73,6 +80,14 @@ def real_number(name: str, value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{name} = {value!r}: must be one finite number")
     return number
+
+
+def several(name: str, values: Any) -> list:
+    """The values as a list; ValueError if they cannot be gone through."""
+    try:
+        return list(values)
+    except TypeError:
+        raise ValueError(f"{name} = {values!r}: must be several, such as a list") from None
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:

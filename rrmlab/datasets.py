@@ -23,11 +23,11 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from torch import Tensor
 
-from .config import NetworkConfig, seed_number, whole_number
-from .env import RRMEnv
+from .config import NetworkConfig, check_kind, seed_number, whole_number
+from .env import RRMEnv, known_device
 from .rollout import check_fits, on_device, run_episode
 from .schedulers import Behaviour, check_behaviour, check_proportions
-from .storage import CorruptFileError, new_folder, read_json, reading, verify
+from .storage import CorruptFileError, as_path, new_folder, read_json, reading, verify
 from .views import CellView, NetworkView
 
 COLLECTION_ENVS = 200  # environments stepped at once
@@ -147,7 +147,7 @@ class Dataset:
         """
         if len(self) == 0:
             raise ValueError("the dataset has no transitions: there is nothing to save")
-        path = Path(path)
+        path = as_path(path)
         _, aps, features = self.obs.shape
         box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
         discrete = gym.spaces.MultiDiscrete([self.mask.shape[-1]] * aps)
@@ -220,8 +220,7 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
             too small for its share, or no seed.
     """
     for data in datasets if isinstance(datasets, list | tuple) else [datasets]:
-        if not isinstance(data, Dataset):
-            raise ValueError(f"datasets: must be a sequence of Dataset, got {type(data).__name__}")
+        check_kind("datasets", data, Dataset)
         data.check()
     proportions = check_proportions(proportions, datasets, "datasets")
     num_transitions, size = whole_number("num_transitions", num_transitions), sum(map(len, datasets))
@@ -317,14 +316,14 @@ def collect(
         device: where to run.
 
     Raises:
-        ValueError: fewer than 1 transition, no seed, an unknown name, or a behaviour that serves users outside
-            the slots.
+        ValueError: fewer than 1 transition, no seed, an unknown name or device, or a behaviour that serves users
+            outside the slots.
     """
     num_transitions, seed = whole_number("num_transitions", num_transitions), seed_number(seed)
+    device = known_device(device)
     if num_transitions < 1:
         raise ValueError(f"num_transitions = {num_transitions}: must be at least 1")
-    if not isinstance(config, NetworkConfig):
-        raise ValueError(f"config: must be a NetworkConfig, got {type(config).__name__}")
+    check_kind("config", config, NetworkConfig)
     if isinstance(behaviour, str):
         from .online import collect_online  # online training logs through this module's Dataset
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import NetworkConfig, whole_number
+from .config import NetworkConfig, check_kind, whole_number
 from .radio import Deployment, association, link_snr
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
@@ -21,12 +21,6 @@ BLOCK_TTIS = 1200  # gains of so many TTIs at most are computed at once
 BLOCK_LINKS = 2**21  # ... and fewer where one environment's gains would pass this (8 MiB in float32)
 CHUNK_LINKS = {"cpu": 2**20, "cuda": 2**26}  # computed in pieces that stay in a processor's cache, or fill the device
 SUM_COLUMNS = 256  # of which every processor's vectors, and their share of a thread, are a divisor
-
-
-def check_config(config: Any) -> None:
-    """ValueError unless it is a NetworkConfig."""
-    if not isinstance(config, NetworkConfig):
-        raise ValueError(f"config: must be a NetworkConfig, got {type(config).__name__}")
 
 
 def known_device(device: Any) -> torch.device:
@@ -70,7 +64,7 @@ class RRMEnv:
         dtype: torch.dtype = torch.float32,
         copies: int = 1,
     ) -> None:
-        check_config(config)
+        check_kind("config", config, NetworkConfig)
         num_envs, copies = whole_number("num_envs", num_envs), whole_number("copies", copies)
         if num_envs < 1:
             raise ValueError(f"num_envs = {num_envs}: must be at least 1")
@@ -105,9 +99,9 @@ class RRMEnv:
             ValueError: `deployment` has another number of environments, APs or users, or numbers that are not finite.
         """
         config, num = self.config, self.num_envs // self.copies
-        if deployment is not None and not isinstance(deployment, Deployment):
-            raise ValueError(f"deployment: must be a Deployment, got {type(deployment).__name__}")
-        if deployment is None:
+        if deployment is not None:
+            check_kind("deployment", deployment, Deployment)
+        else:
             deployment = Deployment.draw(config, num, self.seed, self.split, self._next_index)
             self._next_index += num
         deployment.check(config, num)

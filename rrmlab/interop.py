@@ -52,7 +52,7 @@ class RRMParallelEnv(ParallelEnv):
         split: str = "train",
         device: str | torch.device = "cpu",
     ) -> None:
-        self.config = config = config or NetworkConfig()
+        self.config = config = NetworkConfig() if config is None else config
         self.split, self.device = split, device
         self.env = RRMEnv(config, 1, seed, split, device)
         self.possible_agents = [f"ap_{i}" for i in range(config.num_aps)]

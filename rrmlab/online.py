@@ -17,14 +17,14 @@ from .agents import losses
 from .agents.learner import AgentConfig, Batch, Learner, seeded_generators
 from .agents.policy import Policy, method_name
 from .checkpoint import load, save
-from .config import NetworkConfig
+from .config import NetworkConfig, check_kind, whole_number
 from .datasets import Dataset, collect
-from .env import RRMEnv
+from .env import RRMEnv, known_device
 from .radio import Deployment
 from .schedulers import RandomWalk
-from .storage import CorruptFileError
+from .storage import CorruptFileError, reading
 from .streams import PolicyStream, sample
-from .training import LOG_POINTS, Evaluation, History, Scale, check_seeds, policies_of, progress_bar
+from .training import LOG_POINTS, Evaluation, History, Scale, check_options, check_seeds, policies_of, progress_bar
 
 NUM_ENVS = 80  # environments of a seed: 640,000 transitions are then four episodes each
 PILOT_TRANSITIONS = 20_000  # random walk, sets the scales of observations and rewards, then frozen
@@ -76,14 +76,20 @@ def train_online(
             episode; the same call goes on from there, and ends with the same bits as if it had never stopped.
 
     Raises:
-        ValueError: no seeds, too few transitions, backbone "bc", which needs data, or a checkpoint of another training.
-        CorruptFileError: the checkpoint was changed since it was written.
+        ValueError: what `train_offline` refuses too, fewer than two steps, backbone "bc", which needs data, or a
+            checkpoint of another training.
+        CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
     """
-    seeds = check_seeds(seeds)
+    check_kind("network", network, NetworkConfig)
+    check_kind("config", config, AgentConfig)
+    check_options(evaluate_every, evaluation, progress, checkpoint)
+    seeds, device = check_seeds(seeds), known_device(device)
+    num_transitions, num_envs = whole_number("num_transitions", num_transitions), whole_number("num_envs", num_envs)
     if config.backbone == "bc":
         raise ValueError("backbone = 'bc': behaviour cloning needs logged data; online training takes sac or dqn")
-    if num_envs < 1 or num_transitions < num_envs:
-        raise ValueError(f"num_transitions = {num_transitions}, num_envs = {num_envs}: need at least one step")
+    # The first update is made at the second step, when the first one's next observation is there.
+    if num_envs < 1 or num_transitions <= num_envs:
+        raise ValueError(f"num_transitions = {num_transitions}, num_envs = {num_envs}: need at least two steps")
     steps, episode = math.ceil(num_transitions / num_envs), network.episode_ttis
     pilot = collect(RandomWalk(seed=0), network, min(PILOT_TRANSITIONS, num_transitions), seed=0)
     scale = Scale.of(pilot.obs, pilot.mask, pilot.rewards)
@@ -102,13 +108,15 @@ def train_online(
             "envs": num_envs, "evaluate_every": evaluate_every,
         }  # fmt: skip
         if (stored := load(Path(checkpoint) / "state", facts)) is not None:
-            done = int(stored["done"])
+            with reading(Path(checkpoint) / "state"):
+                done = int(stored["done"])
+                learner.restore(stored)
+                history.restore(stored)
             for k in range(done // episode):
                 if (seen := load(Path(checkpoint) / f"episode_{k}", facts)) is None:
                     raise CorruptFileError(f"{checkpoint}: episode_{k} is missing; delete the folder and start again")
-                replay.append(seen)
-            learner.restore(stored)
-            history.restore(stored)
+                with reading(Path(checkpoint) / f"episode_{k}"):
+                    replay.append(seen)
             batches.skip(max(0, done - max(warmup, 1)))
     bar.update(done)
     for step in range(done, steps):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import NetworkConfig, seed_number, whole_number
+from .config import NetworkConfig, check_kind, seed_number, whole_number
 
 SPLITS = ("train", "validation", "test")
 BREAKPOINT_M = 100.0  # dual-slope path loss of the lineage: exponent 2 up to here, 4 beyond
@@ -95,8 +95,7 @@ class Deployment:
             ValueError: an unknown split or a negative seed or index.
             DeploymentError: a minimum distance or `require_users` could not be met in 1,000 redraws.
         """
-        if not isinstance(config, NetworkConfig):
-            raise ValueError(f"config: must be a NetworkConfig, got {type(config).__name__}")
+        check_kind("config", config, NetworkConfig)
         if not isinstance(split, str) or split not in SPLITS:
             raise ValueError(f"split = {split!r}: must be one of {', '.join(SPLITS)}")
         num, seed = whole_number("num", num), seed_number(seed)

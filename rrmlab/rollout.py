@@ -11,8 +11,8 @@ import torch
 
 from . import metrics
 from .agents.policy import Policy, PolicyStack
-from .config import NetworkConfig, whole_number
-from .env import RRMEnv, check_config, known_device
+from .config import NetworkConfig, check_kind, several, whole_number
+from .env import RRMEnv, known_device
 from .radio import Deployment
 from .schedulers import Behaviour, ITLinQ, check_behaviour
 
@@ -124,7 +124,7 @@ def _evaluate(
     behaviour: Behaviour, copies: int, config: NetworkConfig, num_episodes: int, seed: int, split: str, device: Any
 ) -> list[Scores]:
     """Scores of `copies` groups of environments that all see the same deployments."""
-    check_config(config)
+    check_kind("config", config, NetworkConfig)
     num_episodes = whole_number("num_episodes", num_episodes)
     if num_episodes < 1:
         raise ValueError(f"num_episodes = {num_episodes}: must be at least 1")
@@ -154,9 +154,12 @@ def tune_itlinq(
 
     Returns:
         one dict per point: m_db, eta, sum_rate, tail_rate, score.
+
+    Raises:
+        ValueError: numbers that `ITLinQ` refuses, or what `evaluate` does.
     """
-    rows = []
-    for m in m_db:
+    rows, eta = [], several("eta", eta)
+    for m in several("m_db", m_db):
         for exponent in eta:
             scores = evaluate(ITLinQ(m, exponent), config, num_episodes, seed, split="validation")
             rows.append(

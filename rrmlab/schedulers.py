@@ -120,7 +120,7 @@ class ITLinQ(Scheduler):
         eta: the exponent; 0.7 is the paper's baseline, 0.5 the theoretical condition.
 
     Raises:
-        ValueError: one of them that is not a finite number.
+        ValueError: M outside of +-100 dB (a ratio given for it, say), or an exponent outside of [0, 2].
     """
 
     name = "ITLinQ"
@@ -128,6 +128,8 @@ class ITLinQ(Scheduler):
 
     def __init__(self, m_db: float = 25.0, eta: float = 0.7) -> None:
         self.m_db, self.eta = real_number("m_db", m_db), real_number("eta", eta)
+        check_range(self, "m_db", -100, 100)
+        check_range(self, "eta", 0, 2)
 
     def serve(self, view: CrossGainView) -> Tensor:
         gain = view.gain[..., 0]  # (E, from I, to the chosen user of I)

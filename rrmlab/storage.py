@@ -39,6 +39,16 @@ class CorruptFileError(ValueError):
     """A stored file is missing, or is not what was written."""
 
 
+def as_path(path: str | Path) -> Path:
+    """The path; ValueError if it can be none."""
+    try:
+        if "\0" not in os.fsdecode(path):
+            return Path(os.fsdecode(path))
+    except (TypeError, UnicodeError):
+        pass
+    raise ValueError(f"path = {path!r}: must be a path")
+
+
 # ---- writing ----
 
 
@@ -50,7 +60,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         FileExistsError: `path` is a file, or a folder with something in it but without checksums: not ours to replace.
         OSError: no room on the disk; what was at `path` is as it was.
     """
-    path = Path(path)
+    path = as_path(path)
     _refuse_foreign(path)
     with _beside(path, path.name, "") as beside:
         beside.mkdir()
@@ -67,7 +77,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: no room on the disk; what was at `path` is as it was.
     """
-    path = Path(path)
+    path = as_path(path)
     with _beside(path, path.stem, path.suffix) as beside:
         yield beside
         os.replace(beside, path)
@@ -171,7 +181,7 @@ def lock(path: str | Path, wait: bool = True) -> Iterator[bool]:
     Yields:
         whether it is held; never where there are no such locks (Windows, some network folders).
     """
-    path = Path(path)
+    path = as_path(path)
     file = path.with_name(f".{path.name.removeprefix('.')}.lock")
     handle, told = None, False
     while handle is None and fcntl is not None:
@@ -234,7 +244,7 @@ def verify(path: str | Path) -> Path:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing, changed or new, with its name and what to do.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_dir():
         _clear(path, path.name, "")  # a writer may have been killed just before it put the folder into its place
     if not path.is_dir():

@@ -188,7 +188,8 @@ def read_result(folder: Path) -> Result:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a result holds.
     """
-    file = verify(folder) / "arrays.safetensors"
+    folder = verify(folder)
+    file = folder / "arrays.safetensors"
     with reading(file):
         arrays = load_file(file)
         if arrays.keys() != {"rates", "rewards", "seconds"}:

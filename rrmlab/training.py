@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from tqdm.auto import tqdm
 from .agents.learner import AgentConfig, Batch, Learner, Metrics, seeded_generators
 from .agents.policy import Policy, method_name
 from .checkpoint import digest, load, save
-from .config import NetworkConfig, seed_number, whole_number
+from .config import NetworkConfig, check_kind, seed_number, several, whole_number
 from .datasets import Dataset
 from .env import known_device
+from .storage import as_path, reading
 
 INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once
 LOG_POINTS = 200  # of the loss curves
@@ -62,18 +64,16 @@ def train_offline(
         ValueError: no seeds, seeds named twice, data that do not pass `Dataset.check`, no AgentConfig, a negative
             `evaluate_every`, an `evaluation` that cannot be called, a device that is not there, or a checkpoint of
             another training.
-        CorruptFileError: the checkpoint was changed since it was written.
+        CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
         FloatingPointError: the losses of all seeds became NaN or infinite.
 
     A seed whose loss becomes NaN or infinite stops there, with a warning and its last good parameters; others go on.
     """
-    for name, value, kind in (("data", data, Dataset), ("config", config, AgentConfig)):
-        if not isinstance(value, kind):
-            raise ValueError(f"{name}: must be a {kind.__name__}, got {type(value).__name__}")
-    if whole_number("evaluate_every", evaluate_every) < 0:
-        raise ValueError(f"evaluate_every = {evaluate_every}: must be at least 0")
-    if evaluation is not None and not callable(evaluation):
-        raise ValueError(f"evaluation = {evaluation!r}: must be a function of the policies")
+    check_kind("data", data, Dataset)
+    check_kind("config", config, AgentConfig)
+    check_options(evaluate_every, evaluation, progress, checkpoint)
+    if whole_number("checkpoint_every", checkpoint_every) < 1:
+        raise ValueError(f"checkpoint_every = {checkpoint_every}: must be at least 1")
     seeds, device = check_seeds(seeds), known_device(device)
     network = data.network
     data.check()
@@ -86,9 +86,10 @@ def train_offline(
         columns = (data.obs, data.mask, data.rows, data.actions, data.rewards, data.terminated)
         facts = {"agent": config.to_dict(), "seeds": seeds, "data": digest(columns), "evaluate_every": evaluate_every}
         if (stored := load(Path(checkpoint), facts)) is not None:
-            done = int(stored["done"])
-            learner.restore(stored)
-            history.restore(stored)
+            with reading(Path(checkpoint) / "state"):
+                done = int(stored["done"])
+                learner.restore(stored)
+                history.restore(stored)
             source.skip(done)
     bar = progress_bar(config.num_updates, f"{method_name(config)}, {len(seeds)} seeds", progress)
     bar.update(done)
@@ -111,12 +112,21 @@ def train_offline(
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
     """The seeds as a list; ValueError if there are none, or one is negative, named twice or not a whole number."""
-    if not hasattr(seeds, "__iter__"):
-        raise ValueError(f"seeds = {seeds!r}: must be several, such as range(5) or [0]")
-    seeds = [seed_number(seed, "seeds, one of them") for seed in seeds]
+    seeds = [seed_number(seed, "seeds, one of them") for seed in several("seeds", seeds)]
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds = {seeds}: need at least one, none negative and none twice")
     return seeds
+
+
+def check_options(evaluate_every: Any, evaluation: Any, progress: Any, checkpoint: Any) -> None:
+    """ValueError for what no training, offline or online, takes."""
+    if whole_number("evaluate_every", evaluate_every) < 0:
+        raise ValueError(f"evaluate_every = {evaluate_every}: must be at least 0")
+    if evaluation is not None and not callable(evaluation):
+        raise ValueError(f"evaluation = {evaluation!r}: must be a function of the policies")
+    check_kind("progress", progress, bool)
+    if checkpoint is not None:
+        as_path(checkpoint)
 
 
 def progress_bar(total: int, text: str, show: bool) -> tqdm:

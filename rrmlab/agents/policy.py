@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from ..config import NetworkConfig
+from ..config import NetworkConfig, check_kind
+from ..env import known_device
 from ..storage import CorruptFileError, new_folder, read_json, reading, verify
 from ..streams import PolicyStream, sample
 from ..views import ObservationView
@@ -68,6 +69,7 @@ class Policy:
 
     def to(self, device: str | torch.device) -> Policy:
         """The same policy on another device."""
+        device = known_device(device)
         tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
         return Policy(self.config, self.network, tensors, self.seed, self.history, self.stochastic)
 
@@ -105,6 +107,8 @@ class Policy:
         """Learned values of the heads' actions (H, B, A), mean of the twins, for raw obs (B, I, 2N); -inf if masked.
         In units of the standardised reward."""
         obs, mask = self._checked(obs, action_mask)
+        if obs.ndim != 3:
+            raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (B, I, 2N)")
         with torch.no_grad():
             inputs = self.paradigm.observations(self._standardised(obs)).unsqueeze(0)
             return losses.masked(self._nets["critic"](inputs.unsqueeze(1)).mean(1), self.paradigm.masks(mask)).squeeze(
@@ -177,6 +181,7 @@ class Policy:
 
         Other differences are a warning that lists them.
         """
+        check_kind("network", network, NetworkConfig)
         own, other = self.network.to_dict(), network.to_dict()
         different = [f"{name} = {other[name]} instead of {own[name]}" for name in own if own[name] != other[name]]
         fatal = [text for text in different if text.startswith(("top_n ", "num_aps "))]
@@ -226,9 +231,9 @@ class Policy:
         Raises:
             FileNotFoundError: no such folder.
             CorruptFileError: a file is missing or was changed, or does not hold what a checkpoint holds.
-            ValueError: a policy for another N or I.
+            ValueError: a policy for another N or I, or a device that is not there.
         """
-        folder = verify(path)
+        folder, device = verify(path), known_device(device)
         about, weights = folder / "policy.json", folder / "policy.safetensors"
         description = read_json(about)
         if description.get("format") != FORMAT:
