@@ -41,14 +41,14 @@ def interleaved(
         wait: called before each reading of the clock, `torch.cuda.synchronize` on CUDA.
     """
     seconds = np.full((repeats, len(works)), np.nan)
-    present = [k for k, work in enumerate(works) if work is not None]
-    for k in present:
-        works[k]()
+    present = [(k, work) for k, work in enumerate(works) if work is not None]
+    for _, work in present:
+        work()
     for repeat in range(repeats):
-        for k in present[:: -1 if repeat % 2 else 1]:
+        for k, work in present[:: -1 if repeat % 2 else 1]:
             wait()
             start = clock()
-            units = works[k]()
+            units = work()
             wait()
             seconds[repeat, k] = (clock() - start) / units
     return seconds
@@ -91,7 +91,9 @@ def margin(judged: float, target: str) -> float:
     return judged / float(limit) if sign == ">=" else float(limit) / judged
 
 
-def row(name: str, unit: str, values: Any, target: str = "", reference: str = "", references: Any = None) -> dict:
+def row(
+    name: str, unit: str, values: Any, target: str = "", reference: str = "", references: Any = None
+) -> dict[str, Any]:
     """One row of the table: the medians over the repeats, and whether the target is reached.
 
     Judged is the ratio value / reference, repeat by repeat, where a reference is named, otherwise the value.

@@ -82,7 +82,7 @@ def real_number(name: str, value: Any) -> float:
     return number
 
 
-def several(name: str, values: Any) -> list:
+def several(name: str, values: Any) -> list[Any]:
     """The values as a list; ValueError if they cannot be gone through."""
     try:
         return list(values)

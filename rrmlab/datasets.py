@@ -93,8 +93,9 @@ class Dataset:
         size, stored = self.rows.numel(), self.obs.shape[:1]
         if not size:
             raise ValueError("rows: the dataset has no transitions")
-        wanted = {name: (size,) for name in ("rows", "rewards", "terminated", "truncated", "log_prob")}
-        wanted |= {"actions": (size, aps), "obs": (*stored, aps, 2 * n), "mask": (*stored, aps, n + 1)}
+        wanted: dict[str, tuple[int, ...]]
+        wanted = {"actions": (size, aps), "obs": (*stored, aps, 2 * n), "mask": (*stored, aps, n + 1)}
+        wanted |= {name: (size,) for name in ("rows", "rewards", "terminated", "truncated", "log_prob")}
         for name, shape in wanted.items():
             found = tuple(getattr(self, name).shape)
             if found != shape:

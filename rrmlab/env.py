@@ -74,7 +74,9 @@ class RRMEnv:
             raise ValueError(f"dtype = {dtype!r}: must be torch.float32 or torch.float64")
         self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
         self.device, self.dtype, self.copies = known_device(device), dtype, copies
-        self.deployment: Deployment | None = None
+        self.deployment: Deployment  # from the first `reset` on
+        self._averages: Tensor  # (J, E) as all that follows, from the first `reset` on
+        self._on: Tensor
         self._next_index = 0
         self._ap = torch.arange(config.num_aps, device=self.device)
         self._user = torch.arange(config.num_users, device=self.device)[:, None]
@@ -213,7 +215,7 @@ class RRMEnv:
         return self._on.T > 0
 
     def _check_running(self) -> None:
-        if self.deployment is None:
+        if not hasattr(self, "deployment"):
             raise RuntimeError("the environment was not started: call reset() first")
         if self.ttis >= self.config.episode_ttis:
             raise RuntimeError(f"the episode was truncated after {self.ttis} TTIs: call reset() before another step")

@@ -17,6 +17,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from . import metrics, plotting
 from .agents.learner import AgentConfig
@@ -83,7 +86,7 @@ def record(behaviour: Any, config: NetworkConfig, seed: int = 0, index: int = 0,
     return Recording(*known, env.serving[0].numpy(), users, rates.astype(float))
 
 
-def draw_map(ax: plt.Axes, nodes: pd.DataFrame, area_m: float) -> None:
+def draw_map(ax: Axes, nodes: pd.DataFrame, area_m: float) -> None:
     """The network at one TTI, from `Recording.nodes`; see `map_legend`. Users have their AP's colour and marker."""
     aps, users = (nodes[nodes.kind == kind].set_index("index") for kind in ("AP", "user"))
     for user in users.itertuples():
@@ -106,12 +109,13 @@ def draw_map(ax: plt.Axes, nodes: pd.DataFrame, area_m: float) -> None:
     ax.grid(visible=False)
 
 
-def map_legend() -> list[plt.Line2D]:
+def map_legend() -> list[Line2D]:
     """Handles of a legend for `draw_map`."""
+    looks: dict[str, dict[str, Any]]
     box, dot = {"linestyle": "", "marker": "s", "markersize": 7}, {"marker": "o", "linewidth": 0.6}
     looks = {"AP, transmitting": box, "AP, silent": box | {"markerfacecolor": "white"}, "user and its AP": dot}
     looks["user being served, with its SINR"] = dot | {"linewidth": 2.2, "markersize": 6.5, "markeredgecolor": "black"}
-    return [plt.Line2D([], [], label=label, color="0.5", **look) for label, look in looks.items()]
+    return [Line2D([], [], label=label, color="0.5", **look) for label, look in looks.items()]
 
 
 def headline(nodes: pd.DataFrame) -> str:
@@ -122,7 +126,7 @@ def headline(nodes: pd.DataFrame) -> str:
     return f"{now}\nmeans so far: sum {nodes.mean_rate.sum():.1f}, tail {tail:.2f} bit/s/Hz"
 
 
-def scene(recording: Recording, tti: int) -> plt.Figure:
+def scene(recording: Recording, tti: int) -> Figure:
     """The map at a TTI, the users' mean rates so far, and how their sum and tail develop over the episode."""
     nodes, running = recording.nodes(tti), recording.running()
     fig = plt.figure(figsize=(plotting.PAGE_IN, 3.9))

@@ -72,7 +72,7 @@ class RRMParallelEnv(ParallelEnv):
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Observation], dict[str, dict]]:
+    ) -> tuple[dict[str, Observation], dict[str, dict[str, Any]]]:
         """Start an episode.
 
         Args:
@@ -96,7 +96,7 @@ class RRMParallelEnv(ParallelEnv):
 
     def step(
         self, actions: dict[str, int]
-    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict]]:
+    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
         """One TTI.
 
         Returns:

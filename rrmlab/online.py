@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -243,7 +244,7 @@ class Replay:
         self.steps, self._row = self.steps + steps, self._row + rows
         self.last[self.steps - 1] = True
 
-    def second_half(self, k: int, metadata: dict) -> Dataset:
+    def second_half(self, k: int, metadata: dict[str, Any]) -> Dataset:
         """The transitions of the k-th seed's second half, environment after environment."""
         begin = self.steps // 2
         start = int(self.rows[begin])

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 COLUMN_IN, PAGE_IN = 3.5, 7.16  # widths of an IEEE column and page, inches
 _COLOURS = dict(
@@ -42,7 +44,7 @@ _STYLES = {
 }
 
 
-def style_of(method: str) -> dict:
+def style_of(method: str) -> dict[str, Any]:
     """Colour, marker and line style of a method, as keyword arguments of `plot`."""
     base = method.replace(" (DQN)", "").replace("-CQL", "")
     colour, marker, line = _STYLES[method if method in _STYLES else base]
@@ -63,7 +65,9 @@ def use_style() -> None:
     plt.style.use(str(files("rrmlab") / "rrmlab.mplstyle"))
 
 
-def figure(columns: int = 1, rows: int = 1, width: float = COLUMN_IN, height: float = 2.4, **options):
+def figure(
+    columns: int = 1, rows: int = 1, width: float = COLUMN_IN, height: float = 2.4, **options: Any
+) -> tuple[Figure, Any]:
     """A figure of an IEEE width with a grid of axes: (figure, axes)."""
     return plt.subplots(rows, columns, figsize=(width, height), **options)
 
@@ -85,7 +89,7 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
     ax.set_xlim(left=0)
 
 
-def score_panels(table: pd.DataFrame, methods: Sequence[str], height: float):
+def score_panels(table: pd.DataFrame, methods: Sequence[str], height: float) -> Figure:
     """Sum rate, 5-percentile rate and R_score as bars with intervals, side by side on a page's width: the figure."""
     fig, axes = figure(columns=3, width=PAGE_IN, height=height, sharey=True)
     for ax, value, label in zip(

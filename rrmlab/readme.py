@@ -61,7 +61,7 @@ def performance(tables: Path) -> str:
     return "\n".join(lines)
 
 
-def _short(number: object) -> str:
+def _short(number: float | str) -> str:
     """Three digits, and thousands with a comma."""
     value = float(number)
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -79,10 +79,11 @@ def filled(root: Path) -> str:
     text = (root / "README.md").read_text(encoding="utf-8")
     for name, make in BLOCKS.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
-        if not pattern.search(text):
+        block = pattern.search(text)
+        if block is None:
             raise ValueError(f"README.md has no block <!-- {name} --> ... <!-- /{name} -->")
         body = make(root / "figures" / "tables") + "\n"
-        text = pattern.sub(lambda match, body=body: match[1] + body + match[2], text)
+        text = text[: block.end(1)] + body + text[block.start(2) :]
     return text
 
 

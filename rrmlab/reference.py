@@ -34,8 +34,8 @@ CURVE_POINTS = 10  # evaluations along a training, `study`
 
 # What the tuning chose for each (paradigm, backbone), `study`: the best mean R_score of the trials below on validation
 # deployments, the same trials for all; recorded in figures/tables/04_training_paradigms_tuning.csv.
-TUNING_GRID = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (1e-3, 4e-3)}
-TUNED = {
+TUNING_GRID: dict[str, tuple[Any, ...]] = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (1e-3, 4e-3)}
+TUNED: dict[tuple[str, str], dict[str, Any]] = {
     ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("independent", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
@@ -77,7 +77,7 @@ def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, R
     """
     surface = itlinq_surface(study) if surface is None else surface
     best = surface.loc[surface.score.idxmax()]
-    specs = {
+    specs: dict[str, dict[str, Any]] = {
         "Random walk": {"name": "random_walk"},
         "TDM": {"name": "tdm"},
         "Full reuse": {"name": "full_reuse"},
@@ -95,7 +95,7 @@ def observed_oracles(study: Study) -> dict[str, Result]:
     for paradigm, scope in (("centralized", "joint"), ("ctde", "local")):
         spec = {"observed_oracle": paradigm, "steps": study.sizes.oracle_steps, "seed": study.seed}
 
-        def build(folder, paradigm=paradigm):
+        def build(folder: Path, paradigm: str = paradigm) -> None:
             start = time.perf_counter()
             oracle = observed_oracle(study.network, paradigm, study.sizes.oracle_steps, study.seed)
             scores = evaluate(oracle, *study.scoring.arguments)
@@ -155,7 +155,7 @@ def logged_datasets(study: Study) -> dict[str, Path]:
         size = study.sizes.transitions
         spec = {"behaviour": name, "network": study.network.to_dict(), "transitions": size, "seed": study.seed}
 
-        def build(folder, behaviour=behaviour, name=name, size=size):
+        def build(folder: Path, behaviour: Any = behaviour, name: str = name, size: int = size) -> None:
             collect(behaviour, study.network, size, study.seed).save(folder / f"{name}-v0")
 
         folders[name] = stored(study.data, "datasets", spec, build) / f"{name}-v0"

@@ -10,7 +10,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import rrmlab
 from rrmlab import readme
@@ -118,7 +120,7 @@ def _shown(path: Path) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
@@ -144,12 +146,15 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"rrmlab {rrmlab.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def add(name: str, action, text: str, more: str = "") -> argparse.ArgumentParser:
+    def add(
+        name: str, action: Callable[[argparse.Namespace], int], text: str, more: str = ""
+    ) -> argparse.ArgumentParser:
         description = f"{text[0].upper()}{text[1:]}.\n{more}"
         sub = commands.add_parser(name, help=text, formatter_class=raw, description=description)
         sub.set_defaults(action=action)
         return sub
 
+    which: dict[str, Any]
     which = {"nargs": "*", "metavar": "NN", "help": "notebooks, such as 03 or 03_datasets (default: all)"}
     sub = add(
         "reproduce",
@@ -200,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of the `rrmlab` command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
 
-    def interrupt(*_):
+    def interrupt(*_: Any) -> NoReturn:
         raise KeyboardInterrupt
 
     before = {}

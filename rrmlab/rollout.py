@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from . import metrics
 from .agents.policy import Policy, PolicyStack
@@ -52,7 +53,9 @@ class Scores:
         )
 
 
-def run_episode(behaviour: Behaviour, env: RRMEnv, deployment: Deployment | None = None) -> Iterator[tuple]:
+def run_episode(
+    behaviour: Behaviour, env: RRMEnv, deployment: Deployment | None = None
+) -> Iterator[tuple[Any, Tensor, Tensor, Tensor]]:
     """Reset and run to truncation, yielding (view, users, reward (E,), rates (E, J)) of each TTI."""
     env.reset(deployment)
     behaviour.begin(env.deployment.key)
@@ -136,7 +139,7 @@ def _evaluate(
             num = min(at_once, num_episodes - first)
             deployment = Deployment.draw(config, num, seed, split, first)
             env = RRMEnv(config, num * copies, seed, split, device, copies=copies)
-            total, earned = 0.0, 0.0
+            total, earned = torch.zeros((), device=device), torch.zeros((), device=device)
             for _, _, reward, rate in run_episode(behaviour, env, deployment):
                 total, earned = total + rate.double(), earned + reward.double()
             rates.append(total.cpu().numpy().reshape(copies, num, -1) / config.episode_ttis)

@@ -23,8 +23,11 @@ from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 class Behaviour(Protocol):
     """What `evaluate` and `collect` can run: schedulers and learned policies alike."""
 
-    name: str
-    knowledge: type[ObservationView]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def knowledge(self) -> type[ObservationView]: ...
 
     def begin(self, key: Tensor) -> None: ...
 
@@ -62,7 +65,8 @@ class RandomWalk(Scheduler):
         self.seed = seed_number(seed)
 
     def begin(self, key: Tensor) -> None:
-        self._key, self._stream = key, None
+        self._key = key
+        self._stream: PolicyStream | None = None
 
     def serve(self, view: ObservationView) -> Tensor:
         if self._stream is None:

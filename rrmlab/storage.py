@@ -21,10 +21,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
+fcntl: ModuleType | None
 try:
     import fcntl
 except ImportError:  # Windows
@@ -256,7 +258,7 @@ def verify(path: str | Path) -> Path:
     # Split by "\n" alone and with nothing left over: the file is right to the last byte, in whatever order.
     *lines, rest = sums.read_bytes().decode("utf-8", "backslashreplace").split("\n")
     try:
-        listed = dict(reversed(line.split("  ", 1)) for line in lines)
+        listed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except ValueError:
         listed = {}
     if rest or len(listed) < len(lines):

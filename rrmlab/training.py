@@ -28,7 +28,7 @@ INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once
 LOG_POINTS = 200  # of the loss curves
 WATCH_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back
 CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work
-Evaluation = Callable[[list[Policy]], list]  # policies of all seeds -> their Scores
+Evaluation = Callable[[list[Policy]], list[Any]]  # policies of all seeds -> their Scores
 
 
 def train_offline(
@@ -252,7 +252,8 @@ class History:
     """Loss and score curves of all seeds."""
 
     def __init__(self, seeds: int, every: int) -> None:
-        self._every, self._sum, self._count = every, None, 0
+        self._every, self._count = every, 0
+        self._sum: Tensor | None = None  # of the metrics since the last log point (columns, S)
         self._updates: list[int] = []
         self._points: list[Tensor] = []  # each (columns, S)
         self._eval_updates: list[int] = []
@@ -268,7 +269,7 @@ class History:
             self._points.append((self._sum / self._count).cpu())
             self._sum, self._count = None, 0
 
-    def add_scores(self, update: int, scores: list) -> None:
+    def add_scores(self, update: int, scores: list[Any]) -> None:
         """Log an evaluation of all seeds."""
         self._eval_updates.append(update)
         self._scores.append(

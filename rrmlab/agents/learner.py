@@ -40,7 +40,7 @@ class AgentConfig:
     alpha: float = constant(1.0, "", "paper", "weight of the CQL penalty; 0 for none")
     gamma: float = constant(0.9, "", "study", "discount factor")
     td_loss: str = constant("mse", "", "study", "mse or huber")
-    hidden: tuple = constant((64, 64), "units", "study", "hidden layers of every network")
+    hidden: tuple[int, ...] = constant((64, 64), "units", "study", "hidden layers of every network")
     learning_rate: float = constant(1e-3, "", "study", "of Adam, for all that learns; offline it falls to 0")
     adam_eps: float = constant(1e-8, "", "study", "epsilon of Adam")
     batch_size: int = constant(256, "transitions", "study", "B, per seed and update")
@@ -164,7 +164,7 @@ class Learner:
             )
         error = losses.td_loss(predicted, target.unsqueeze(1).expand_as(predicted), config.td_loss)
         # Sums over everything that has its own parameters, means over the batch alone.
-        loss = 0.0
+        loss = torch.zeros((), device=error.device)
         if config.backbone != "bc":
             loss = error.mean(-1).sum()
         if config.alpha or config.backbone == "bc":

@@ -323,7 +323,7 @@ def method_name(config: AgentConfig, online: bool = False) -> str:
 def _networks(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
     """Stack dimensions of each of the agent's networks, and the layer sizes that they share."""
     heads, inputs, actions = PARADIGMS[config.paradigm].heads(network.num_aps, network.top_n)
-    stacks = {"critic": (2 if config.backbone == "sac" else 1, heads)}
+    stacks: dict[str, tuple[int, ...]] = {"critic": (2 if config.backbone == "sac" else 1, heads)}
     if config.backbone == "sac":
         stacks["actor"] = (heads,)
     return stacks, (inputs, *config.hidden, actions)

@@ -18,7 +18,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rrmlab.storage import new_file
 
@@ -28,7 +28,7 @@ ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 class Kernels:
     """Runs notebooks, one kernel each, from any number of threads; `stop` ends them all."""
 
-    def __init__(self, environment: dict[str, str]):
+    def __init__(self, environment: dict[str, str]) -> None:
         batch = {
             "RRMLAB_BATCH": "1",
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger's warning would open every log
@@ -36,9 +36,11 @@ class Kernels:
         }
         self.environment = os.environ | batch | environment
         self.stopped = threading.Event()
-        self.clients: list = []
+        self.clients: list[Any] = []
 
-    def run(self, node, cwd: Path, log: Path, parameters: dict[str, object] | None = None):
+    def run(
+        self, node: Any, cwd: Path, log: Path, parameters: dict[str, object] | None = None
+    ) -> tuple[Any, str]:
         """Executes a copy of `node` in `cwd`, with all that it prints in `log`: (executed copy, error or '').
 
         Every error of the notebook is returned, none raised. The kernel is this interpreter's, whatever
@@ -86,7 +88,7 @@ class _Job:
     began: bool = False
 
 
-def _papermill(node, parameters: dict[str, object] | None, job: _Job) -> None:
+def _papermill(node: Any, parameters: dict[str, object] | None, job: _Job) -> None:
     import papermill
 
     _teach_papermill()
@@ -116,16 +118,16 @@ def _teach_papermill() -> None:
     logger.setLevel(logging.CRITICAL)  # errors come back as return values
 
     class OwnKernel(AsyncKernelManager):
-        def _kernel_spec_manager_default(self):
+        def _kernel_spec_manager_default(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[])  # none installed: ipykernel's own, with sys.executable
 
-        def _transport_encryption_default(self):  # where it can be had: others may share the machine
+        def _transport_encryption_default(self) -> str:  # where it can be had: others may share the machine
             return "auto" if zmq.has("curve") else "disabled"
 
     class OwnEngine(NBClientEngine):
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, *, job, **_):
-            def begin(**_):
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, job: _Job, **_: Any) -> None:
+            def begin(**_: Any) -> None:
                 job.began = True
                 if job.kernels.stopped.is_set():
                     raise RuntimeError("interrupted")
@@ -152,7 +154,7 @@ def _teach_papermill() -> None:
 
     class Literals(PythonTranslator):
         @classmethod
-        def translate(cls, val):
+        def translate(cls, val: Any) -> str:
             return repr(val)  # papermill's own turns a tuple into a string
 
     papermill_engines.register("rrmlab", OwnEngine)
@@ -187,7 +189,7 @@ class Scrubber:
         return self.pattern.sub(lambda match: self.names[match[1]], text)
 
 
-def clean(node, name: str, scrub: Scrubber):
+def clean(node: Any, name: str, scrub: Scrubber) -> Any:
     """Leaves in an executed notebook what it says and shows: no times, paths, versions or random names."""
     metadata = {
         "jupytext": {"formats": "ipynb,py:percent"},
@@ -214,12 +216,13 @@ def clean(node, name: str, scrub: Scrubber):
     return node
 
 
-def _merge_streams(outputs: list) -> list:
+def _merge_streams(outputs: list[Any]) -> list[Any]:
     """One stdout and one stderr a cell, in that order where they touch, as a terminal would show them at the end.
 
     How a kernel cuts its streams into messages, and which stream comes first, differs from run to run.
     """
-    merged, streams = [], {}
+    merged: list[Any] = []
+    streams: dict[str, Any] = {}
     for output in outputs:
         if output.output_type != "stream":
             merged.append(output)
@@ -238,7 +241,7 @@ def _merge_streams(outputs: list) -> list:
     return merged
 
 
-def dump(node) -> str:
+def dump(node: Any) -> str:
     """The notebook as the text of an .ipynb file."""
     import nbformat
 

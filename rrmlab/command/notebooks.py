@@ -17,6 +17,7 @@ import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 GIVEN = {"preset": "it is set by --preset", "recompute": "it is always True in a run"}
@@ -58,7 +59,7 @@ def find_root() -> Path:
     )
 
 
-def load(path: Path):
+def load(path: Path) -> Any:
     """The percent script `path` as an nbformat notebook."""
     import jupytext
 
@@ -83,7 +84,7 @@ def read_all(root: Path) -> list[Notebook]:
     return found
 
 
-def _literals(node, name: str) -> dict[str, object]:
+def _literals(node: Any, name: str) -> dict[str, object]:
     """Name -> default from the cell tagged `parameters`. UserError unless there is one, of literals only."""
     cells = [c for c in node.cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:

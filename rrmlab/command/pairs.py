@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from rrmlab.command.kernels import ANSI, Kernels, Scrubber, clean, dump, write
 from rrmlab.command.notebooks import Notebook, UserError, load
@@ -85,13 +86,13 @@ def _too_big(text: str) -> str:
     return f"its .ipynb has {size / 1e6:.2f} MB, at most 1 MB is kept" if size > MAX_BYTES else ""
 
 
-def _identity(cell) -> tuple:
+def _identity(cell: Any) -> tuple[Any, ...]:
     """What both halves of a pair must agree on."""
     tags = tuple(cell["metadata"].get("tags", []))
     return cell["cell_type"], "".join(cell["source"]).rstrip(), tags
 
 
-def _text(output) -> str:
+def _text(output: Any) -> str:
     """Everything in an output that is text; images are not."""
     parts = [output.get(key, "") for key in ("text", "evalue", "traceback")]
     for mime, data in output.get("data", {}).items():

@@ -45,7 +45,7 @@ class Run:
     def _file(self, name: str, suffix: str) -> Path:
         return self.executed / f"{name}.{suffix}"
 
-    def stamp(self, name: str) -> dict:
+    def stamp(self, name: str) -> dict[str, object]:
         """What was written down when the notebook was last done here, {} if it never was or that cannot be read."""
         file = self._file(name, "json")
         try:
@@ -140,7 +140,7 @@ def schedule(
     A notebook whose need failed is left out, the others run. An interrupt ends every kernel and is passed on.
     """
     results: dict[str, Result] = {}
-    running: dict[Future, Notebook] = {}
+    running: dict[Future[Result], Notebook] = {}
     position = {n.name: f"[{i}/{len(order)}] {n.name}" for i, n in enumerate(order, 1)}
 
     def say(notebook: Notebook, text: str) -> None:
@@ -181,7 +181,7 @@ def schedule(
     return results
 
 
-def _result(future: Future) -> Result:
+def _result(future: Future[Result]) -> Result:
     try:
         return future.result()
     except Exception as error:  # a full disk, say: this notebook's failure, not the run's
