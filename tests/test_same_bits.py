@@ -110,11 +110,11 @@ def test_parameters_after_100_updates(data, paradigm, backbone, device):
 @pytest.mark.parametrize("device", ["cpu", cuda])
 def test_scores_after_a_whole_training(data, device):
     """Rounding may change single decisions: the difference lies in the interval of the score itself."""
-    agent = AgentConfig("centralized", "dqn", hidden=(37, 21), batch_size=50, num_updates=300)
+    agent = AgentConfig("centralized", "dqn", hidden=(37, 21), batch_size=50, num_updates=150)
     alone = train_offline(data, agent, [5], progress=False)
     beside = train_offline(data, agent, [5, 9], device, progress=False)[:1]
-    ours, theirs = (evaluate_seeds([p.to("cpu") for p in policies], NETWORK, 20)[0] for policies in (alone, beside))
-    low, high = metrics.interval(metrics.bootstrap(ours.rates[None], metrics.score))
+    ours, theirs = (evaluate_seeds([p.to("cpu") for p in policies], NETWORK, 10)[0] for policies in (alone, beside))
+    low, high = metrics.interval(metrics.bootstrap(ours.rates[None], metrics.score, 200))
     assert low <= theirs.score <= high and high > low
 
 
