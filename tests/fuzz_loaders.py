@@ -19,7 +19,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import atheris
 
-    instrumented = atheris.instrument_imports(include=["rrmlab"])
+    instrumented = atheris.instrument_imports(include=["rrmlab", "argparse"])
 else:
     instrumented = contextlib.nullcontext()
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from soak import cases
 
-RUNS = {"dataset": 4000, "policy": 4000, "result": 4000, "training": 4000, "config": 100_000, "command": 20_000}
+RUNS = {"dataset": 4000, "policy": 4000, "result": 4000, "training": 4000, "config": 100_000, "command": 10_000}
 
 
 @pytest.mark.parametrize("target", TARGETS)
