@@ -1,7 +1,7 @@
 # Everything works from an empty clone; `make help` lists the targets.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper figures test lab clean
+.PHONY: help reproduce paper figures test soak lab clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,6 +41,10 @@ figures: $(STAMP)  ## draw figures/ from the committed tables and renew notebook
 test: $(STAMP)  ## ruff and all tests
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+soak: $(STAMP)  ## all tests with their full counts: 100,000 bad inputs, fuzzed loaders
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[soak]'
+	RRMLAB_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)

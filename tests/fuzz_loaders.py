@@ -19,7 +19,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import atheris
 
-    instrumented = atheris.instrument_imports(include=["rrmlab"])
+    instrumented = atheris.instrument_imports(include=["rrmlab", "argparse"])
 else:
     instrumented = contextlib.nullcontext()
 
@@ -38,6 +38,18 @@ NETWORK = NetworkConfig(num_aps=2, num_users=4, top_n=2, episode_ttis=3, warmup_
 AGENT = AgentConfig(hidden=(4,), batch_size=4, num_updates=2)
 FACTS = {"agent": AGENT.to_dict()}
 SLIPS = [None, True, -1, 0, 1, 2, 0.5, 10**9, 2**70, float("nan"), float("inf"), "", "x", [], [1], {}, {"x": 1}]
+WORDS = [
+    "reproduce",
+    "figures",
+    "check",
+    "-p",
+    "seed",
+    "rates",
+    "--preset",
+    "smoke",
+    "--jobs",
+    "--out",
+]  # below 10, "\n"
 NOTEBOOKS = [Notebook("01_a", Path("01_a.py"), {"preset": "paper", "recompute": False, "seed": 0, "rates": [0.5]})]
 
 
@@ -161,8 +173,10 @@ def config(data: bytes) -> None:
 
 
 def command(data: bytes) -> None:
-    """Any arguments, through the parser and to the notebooks' parameters."""
-    arguments = data.decode("utf-8", "surrogateescape").split("\n")
+    """Any arguments, one a line, the usual ones by their number: parsed, then given to notebooks."""
+    lines = data.split(b"\n")
+    words = [WORDS[line[0]] if len(line) == 1 and line[0] < len(WORDS) else None for line in lines]
+    arguments = [word or line.decode("utf-8", "surrogateescape") for word, line in zip(words, lines, strict=True)]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(UserError):
         try:
             args = parser().parse_args(arguments)

@@ -115,6 +115,13 @@ def test_evaluate(name, data):
         assert math.isfinite(scores.score) and scores.rates.shape == (int(arguments["num_episodes"]), 4)
 
 
+def sensible(name, value):
+    """Whether an option that a training took, perhaps without ever using it, is one."""
+    if name in ("evaluate_every", "checkpoint_every"):
+        return not isinstance(value, bool | str) and int(value) == value >= 0  # or a tensor of one whole number
+    return name not in ("evaluation", "progress") or value is None or isinstance(value, bool)
+
+
 @pytest.mark.parametrize(
     "name", ["evaluate_every", "evaluation", "progress", "data", "config", "seeds", "device", "checkpoint_every"]
 )
@@ -129,6 +136,7 @@ def test_train_offline(name, data):
         policies = told(lambda: train_offline(**arguments), name)
     if policies is not None:
         assert [policy.seed for policy in policies] == [int(seed) for seed in arguments["seeds"]]
+        assert sensible(name, value)
         assert all(bool(torch.isfinite(tensor).all()) for tensor in policies[0].tensors.values())
 
 
@@ -146,6 +154,7 @@ def test_train_online(name, data):
         name: value,
     }  # fmt: skip
     runs = told(lambda: train_online(**arguments), name)
+    assert runs is None or sensible(name, value)
     for run in runs or []:
         run.data.check()
         assert all(bool(torch.isfinite(tensor).all()) for tensor in run.policy.tensors.values())
