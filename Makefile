@@ -38,8 +38,9 @@ figures: $(STAMP)  ## draw figures/ from the committed tables and renew notebook
 	$(BIN)/rrmlab figures $(ARGS)
 
 # One thread per test process: pytest-xdist already fills the cores.
-test: $(STAMP)  ## ruff and all tests
+test: $(STAMP)  ## ruff, mypy and all tests
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
 soak: $(STAMP)  ## all tests with their full counts: 100,000 bad inputs, fuzzed loaders

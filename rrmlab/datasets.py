@@ -23,7 +23,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from torch import Tensor
 
-from .config import NetworkConfig, check_kind, seed_number, whole_number
+from .config import NetworkConfig, check_kind, seed_number, several, whole_number
 from .env import RRMEnv, known_device
 from .rollout import check_fits, on_device, run_episode
 from .schedulers import Behaviour, check_behaviour, check_proportions
@@ -220,7 +220,7 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
         ValueError: data that do not pass `Dataset.check`, proportions that are not one positive number each, a dataset
             too small for its share, or no seed.
     """
-    for data in datasets if isinstance(datasets, list | tuple) else [datasets]:
+    for data in several("datasets", datasets):
         check_kind("datasets", data, Dataset)
         data.check()
     proportions = check_proportions(proportions, datasets, "datasets")
@@ -335,16 +335,16 @@ def collect(
         raise ValueError(
             f"behaviour = {behaviour.name}: serves users outside the slots, so its actions cannot be logged"
         )
-    behaviour = on_device(behaviour, device)
-    metadata = {"network": config.to_dict(), "behaviour": behaviour.name, "seed": seed, "split": "train"}
-    if hasattr(behaviour, "parameters"):
-        metadata["behaviour_parameters"] = behaviour.parameters()
+    logged = on_device(behaviour, device)
+    metadata = {"network": config.to_dict(), "behaviour": logged.name, "seed": seed, "split": "train"}
+    if hasattr(logged, "parameters"):
+        metadata["behaviour_parameters"] = logged.parameters()
     parts, remaining, index = [], num_transitions, 0
     while remaining > 0:
         envs = min(COLLECTION_ENVS, math.ceil(remaining / config.episode_ttis))
         env = RRMEnv(config, envs, seed, "train", device)
         env._next_index = index
-        part = _log_episodes(behaviour, env, metadata)
+        part = _log_episodes(logged, env, metadata)
         parts.append(_cut(part, min(remaining, len(part))))
         remaining, index = remaining - len(part), index + envs
     return join(parts, metadata) if len(parts) > 1 else parts[0]

@@ -88,6 +88,9 @@ def record(behaviour: Any, config: NetworkConfig, seed: int = 0, index: int = 0,
 
 def draw_map(ax: Axes, nodes: pd.DataFrame, area_m: float) -> None:
     """The network at one TTI, from `Recording.nodes`; see `map_legend`. Users have their AP's colour and marker."""
+    line: dict[str, Any]
+    edge: dict[str, Any]
+    text: dict[str, Any]
     aps, users = (nodes[nodes.kind == kind].set_index("index") for kind in ("AP", "user"))
     for user in users.itertuples():
         ap, colour, marker = aps.loc[user.ap], PALETTE[user.ap % len(PALETTE)], MARKERS[user.ap % len(MARKERS)]

@@ -107,6 +107,7 @@ def observed_oracle(
         bar.update()
     bar.close()
     net.requires_grad_(False)
+    assert policy is not None
     return policy
 
 

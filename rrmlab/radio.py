@@ -105,7 +105,7 @@ class Deployment:
         keys = [(SPLITS.index(split), seed, first_index + e) for e in range(num)]
         drawn = [_draw_one(config, np.random.default_rng(np.random.SeedSequence(key))) for key in keys]
         columns = [torch.from_numpy(np.stack(column)) for column in zip(*drawn, strict=True)]
-        return cls(*columns, key=torch.tensor(keys))
+        return cls(*[*columns, torch.tensor(keys)])
 
 
 def _draw_one(config: NetworkConfig, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

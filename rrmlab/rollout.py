@@ -74,7 +74,7 @@ def check_fits(behaviour: Behaviour, config: NetworkConfig) -> None:
         behaviour.check_fits(config)
 
 
-def on_device(behaviour: Behaviour, device: str | torch.device) -> Behaviour:
+def on_device(behaviour: Any, device: str | torch.device) -> Any:
     """A policy moved to a device; schedulers compute where their view is."""
     return behaviour.to(device) if hasattr(behaviour, "to") else behaviour
 

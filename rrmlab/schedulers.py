@@ -221,7 +221,7 @@ class Mixture(Scheduler):
     name = "Mixture"
     knowledge = CrossGainView
 
-    def __init__(self, members: list[Scheduler], proportions: list[float] | None = None, seed: int = 0) -> None:
+    def __init__(self, members: list[Any], proportions: list[float] | None = None, seed: int = 0) -> None:
         for member in members if isinstance(members, list | tuple) else [members]:
             check_behaviour("members", member)
             if not issubclass(self.knowledge, member.knowledge):

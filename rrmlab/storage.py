@@ -21,12 +21,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
-fcntl: ModuleType | None
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows

@@ -293,20 +293,20 @@ class OfflineJob:
         data = load_dataset(self.data)
         if self.num_transitions:
             data = data.take(self.num_transitions)
-        evaluation, every, spent = None, 0, [0.0]
-        if self.curve is not None:
-            every = max(1, self.agent.num_updates // self.curve_points)
+        spent = 0.0
 
-            def evaluation(policies: list[Policy]) -> list[Scores]:
-                begin = time.perf_counter()
-                scores = evaluate_seeds(policies, *self.curve.arguments, self.device)
-                spent[0] += time.perf_counter() - begin
-                return scores
+        def evaluation(policies: list[Policy]) -> list[Scores]:
+            nonlocal spent
+            begin = time.perf_counter()
+            scores = evaluate_seeds(policies, *(self.curve or self.scoring).arguments, self.device)
+            spent += time.perf_counter() - begin
+            return scores
 
+        every = max(1, self.agent.num_updates // self.curve_points) if self.curve else 0
         start = time.perf_counter()
         options = {"evaluate_every": every, "evaluation": evaluation, "progress": False}
         policies = _from(checkpoint, train_offline, data, self.agent, self.seeds, self.device, **options)
-        return policies, time.perf_counter() - start - spent[0]
+        return policies, time.perf_counter() - start - spent
 
     def _build(self, folder: Path, trained: tuple[list[Policy], float]) -> None:
         policies, seconds = trained

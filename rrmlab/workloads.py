@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import os
 import subprocess
@@ -162,14 +161,15 @@ def mobile_env_episode(name: str = "mobile-medium-central-v0", most: int = 100) 
         return None
     env = gymnasium.make(name, disable_env_checker=True)  # without Gymnasium's checks it is faster
     env.action_space.seed(0)
-    base = env.unwrapped
+    base: Any = env.unwrapped
 
     def run() -> int:
         env.reset()
-        for step in itertools.count(1):
+        steps, done = 0, False
+        while not done and steps < most:
             *_, terminated, truncated, _ = env.step(env.action_space.sample())
-            if terminated or truncated or step == most:
-                return step
+            steps, done = steps + 1, terminated or truncated
+        return steps
 
     return f"mobile-env {version('mobile-env')}, {base.NUM_STATIONS} BSs, {base.NUM_USERS} UEs", run
 

@@ -94,7 +94,7 @@ def cql_penalty(q: Tensor, mask: Tensor, actions: Tensor) -> Tensor:
 
 def taken_and_penalty(q: Tensor, mask: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     """`taken` and `cql_penalty` (..., B) at once."""
-    return _TakenAndPenalty.apply(q, mask, actions.unsqueeze(-1))
+    return _TakenAndPenalty.apply(q, mask, actions.unsqueeze(-1))  # type: ignore[no-untyped-call]
 
 
 class _TakenAndPenalty(torch.autograd.Function):

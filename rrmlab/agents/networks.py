@@ -39,7 +39,8 @@ class StackedMLP(nn.Module):
         gradient reaches it."""
         stack = self.layers[0].shape[:-2]
         x = x.expand(*stack, *x.shape[-2:]).flatten(0, -3)
-        return _ReLULayers.apply(x, *(layer.flatten(0, -3) for layer in self.layers)).unflatten(0, stack)
+        layers = (layer.flatten(0, -3) for layer in self.layers)
+        return _ReLULayers.apply(x, *layers).unflatten(0, stack)  # type: ignore[no-untyped-call]
 
 
 class _ReLULayers(torch.autograd.Function):

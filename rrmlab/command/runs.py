@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rrmlab.command import notebooks as source
 from rrmlab.command.kernels import Kernels, Scrubber, clean, dump, write
@@ -45,7 +46,7 @@ class Run:
     def _file(self, name: str, suffix: str) -> Path:
         return self.executed / f"{name}.{suffix}"
 
-    def stamp(self, name: str) -> dict[str, object]:
+    def stamp(self, name: str) -> dict[str, Any]:
         """What was written down when the notebook was last done here, {} if it never was or that cannot be read."""
         file = self._file(name, "json")
         try:
