@@ -20,11 +20,12 @@ from .agents.policy import method_name
 from .config import NetworkConfig
 from .datasets import collect
 from .limits import observed_oracle
+from .results import Result, read_result, score_result, stored
 from .rollout import evaluate, tune_itlinq
 from .schedulers import Mixture, make_scheduler
 from .storage import read_table
 from .study import Study
-from .sweep import OfflineJob, Result, online_runs, read_result, run_jobs, score_result, score_scheduler, stored
+from .sweep import OfflineJob, online_runs, run_jobs, score_scheduler
 
 LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
 ITLINQ_M_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # the tuning grid, `study`

@@ -27,8 +27,9 @@ from matplotlib.figure import Figure
 from . import metrics, plotting
 from .config import NetworkConfig
 from .memory import peak_memory_gib
+from .results import Result
 from .storage import CorruptFileError, new_file, read_json, read_table
-from .sweep import Result, Scoring
+from .sweep import Scoring
 
 PACKAGES = (
     "rrmlab",

@@ -28,9 +28,9 @@ with instrumented:
     from rrmlab import checkpoint as training
     from rrmlab.command.notebooks import Notebook, UserError, assign
     from rrmlab.reproduce import parser
+    from rrmlab.results import read_result, score_result
     from rrmlab.rollout import Scores
     from rrmlab.storage import SUMS, CorruptFileError, new_folder
-    from rrmlab.sweep import read_result, score_result
 
 import numpy as np
 

@@ -1,10 +1,12 @@
 """Stopped anywhere, a training goes on where it last saved, and ends with the very same bits (killed: test_killed)."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 
-from rrmlab import AgentConfig, NetworkConfig, collect, make_scheduler, train_offline, train_online
+from rrmlab import AgentConfig, NetworkConfig, collect, make_scheduler, sweep, train_offline, train_online
 from rrmlab.agents.learner import Learner
 from rrmlab.storage import CorruptFileError
 
@@ -118,3 +120,35 @@ def test_a_seed_that_breaks_stops_and_the_others_go_on(data, monkeypatch, value)
     broken = slice(None)
     with pytest.raises(FloatingPointError, match="all seeds stopped, the last one at update 120"), pytest.warns():
         train_offline(data, agent, (4, 1), progress=False)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_interrupted_run_of_a_sweep_goes_on(damaged, data, tmp_path, monkeypatch, capsys):
+    """Ctrl-C in a training: the same call continues it; a checkpoint that was damaged since is said and left."""
+    often = functools.partial(train_offline, checkpoint_every=10)
+    monkeypatch.setattr(sweep, "train_offline", often)
+    agent = AgentConfig(hidden=(4,), batch_size=8, num_updates=50)
+    data.save(tmp_path / "data")
+    job = sweep.OfflineJob(tmp_path / "data", agent, (0, 1), sweep.Scoring(data.network, 2))
+    whole = sweep.run_jobs(tmp_path / "whole", {0: job}, 1)[0]
+    update, calls = Learner.update, []
+
+    def interrupted(self, batch):
+        calls.append(None)
+        if len(calls) == 35:
+            raise KeyboardInterrupt
+        return update(self, batch)
+
+    monkeypatch.setattr(Learner, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run_jobs(tmp_path / "runs", {0: job}, 1)
+    (state,) = (tmp_path / "runs").rglob(".*.checkpoint/state/state")
+    if damaged:
+        state.write_bytes(state.read_bytes()[:-1])
+    capsys.readouterr()
+    result = sweep.run_jobs(tmp_path / "runs", {0: job}, 1)[0]
+    assert ("starting the training again: " in capsys.readouterr().out) == damaged
+    assert len(calls) == 35 + (50 if damaged else 20)
+    assert_same(result.policies, whole.policies)
+    assert result.rates.tobytes() == whole.rates.tobytes()
+    assert not list((tmp_path / "runs").rglob("*.checkpoint"))

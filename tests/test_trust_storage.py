@@ -43,11 +43,11 @@ from rrmlab.command.runs import Run
 from rrmlab.config import NetworkConfig
 from rrmlab.datasets import collect, load_dataset
 from rrmlab.reproduce import main
+from rrmlab.results import code_fingerprint, read_result, score_result, stored
 from rrmlab.rollout import Scores
 from rrmlab.schedulers import RandomWalk
 from rrmlab.storage import SUMS, CorruptFileError, lock, new_file, new_folder, verify
 from rrmlab.study import Study
-from rrmlab.sweep import code_fingerprint, read_result, score_result, stored
 from rrmlab.training import train_offline
 
 NETWORK = NetworkConfig(num_aps=2, num_users=5, top_n=2, episode_ttis=12, warmup_ttis=2)
