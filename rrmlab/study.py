@@ -187,7 +187,7 @@ class Study:
             "network": self.network.to_dict(),
             "seeds": list(self.seeds),
             "versions": self.versions(),
-            "commit": _commit(),
+            "commit": package_commit(),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "wall_time_s": round(time.perf_counter() - self._start, 1),
             "processor": _processor(),
@@ -282,7 +282,7 @@ def curves(results: dict[str, Result], x: str, column: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _commit() -> str:
+def package_commit() -> str:
     """Commit of the package, with "+" where its files were changed since; "" outside a repository."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:

@@ -1,0 +1,27 @@
+"""What a soak (RRMLAB_SOAK=1) has run is written to tests/soak.csv, with the commit it belongs to."""
+
+import collections
+import csv
+from pathlib import Path
+
+from soak import cases
+
+OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not cases(0, 1) or hasattr(config, "workerinput"):
+        return
+    from rrmlab.study import package_commit
+
+    rows = collections.defaultdict(collections.Counter)
+    for outcome in ("", *OUTCOMES):
+        for report in terminalreporter.stats.get(outcome, []):
+            row = rows[Path(report.nodeid.split("::")[0]).name]
+            row[outcome] += 1
+            row["seconds"] += report.duration
+    with open(Path(__file__).with_name("soak.csv"), "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", *OUTCOMES, "seconds", "commit"])
+        for name, row in sorted(rows.items()):
+            table.writerow([name, *(row[k] for k in OUTCOMES), round(row["seconds"]), package_commit()])
