@@ -1,10 +1,11 @@
-"""What a soak (RRMLAB_SOAK=1) has run is written to tests/soak.csv, with the commit it belongs to."""
+"""What a soak (RRMLAB_SOAK=1) has run is written to tests/soak.csv, with the commit it belongs to; common fixtures."""
 
 import collections
 import csv
 from pathlib import Path
 
 from soak import cases
+from stored_files import copies, made  # noqa: F401  fixtures
 
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
