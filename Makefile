@@ -1,7 +1,7 @@
 # Everything works from an empty clone; `make help` lists the targets.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper figures test lab clean
+.PHONY: help reproduce paper figures test mutants lab clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,10 +42,15 @@ test: $(STAMP)  ## ruff and all tests
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
+# Kept between calls: an interrupted run goes on, and a test that was added meets the survivors only after `make clean`.
+mutants: $(STAMP)  ## mutation testing of radio, env, metrics and losses: about 40 minutes, renews tests/mutants*.csv
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(ARGS)
+	$(BIN)/python tests/mutants.py
+
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
 clean:  ## remove what runs make (all of data/, build leftovers, caches); figures/ and .venv stay
 	find data -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints
+	rm -rf build dist mutants *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints
 	find rrmlab tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

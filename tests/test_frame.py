@@ -54,7 +54,7 @@ def test_constraints_agree_with_the_pins_of_pyproject():
 
 def test_extras_reach_everything():
     extras = PROJECT["optional-dependencies"]
-    assert extras["dev"] == ["rrmlab[notebooks,interop,test,bench]"]
+    assert extras["dev"] == ["rrmlab[notebooks,interop,test,bench,mutants]"]
     assert "rrmlab[notebooks,interop]" in extras["test"]
 
 
