@@ -110,6 +110,7 @@ def test_a_single_deployment_by_index():
         assert all(len(getattr(batch[index], name)) == 1 for name in FIELDS)
     assert batch[1:].key[:, 2].tolist() == [6, 7]
     assert batch.repeat(2).key[:, 2].tolist() == [5, 6, 7, 5, 6, 7]
+    assert {getattr(batch.to("meta"), name).device.type for name in FIELDS} == {"meta"}
     assert Deployment.concat([batch[2], batch[0]]).key[:, 2].tolist() == [7, 5]
 
 
