@@ -103,6 +103,17 @@ def test_every_redraw_is_tried_before_giving_up(monkeypatch):
             Deployment.draw(crowded, 1)
 
 
+def test_aps_that_find_no_room_are_drawn_anew(monkeypatch):
+    """Three of 80 m in a square of 100 m: a first AP in the middle leaves none. Five of 90 m: there never is."""
+    tight = NetworkConfig(num_aps=3, num_users=3, area_m=100.0, min_ap_ap_m=80.0, require_users=False)
+    ap_xy = Deployment.draw(tight, 5).ap_xy
+    assert (torch.cdist(ap_xy, ap_xy) + 1e9 * torch.eye(3)).min() >= 80
+    monkeypatch.setattr(radio, "MAX_DRAWS", 20)
+    never = NetworkConfig(num_aps=5, num_users=5, area_m=100.0, min_ap_ap_m=90.0, require_users=False)
+    with pytest.raises(DeploymentError, match="^min_ap_ap_m = 90: no room found for 5 APs .* in 20 redraws$"):
+        Deployment.draw(never, 1)
+
+
 def test_a_single_deployment_by_index():
     batch = Deployment.draw(SMALL, 3, first_index=5)
     for index, number in ((0, 5), (1, 6), (2, 7), (-1, 7), (-3, 5)):
@@ -165,7 +176,9 @@ def test_the_game_stays_on_its_own_device():
         with torch.device(default):
             env = RRMEnv(SMALL, 2, device="cpu")
             mask = env.reset(deployment)[1]["action_mask"]
-            rewards.append(env.step(actions * mask[..., 1])[1])
+            *returned, info = env.step(actions * mask[..., 1])
+        assert {value.device.type for value in [*returned, *info.values()]} == {"cpu"}
+        rewards.append(returned[1])
     assert torch.equal(*rewards)
 
 
