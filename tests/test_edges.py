@@ -155,9 +155,25 @@ def test_positions_and_distances_by_hand():
         heading=torch.zeros(1, 1, dtype=f64),
     )
     assert radio.user_position(config, deployment, 3, 2)[0, 0].tolist() == [[53.0, 70.0], [54.0, 70.0]]
+    snr = [radio.link_snr(config, deployment, 3, 2, dtype) for dtype in (torch.float32, f64)]
+    assert snr[0].dtype == torch.float32
+    torch.testing.assert_close(snr[0], snr[1].float())
     distance = radio.distance_m(config, deployment, 38, 4)
     assert distance.shape == (1, 1, 1, 4)
     torch.testing.assert_close(distance.flatten(), torch.tensor([12.0, 11.0, 10.0, 10.0], dtype=f64))
+
+
+def test_association_is_that_of_the_first_tti():
+    """A user that starts at AP 0 and is at AP 1, 50 m away, one TTI later."""
+    config = NetworkConfig(num_aps=2, num_users=1, top_n=1, speed_mps=500.0, tti_s=0.1, require_users=False)
+    deployment = dataclasses.replace(
+        Deployment.draw(config, 1),
+        ap_xy=torch.tensor([[[100.0, 70.0], [150.0, 70.0]]], dtype=f64),
+        user_xy=torch.tensor([[[100.0, 70.0]]], dtype=f64),
+        heading=torch.zeros(1, 1, dtype=f64),
+        shadowing_db=torch.zeros(1, 2, 1, dtype=f64),
+    )
+    assert radio.association(config, deployment).tolist() == [[0]]
 
 
 # --- the game: what it is made with -------------------------------------------------------------------------
