@@ -286,6 +286,14 @@ def test_a_refused_action_is_named():
     assert env.ttis == 1 and env.transmitting.tolist() == [[True, True], [False, False]]
 
 
+def test_the_first_slot_of_an_ap_without_users_is_empty_too(env):
+    deployment = small_deployment()
+    env.reset(dataclasses.replace(deployment, user_xy=deployment.user_xy[:, :1].expand(1, 4, 2)))
+    assert env.serving.tolist() == [[0, 0, 0, 0]]
+    refused(env.step, torch.tensor([[1, 1]]), says=r"^actions\[0, 1\] = 1: that slot is empty")
+    env.step(torch.tensor([[1, 0]]))
+
+
 def test_slots_and_users_are_two_names_of_one_choice(env):
     other = RRMEnv(SMALL, dtype=f64)
     other.reset(small_deployment())
