@@ -123,14 +123,14 @@ def report(outcomes: dict[str, dict[str, str]]) -> None:
     summary, survivors = [], []
     for path, of_mutant in outcomes.items():
         count = Counter(of_mutant.values())
-        share = 1 - count["survived"] / len(of_mutant)
-        columns = count["killed"], count["timeout"], count["survived"], f"{share:.3f}"
+        run = len(of_mutant) - count["not run"]
+        columns = run, count["killed"], count["timeout"], count["survived"], f"{1 - count['survived'] / run:.3f}"
         summary.append([path, len(of_mutant), *columns, commit.stdout.strip()])
         for mutant in (name for name, outcome in of_mutant.items() if outcome == "survived"):
             function = mutant.rsplit("__mutmut", 1)[0].rsplit(".", 1)[1].replace("ǁ", ".").removeprefix("x").strip(".")
             key = (path, function.removeprefix("_") if "." not in function else function, *change(mutant, path))
             survivors.append([*key, reasons.get(key, "not read yet")])
-    write(SUMMARY, ["module", "mutants", "killed", "timeouts", "survived", "share killed", "commit"], summary)
+    write(SUMMARY, ["module", "mutants", "run", "killed", "timeouts", "survived", "share killed", "commit"], summary)
     write(SURVIVORS, ["module", "function", "original", "mutant", "reason"], survivors)
     print(SUMMARY.read_text(encoding="utf-8"), end="")
 
