@@ -1,7 +1,7 @@
 # Everything works from an empty clone; `make help` lists the targets.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper figures test coverage soak lab clean
+.PHONY: help reproduce paper figures test coverage soak mutants lab clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,10 +50,14 @@ soak: $(STAMP)  ## all tests with their full counts: 100,000 bad inputs, fuzzed 
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[soak]'
 	RRMLAB_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
+mutants: $(STAMP)  ## mutation testing of radio, env, metrics and losses: about 15 minutes, renews tests/mutants*.csv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutants]'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
+
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
 clean:  ## remove what runs make (all of data/, build leftovers, caches); figures/ and .venv stay
 	find data -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage* .hypothesis notebooks/.ipynb_checkpoints
+	rm -rf build dist mutants *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage* .hypothesis notebooks/.ipynb_checkpoints
 	find rrmlab tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

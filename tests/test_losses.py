@@ -68,6 +68,15 @@ def test_double_q_takes_the_target_value_of_the_online_choice():
     assert losses.double_q_value(online, target, torch.tensor([[True, False, False]])).tolist() == [5.0]
 
 
+def test_double_q_of_each_head_by_brute_force():
+    (online, mask, _), target = random_heads(6), random_heads(7)[0]
+    value = losses.double_q_value(online, target, mask)
+    assert value.shape == (3, 20)
+    for h, b in itertools.product(range(3), range(20)):
+        best = max((a for a in range(4) if mask[h, b, a]), key=lambda a: online[h, b, a])
+        assert value[h, b] == target[h, b, best]
+
+
 def test_td_target():
     reward, value = torch.tensor([1.0, 1.0]), torch.tensor([10.0, 10.0])
     target = losses.td_target(reward, torch.tensor([False, True]), 0.9, value)
@@ -75,7 +84,7 @@ def test_td_target():
 
 
 def test_td_losses():
-    prediction, target = torch.tensor([0.0, 0.0]), torch.tensor([0.5, -3.0])
+    prediction, target = torch.tensor([1.0, -1.0]), torch.tensor([1.5, -4.0])
     assert losses.td_loss(prediction, target, "mse").tolist() == [0.25, 9.0]
     assert losses.td_loss(prediction, target, "huber").tolist() == [0.125, 2.5]
 
@@ -101,7 +110,9 @@ def test_masked_actions_get_no_gradient_and_no_nan():
 def test_temperature_rises_while_the_entropy_is_too_low():
     for entropy, sign in ((0.2, -1), (0.9, 1)):  # a descent step goes against the sign
         log_tau = torch.tensor(-1.0, requires_grad=True)
-        losses.temperature_loss(log_tau, torch.tensor(entropy), torch.tensor(0.5)).backward()
+        loss = losses.temperature_loss(log_tau, torch.tensor(entropy), torch.tensor(0.5))
+        assert loss.item() == pytest.approx(math.exp(-1) * (entropy - 0.5))
+        loss.backward()
         assert math.copysign(1, log_tau.grad) == sign
 
 

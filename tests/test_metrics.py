@@ -180,6 +180,22 @@ def test_coverage_of_the_95_percent_interval(seeds, expected_sd):
     assert np.mean(spreads) == pytest.approx(expected, rel=0.08)
 
 
+def test_intervals_are_those_of_the_draws_asked_for():
+    first, second = some_rates(3, 12, 4), some_rates(3, 12, 4, seed=1)
+    for asked, replicates in (({}, 1000), ({"replicates": 20}, 20)):
+        draws = [bootstrap(rates, sum_rate, seed=0, **asked) for rates in (first, second)]
+        assert len(draws[0]) == replicates
+        assert estimate(first, sum_rate, **asked)[1:] == interval(draws[0])
+        assert paired(first, second, sum_rate, **asked)[1:] == interval(draws[0] / draws[1])
+        assert paired(first, second, sum_rate, "difference", **asked)[1:] == interval(draws[0] - draws[1])
+    assert not np.array_equal(draws[0], bootstrap(first, sum_rate, 20, seed=1))
+
+
+def test_single_precision_is_averaged_in_double():
+    values = np.array([1.0, 1.0 + 2**-23], dtype=np.float32)
+    assert iqm(values) == 1 + 2**-24
+
+
 # --- paired comparisons -------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,157 @@
+"""Mutation testing of the modules that pyproject.toml names: `make mutants`, or this file run from the root.
+
+mutmut makes the mutants, each a version of a function that is switched on by name. They are run here: every test and
+every mutant in a fork of one process that has imported and collected everything, which is ten times as fast as
+mutmut's own runner where PyTorch has to be imported and hundreds of tests to be collected for each.
+
+Writes tests/mutants.csv, and tests/mutants_survivors.csv with the reason why each survivor lives. The reason is written
+by hand once it was read, and is kept as long as the mutant lives.
+"""
+
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+import torch
+from _pytest.runner import runtestprotocol
+from mutmut.__main__ import create_mutants
+from mutmut.configuration import config
+from mutmut.mutation.data import SourceFileMutationData
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.mutation.trampoline import set_mutant_under_test
+from mutmut.state import state
+from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir
+from mutmut.utils.format_utils import mangled_name_from_mutant_name
+
+ROOT = Path(__file__).resolve().parent.parent
+MUTANTS = ROOT / "mutants"
+SUMMARY, SURVIVORS = ROOT / "tests/mutants.csv", ROOT / "tests/mutants_survivors.csv"
+PASSED, FAILED = 0, 1
+
+
+def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tuple[str, dict]:
+    """Run tests until one fails, in a fork with that mutant; "killed", "survived" or "timeout", and what was called.
+
+    The limits are seconds of the processor: a busy machine must not pass for a kill.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        set_mutant_under_test(mutant)
+        begin, failed = time.process_time(), False
+        for test, limit_s in zip(tests, limits_s, strict=True):
+            resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + limit_s), resource.RLIM_INFINITY))
+            if any(report.failed for report in runtestprotocol(test, log=False, nextitem=None)):
+                failed = True
+                break
+        called = {"functions": sorted(state()._stats), "seconds": time.process_time() - begin}
+        os.write(writer, json.dumps(called).encode())
+        os._exit(FAILED if failed else PASSED)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        called = pipe.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == -signal.SIGXCPU:
+        return "timeout", {}
+    return ("survived" if code == PASSED else "killed"), json.loads(called or "{}")
+
+
+class Runner:
+    """A pytest plugin in place of pytest's own loop over the tests."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, dict[str, str]] = {}  # module -> mutant -> outcome
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        tests, seconds = defaultdict(list), {}
+        for test in session.items:
+            outcome, called = forked("stats", [test], [600])
+            if outcome != "survived":
+                raise pytest.UsageError(f"{test.nodeid} fails without any mutant: {outcome}")
+            seconds[test] = called["seconds"]
+            for function in called["functions"]:
+                tests[function].append(test)
+        for path in config().only_mutate:
+            self.outcomes[path] = {}
+            for mutant in mutants_of(path):
+                chosen = sorted(tests[mangled_name_from_mutant_name(mutant)], key=seconds.get)  # the quick ones first
+                limits_s = [4 + 4 * seconds[test] for test in chosen]
+                self.outcomes[path][mutant] = forked(mutant, chosen, limits_s)[0]
+            print(path, dict(Counter(self.outcomes[path].values())), file=sys.stderr, flush=True)
+        return True
+
+
+def mutants_of(path: str) -> list[str]:
+    os.chdir(ROOT)  # where mutmut looks for them
+    data = SourceFileMutationData(path=Path(path))
+    data.load()
+    os.chdir(MUTANTS)
+    return list(data.exit_code_by_key)
+
+
+def change(mutant: str, path: str) -> tuple[str, str]:
+    """The lines that a mutant takes out, and those it puts in their place."""
+    lines = get_diff_for_mutant(mutant, path=path).splitlines()[3:]
+    return tuple(" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def write(path: Path, header: list[str], rows: list[list]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def report(outcomes: dict[str, dict[str, str]]) -> None:
+    os.chdir(ROOT)
+    commit = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
+    reasons = {tuple(row[:-1]): row[-1] for row in rows_of(SURVIVORS)}
+    summary, survivors = [], []
+    for path, of_mutant in outcomes.items():
+        count = Counter(of_mutant.values())
+        run = len(of_mutant) - count["not run"]
+        columns = run, count["killed"], count["timeout"], count["survived"], f"{1 - count['survived'] / run:.3f}"
+        summary.append([path, len(of_mutant), *columns, commit.stdout.strip()])
+        for mutant in (name for name, outcome in of_mutant.items() if outcome == "survived"):
+            function = mutant.rsplit("__mutmut", 1)[0].rsplit(".", 1)[1].replace("ǁ", ".").removeprefix("x").strip(".")
+            key = (path, function.removeprefix("_") if "." not in function else function, *change(mutant, path))
+            survivors.append([*key, reasons.get(key, "not read yet")])
+    write(SUMMARY, ["module", "mutants", "run", "killed", "timeouts", "survived", "share killed", "commit"], summary)
+    write(SURVIVORS, ["module", "function", "original", "mutant", "reason"], survivors)
+    print(SUMMARY.read_text(encoding="utf-8"), end="")
+
+
+def main() -> None:
+    os.chdir(ROOT)
+    shutil.rmtree(MUTANTS, ignore_errors=True)
+    MUTANTS.mkdir()
+    set_mutant_under_test("mutant_generation")
+    copy_src_dir()
+    copy_also_copy_files()
+    create_mutants(1)
+    set_mutant_under_test("")
+    torch.testing.assert_close(torch.zeros(1), torch.zeros(1))  # its first use imports much: not once for every mutant
+    sys.path.insert(0, str(MUTANTS))
+    os.chdir(MUTANTS)
+    runner, settings = Runner(), config()
+    chosen = [*settings.pytest_add_cli_args, *settings.pytest_add_cli_args_test_selection]
+    if pytest.main(["-q", "--rootdir=.", "--tb=native", *chosen], plugins=[runner]) == 0:
+        report(runner.outcomes)
+
+
+if __name__ == "__main__":
+    main()
