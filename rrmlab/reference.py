@@ -40,8 +40,8 @@ TUNED: dict[tuple[str, str], dict[str, Any]] = {
     ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("independent", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
-    ("independent", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
-    ("ctde", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
+    ("independent", "dqn"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
+    ("ctde", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 1e-3},
     ("ctde", "dqn"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
 }
 
