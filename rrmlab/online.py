@@ -21,11 +21,12 @@ from .checkpoint import load, save
 from .config import NetworkConfig, check_kind, whole_number
 from .datasets import Dataset, collect
 from .env import RRMEnv, known_device
+from .history import LOG_POINTS, History, Watch
 from .radio import Deployment
 from .schedulers import RandomWalk
 from .storage import CorruptFileError, reading
 from .streams import PolicyStream, sample
-from .training import LOG_POINTS, Evaluation, History, Scale, check_options, check_seeds, policies_of, progress_bar
+from .training import Evaluation, Scale, check_options, check_seeds, policies_of, progress_bar
 
 NUM_ENVS = 80  # environments of a seed: 640,000 transitions are then four episodes each
 PILOT_TRANSITIONS = 20_000  # random walk, sets the scales of observations and rewards, then frozen
@@ -80,6 +81,9 @@ def train_online(
         ValueError: what `train_offline` refuses too, fewer than two steps, backbone "bc", which needs data, or a
             checkpoint of another training.
         CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
+        FloatingPointError: the losses of all seeds became NaN or infinite.
+
+    A seed whose loss becomes NaN or infinite learns no more, with a warning; it acts with its last good parameters.
     """
     check_kind("network", network, NetworkConfig)
     check_kind("config", config, AgentConfig)
@@ -102,7 +106,7 @@ def train_online(
     label = method_name(config, online=True)
     bar = progress_bar(steps, f"{label}, {len(seeds)} seeds", progress)
     warmup = min(WARMUP_TRANSITIONS // num_envs, steps // 10)
-    done = 0
+    watch, done = Watch(learner, seeds), 0
     if checkpoint is not None:
         facts = {
             "network": network.to_dict(), "agent": config.to_dict(), "seeds": seeds, "transitions": num_transitions,
@@ -113,6 +117,7 @@ def train_online(
                 done = int(stored["done"])
                 learner.restore(stored)
                 history.restore(stored)
+                watch.restore(stored)
             for k in range(done // episode):
                 if (seen := load(Path(checkpoint) / f"episode_{k}", facts)) is None:
                     raise CorruptFileError(f"{checkpoint}: episode_{k} is missing; delete the folder and start again")
@@ -135,12 +140,14 @@ def train_online(
         if bool(truncated[0]) or step == steps - 1:
             replay.close(env.obs, env.action_mask)
         if step >= max(warmup, 1):
-            history.add(step + 1, learner.update(batches.next()), last=step == steps - 1)
+            metrics = learner.update(batches.next())
+            watch.look(step + 1, metrics)
+            history.add(step + 1, metrics, last=step == steps - 1)
         if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
             history.add_scores((step + 1) * num_envs, evaluation(policies_of(learner, network, scale, seeds)))
         if checkpoint is not None and bool(truncated[0]):
             save(Path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
-            state = {"done": torch.tensor(step + 1), **learner.state(), **history.state()}
+            state = {"done": torch.tensor(step + 1), **learner.state(), **history.state(), **watch.state()}
             save(Path(checkpoint) / "state", facts, state)
         bar.update()
     bar.close()

@@ -6,27 +6,24 @@ Shapes: S seeds, B batch, n transitions, I APs, N top users.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .agents.learner import AgentConfig, Batch, Learner, Metrics, seeded_generators
+from .agents.learner import AgentConfig, Batch, Learner, seeded_generators
 from .agents.policy import Policy, method_name
 from .checkpoint import digest, load, save
 from .config import NetworkConfig, check_kind, seed_number, several, whole_number
 from .datasets import Dataset
 from .env import known_device
+from .history import LOG_POINTS, History, Watch
 from .storage import as_path, reading
 
 INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once
-LOG_POINTS = 200  # of the loss curves
-WATCH_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back
 CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work
 Evaluation = Callable[[list[Policy]], list[Any]]  # policies of all seeds -> their Scores
 
@@ -81,7 +78,7 @@ def train_offline(
     learner = Learner(config, network.num_aps, network.top_n, seeds, device)
     source = Minibatches(data, scale, config.batch_size, seeds, device)
     history = History(len(seeds), max(1, config.num_updates // LOG_POINTS))
-    done = 0
+    watch, done = Watch(learner, seeds), 0
     if checkpoint is not None:
         columns = (data.obs, data.mask, data.rows, data.actions, data.rewards, data.terminated)
         facts = {"agent": config.to_dict(), "seeds": seeds, "data": digest(columns), "evaluate_every": evaluate_every}
@@ -90,10 +87,10 @@ def train_offline(
                 done = int(stored["done"])
                 learner.restore(stored)
                 history.restore(stored)
+                watch.restore(stored)
             source.skip(done)
     bar = progress_bar(config.num_updates, f"{method_name(config)}, {len(seeds)} seeds", progress)
     bar.update(done)
-    watch = Watch(learner, seeds, done)
     for update in range(done + 1, config.num_updates + 1):
         # Down to nothing, so that the last parameters are not one point of a noisy walk.
         learner.scale_learning_rate(1 - (update - 1) / config.num_updates)
@@ -103,10 +100,10 @@ def train_offline(
         if evaluation and evaluate_every and update % evaluate_every == 0:
             history.add_scores(update, evaluation(policies_of(learner, network, scale, seeds)))
         if checkpoint is not None and update % checkpoint_every == 0:
-            save(Path(checkpoint), facts, {"done": torch.tensor(update), **learner.state(), **history.state()})
+            state = learner.state() | history.state() | watch.state()
+            save(Path(checkpoint), facts, {"done": torch.tensor(update), **state})
         bar.update()
     bar.close()
-    watch.put_back()
     return policies_of(learner, network, scale, seeds, history)
 
 
@@ -207,104 +204,6 @@ class Minibatches:
             self.obs[rows + 1],
             self.mask[rows + 1],
         )
-
-
-class Watch:
-    """Looks after the seeds' losses: one that is no number any more stops its seed, and no other."""
-
-    def __init__(self, learner: Learner, seeds: Sequence[int], update: int) -> None:
-        self._learner, self._seeds = learner, seeds
-        self._good, self._since = self._copy(), update
-        self._stopped: dict[int, dict[str, Tensor]] = {}  # last good tensors, by the seed's place
-
-    def look(self, update: int, metrics: Metrics) -> None:
-        """After an update: warn of seeds that it broke; keep what is good from time to time."""
-        finite = torch.stack(metrics).isfinite().all(0)
-        if not bool(finite.all()):
-            for k in (~finite).nonzero().flatten().tolist():
-                if k in self._stopped:
-                    continue
-                self._stopped[k] = {name: tensor[k].clone() for name, tensor in self._good.items()}
-                losses = ", ".join(f"{name} = {float(value[k]):g}" for name, value in metrics._asdict().items())
-                warnings.warn(
-                    f"seed {self._seeds[k]} stopped at update {update} ({losses}): it keeps its parameters of update "
-                    f"{self._since}, the other seeds go on",
-                    stacklevel=3,
-                )
-            if len(self._stopped) == len(self._seeds):
-                raise FloatingPointError(f"all seeds stopped, the last one at update {update}: lower learning_rate")
-        elif update % WATCH_UPDATES == 0:
-            self._good, self._since = self._copy(), update
-
-    def put_back(self) -> None:
-        """Give stopped seeds their last good parameters."""
-        now = self._learner.parameters()
-        with torch.no_grad():
-            for k, good in self._stopped.items():
-                for name, tensor in good.items():
-                    now[name][k] = tensor
-
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self._learner.parameters().items()}
-
-
-class History:
-    """Loss and score curves of all seeds."""
-
-    def __init__(self, seeds: int, every: int) -> None:
-        self._every, self._count = every, 0
-        self._sum: Tensor | None = None  # of the metrics since the last log point (columns, S)
-        self._updates: list[int] = []
-        self._points: list[Tensor] = []  # each (columns, S)
-        self._eval_updates: list[int] = []
-        self._scores: list[np.ndarray] = []  # each (3, S)
-
-    def add(self, update: int, metrics: Metrics, last: bool = False) -> None:
-        """Average the metrics over the updates since the last log point."""
-        values = torch.stack(metrics)
-        self._sum = values if self._sum is None else self._sum.to(values) + values
-        self._count += 1
-        if update % self._every == 0 or last:
-            self._updates.append(update)
-            self._points.append((self._sum / self._count).cpu())
-            self._sum, self._count = None, 0
-
-    def add_scores(self, update: int, scores: list[Any]) -> None:
-        """Log an evaluation of all seeds."""
-        self._eval_updates.append(update)
-        self._scores.append(
-            np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")])
-        )
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything logged so far, by name."""
-        tensors = {"history.update": torch.tensor(self._updates), "history.count": torch.tensor(self._count)}
-        if self._points:
-            tensors["history.points"] = torch.stack(self._points)
-        if self._sum is not None:
-            tensors["history.sum"] = self._sum
-        if self._scores:
-            tensors["history.eval_update"] = torch.tensor(self._eval_updates)
-            tensors["history.scores"] = torch.from_numpy(np.stack(self._scores))
-        return tensors
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave; other names are ignored."""
-        self._updates, self._count = tensors["history.update"].tolist(), int(tensors["history.count"])
-        self._points = list(tensors.get("history.points", ()))
-        self._sum = tensors.get("history.sum")
-        self._eval_updates = tensors["history.eval_update"].tolist() if "history.scores" in tensors else []
-        self._scores = list(tensors["history.scores"].numpy()) if "history.scores" in tensors else []
-
-    def of_seed(self, k: int) -> dict[str, np.ndarray]:
-        """Columns of the k-th seed."""
-        points = torch.stack(self._points)[..., k].double().numpy()
-        columns = {"update": np.array(self._updates), **dict(zip(Metrics._fields, points.T, strict=True))}
-        if self._scores:
-            scores = np.stack(self._scores)[..., k]
-            columns["eval_update"] = np.array(self._eval_updates)
-            columns |= dict(zip(("eval_sum_rate", "eval_tail_rate", "eval_score"), scores.T, strict=True))
-        return columns
 
 
 def policies_of(

@@ -122,6 +122,58 @@ def test_a_seed_that_breaks_stops_and_the_others_go_on(data, monkeypatch, value)
         train_offline(data, agent, (4, 1), progress=False)
 
 
+def breaking_at(monkeypatch, breaks):
+    """Learner.update whose parameters of a seed's place become NaN before the call of that number."""
+    update, calls = Learner.update, []
+
+    def breaking(self, batch):
+        calls.append(None)
+        for place, number in breaks.items():
+            if len(calls) == number:
+                with torch.no_grad():
+                    self.critic.layers[0][place] = np.nan
+        return update(self, batch)
+
+    monkeypatch.setattr(Learner, "update", breaking)
+    return calls
+
+
+def test_every_seed_that_breaks_keeps_its_own_last_good_parameters(data, tmp_path, monkeypatch):
+    """Also those that break later, and when the training was interrupted between."""
+    agent, seeds = AgentConfig(hidden=(8,), batch_size=16, num_updates=260), (3, 4, 5)
+    keep = {"checkpoint": tmp_path / "c", "checkpoint_every": 70, "progress": False, "evaluate_every": 100}
+    calls = breaking_at(monkeypatch, {1: 120, 2: 230})
+    with pytest.warns(UserWarning, match="seed") as told:
+        whole = train_offline(data, agent, seeds, evaluation=Scores(), progress=False, evaluate_every=100)
+    assert [str(w.message).split(" (")[0] for w in told] == ["seed 4 stopped at update 120", "seed 5 stopped at update 230"]
+    assert [str(w.message).split("parameters of ")[1] for w in told] == [
+        "update 100, the other seeds go on", "update 200, the other seeds go on",
+    ]  # fmt: skip
+    assert all(torch.isfinite(tensor).all() for policy in whole for tensor in policy.tensors.values())
+    calls.clear()
+    with pytest.raises(Stop), pytest.warns(UserWarning, match="seed 4"):
+        train_offline(data, agent, seeds, evaluation=Scores(2), **keep)
+    del calls[140:]  # it goes on from there
+    with pytest.warns(UserWarning, match="seed 5"):
+        policies = train_offline(data, agent, seeds, evaluation=Scores(), **keep)
+    for policy, other in zip(policies, whole, strict=True):
+        assert all(torch.equal(policy.tensors[name], other.tensors[name]) for name in other.tensors)
+        assert all(np.array_equal(policy.history[k], other.history[k], equal_nan=True) for k in other.history)
+
+
+def test_a_seed_that_breaks_online_acts_on(monkeypatch):
+    agent = AgentConfig(backbone="sac", alpha=0.0, hidden=(8, 8), batch_size=16)
+    call = {"num_envs": 4, "num_transitions": 4 * 150, "progress": False}
+    plain = train_online(NETWORK, agent, (0, 5), **call)
+    breaking_at(monkeypatch, {1: 60})
+    with pytest.warns(UserWarning, match="seed 5 stopped"):
+        runs = train_online(NETWORK, agent, (0, 5), **call)
+    assert_same([runs[0].policy], [plain[0].policy])
+    assert torch.equal(runs[0].data.rewards, plain[0].data.rewards)
+    runs[1].data.check()
+    assert all(torch.isfinite(tensor).all() for tensor in runs[1].policy.tensors.values())
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_an_interrupted_run_of_a_sweep_goes_on(damaged, data, tmp_path, monkeypatch, capsys):
     """Ctrl-C in a training: the same call continues it; a checkpoint that was damaged since is said and left."""
