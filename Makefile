@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 reproduce: $(STAMP)  ## run all notebooks, quick preset: minutes on 2 cores, into data/runs/quick
 	$(BIN)/rrmlab reproduce --preset quick $(ARGS)
 
-paper: $(STAMP)  ## run all notebooks in full size: about an hour on 2 cores, renews figures/ and figures/tables/
+paper: $(STAMP)  ## run all notebooks in full size: about 40 minutes on 2 cores, renews figures/ and figures/tables/
 	$(BIN)/rrmlab reproduce --preset paper $(ARGS)
 
 figures: $(STAMP)  ## draw figures/ from the committed tables and renew notebooks/*.ipynb
@@ -57,7 +57,7 @@ mutants: $(STAMP)  ## mutation testing of radio, env, metrics and losses: about 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
-clean:  ## remove what runs make (all of data/, build leftovers, caches); figures/ and .venv stay
-	find data -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+clean:  ## remove what runs make (their folders in data/, build leftovers, caches); figures/ and .venv stay
+	rm -rf data/datasets data/executed data/offline data/online data/runs data/schedulers
 	rm -rf build dist mutants *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage* .hypothesis notebooks/.ipynb_checkpoints
 	find rrmlab tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

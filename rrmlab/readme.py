@@ -19,7 +19,7 @@ SHOWN = (
 PROMISES = (
     ("Killed anywhere (`kill -9`): nothing half-written; the same command goes on, to the same bits",
      ("test_killed.py", "test_resume.py"), "5 kills", "50 kills"),
-    ("Same seed, same bits, whatever is beside it: seeds, workers, device (within rounding)",
+    ("Same call, same bits, in any process, with any number of workers; seeds beside it change rounding only",
      ("test_same_bits.py",), "all", "all"),
     ("No silent corruption: a changed byte is refused by name, and content that cannot be right",
      ("test_damage.py", "test_signed.py"), "100 damages", "1,000 damages"),
@@ -69,15 +69,17 @@ def claims(tables: Path) -> str:
 
 def performance(tables: Path) -> str:
     """Rows of notebook 13 as a Markdown table."""
-    lines = ["| what | measured | compared with | ratio [smallest, largest repeat] | target | reached |"]
+    lines = ["| what | measured | compared with | ratio [smallest, largest repeat] | target | reached by the median |"]
     lines.append("|---|---|---|---|---|---|")
     for _, row in read_table(tables / "13_benchmarks.csv", keep_default_na=False).iterrows():
-        reference, ratio = row.reference, ""
+        reference, ratio, spread = row.reference, "", ""
         if reference and row.reference_value != "":
             reference = f"{reference}: {_short(row.reference_value)}"
             ratio = f"{_short(row.ratio)} [{_short(row.ratio_low)}, {_short(row.ratio_high)}]"
+        elif row.ratio_low != row.ratio_high:  # of the value itself
+            spread = f" [{_short(row.ratio_low)}, {_short(row.ratio_high)}]"
         reached = {"True": "yes", "False": "**no**"}.get(str(row.reached), "")
-        measured = f"{_short(row.value)} {row.unit}"
+        measured = f"{_short(row.value)}{spread} {row.unit}"
         lines.append(f"| {row.row} | {measured} | {reference} | {ratio} | {row.target} | {reached} |")
     return "\n".join(lines)
 
@@ -98,7 +100,7 @@ def promises(tables: Path) -> str:
     killed = "; ".join(f"{Path(row.module).stem} {row['share killed']:.1%}" for _, row in mutants.iterrows())
     lines.append(
         f"| Tests that notice: mutants of four modules are killed | `mutants.py` | – | `make mutants`: "
-        f"{mutants.run.sum():,} | {killed} |"
+        f"{mutants.run.sum():,} of {mutants.mutants.sum():,} | {killed} |"
     )
     commits = ", ".join(sorted({*soak.commit.astype(str)})), ", ".join(sorted({*mutants.commit.astype(str)}))
     return "\n".join(lines) + f"\n\nThe soak is of commit {commits[0]}, the mutation run of {commits[1]}."
