@@ -22,6 +22,7 @@ def digest(tensors: Iterable[Tensor]) -> str:
     """SHA-256 of the tensors' numbers."""
     total = hashlib.sha256()
     for tensor in tensors:
+        total.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
         total.update(tensor.cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
 
@@ -40,6 +41,8 @@ def load(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | None:
         CorruptFileError: it was changed since, or does not hold what a checkpoint holds.
         ValueError: it belongs to another training.
     """
+    if path.is_dir() and not any(path.iterdir()):  # made for it beforehand
+        return None
     try:
         folder = verify(path)
     except FileNotFoundError:

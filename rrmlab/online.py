@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,14 @@ from .env import RRMEnv, known_device
 from .history import LOG_POINTS, History, Watch
 from .radio import Deployment
 from .schedulers import RandomWalk
-from .storage import CorruptFileError, reading
+from .storage import CorruptFileError, as_path, reading
 from .streams import PolicyStream, sample
-from .training import Evaluation, Scale, check_options, check_seeds, policies_of, progress_bar
+from .training import INDEX_BLOCK, Evaluation, Scale, check_options, check_seeds, policies_of, progress_bar
 
-NUM_ENVS = 80  # environments of a seed: 640,000 transitions are then four episodes each
-PILOT_TRANSITIONS = 20_000  # random walk, sets the scales of observations and rewards, then frozen
-WARMUP_TRANSITIONS = 10_000  # acted uniformly before the first update
-EPSILON = (1.0, 0.05, 0.2)  # DQN explores: first, last, share of the training over which it falls
-DRAW_BLOCK = 1000  # updates whose minibatches a seed draws at once
+NUM_ENVS = 80  # environments of a seed, `study`: 640,000 transitions are then four episodes each
+PILOT_TRANSITIONS = 20_000  # random walk, sets the scales of observations and rewards, then frozen, `study`
+WARMUP_TRANSITIONS = 10_000  # acted uniformly before the first update, `study`
+EPSILON = (1.0, 0.05, 0.2)  # DQN explores: first, last, share of the training over which it falls, `study`
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,9 @@ def train_online(
         checkpoint: folder in which the training keeps where it is at every episode's end, and what it saw in that
             episode; the same call goes on from there, and ends with the same bits as if it had never stopped.
 
+    Returns:
+        one OnlineRun per seed; in the histories "update" counts steps of the environments, "eval_update" transitions.
+
     Raises:
         ValueError: what `train_offline` refuses too, fewer than two steps, backbone "bc", which needs data, or a
             checkpoint of another training.
@@ -110,18 +113,18 @@ def train_online(
     if checkpoint is not None:
         facts = {
             "network": network.to_dict(), "agent": config.to_dict(), "seeds": seeds, "transitions": num_transitions,
-            "envs": num_envs, "evaluate_every": evaluate_every,
+            "envs": num_envs, "evaluate_every": evaluate_every, "version": version("rrmlab"),
         }  # fmt: skip
-        if (stored := load(Path(checkpoint) / "state", facts)) is not None:
-            with reading(Path(checkpoint) / "state"):
+        if (stored := load(as_path(checkpoint) / "state", facts)) is not None:
+            with reading(as_path(checkpoint) / "state"):
                 done = int(stored["done"])
                 learner.restore(stored)
                 history.restore(stored)
                 watch.restore(stored)
             for k in range(done // episode):
-                if (seen := load(Path(checkpoint) / f"episode_{k}", facts)) is None:
+                if (seen := load(as_path(checkpoint) / f"episode_{k}", facts)) is None:
                     raise CorruptFileError(f"{checkpoint}: episode_{k} is missing; delete the folder and start again")
-                with reading(Path(checkpoint) / f"episode_{k}"):
+                with reading(as_path(checkpoint) / f"episode_{k}"):
                     replay.append(seen)
             batches.skip(max(0, done - max(warmup, 1)))
     bar.update(done)
@@ -141,14 +144,14 @@ def train_online(
             replay.close(env.obs, env.action_mask)
         if step >= max(warmup, 1):
             metrics = learner.update(batches.next())
-            watch.look(step + 1, metrics)
+            watch.look(step + 1, metrics, last=step == steps - 1)
             history.add(step + 1, metrics, last=step == steps - 1)
         if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
             history.add_scores((step + 1) * num_envs, evaluation(policies_of(learner, network, scale, seeds)))
         if checkpoint is not None and bool(truncated[0]):
-            save(Path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
+            save(as_path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
             state = {"done": torch.tensor(step + 1), **learner.state(), **history.state(), **watch.state()}
-            save(Path(checkpoint) / "state", facts, state)
+            save(as_path(checkpoint) / "state", facts, state)
         bar.update()
     bar.close()
     policies = policies_of(learner, network, scale, seeds, history)
@@ -284,23 +287,23 @@ class ReplaySampler:
         self.replay, self.scale, self._size = replay, scale, size
         self._generators = seeded_generators(seeds, purpose=1)
         self._seed = torch.arange(len(seeds), device=replay.rows.device)[:, None]
-        self._used = DRAW_BLOCK
+        self._used = INDEX_BLOCK
 
     def skip(self, num: int) -> None:
         """Leave out the first `num` minibatches, as if they had been taken."""
-        for _ in range(-(-num // DRAW_BLOCK)):
+        for _ in range(-(-num // INDEX_BLOCK)):
             self._draw()
-        self._used = DRAW_BLOCK - -num % DRAW_BLOCK
+        self._used = INDEX_BLOCK - -num % INDEX_BLOCK
 
     def _draw(self) -> None:
         # The buffer grows, so what is drawn ahead is a place in [0, 1), not an index.
-        drawn = [torch.rand(DRAW_BLOCK, self._size, generator=g, dtype=torch.float64) for g in self._generators]
+        drawn = [torch.rand(INDEX_BLOCK, self._size, generator=g, dtype=torch.float64) for g in self._generators]
         self._place, self._used = torch.stack(drawn, 1).to(self.replay.rows.device), 0
 
     def next(self) -> Batch:
         """The next minibatch of every seed."""
         replay = self.replay
-        if self._used == DRAW_BLOCK:
+        if self._used == INDEX_BLOCK:
             self._draw()
         # The newest step is left out: its next observation is stored with the step after it.
         count = (replay.steps - 1) * replay.size[1]

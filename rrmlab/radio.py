@@ -65,19 +65,22 @@ class Deployment:
         return Deployment.concat([self] * times)
 
     def check(self, config: NetworkConfig, num: int) -> None:
-        """ValueError unless it is `num` deployments for that network, all of it finite."""
+        """ValueError unless it is `num` deployments for that network, all of it finite and of a size that can be."""
         i, j, m = config.num_aps, config.num_users, config.num_sinusoids
         found = getattr(self.arrival, "shape", None)
         if found is None or tuple(found) != (num, i, j, m):
             raise ValueError(f"deployment of shape (E, I, J, M) = {found and tuple(found)}: must be {(num, i, j, m)}")
         shapes = {"ap_xy": (i, 2), "user_xy": (j, 2), "heading": (j,), "shadowing_db": (i, j)}
         shapes |= {"arrival": (i, j, m), "phase": (i, j, m), "key": (3,)}
+        largest = {"ap_xy": 1e7, "user_xy": 1e7, "shadowing_db": 300}  # m, dB: beyond, a gain is no number any more
         for name, shape in shapes.items():
             value, dtype = getattr(self, name), torch.int64 if name == "key" else torch.float64
             if not isinstance(value, Tensor) or tuple(value.shape) != (num, *shape) or value.dtype != dtype:
                 raise ValueError(f"deployment.{name}: must be a {dtype} tensor of shape {(num, *shape)}")
             if not bool(torch.isfinite(value).all()):
                 raise ValueError(f"deployment.{name}: must be finite, found NaN or infinity")
+            if bool((value.abs() > largest.get(name, math.inf)).any()):
+                raise ValueError(f"deployment.{name}: at most {largest[name]:g} either way")
 
     @classmethod
     def concat(cls, parts: Sequence[Deployment]) -> Deployment:

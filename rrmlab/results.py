@@ -25,7 +25,7 @@ from .agents.policy import Policy
 from .rollout import Scores
 from .storage import CorruptFileError, lock, new_folder, reading, verify
 
-# Modules that draw, describe or start, and decide no number; all others count for a run's name.
+# Modules that draw, describe or start: what they decide is said in a run's spec. All others count for its name.
 _NOT_NUMERIC = (
     "command",
     "reproduce",
@@ -33,8 +33,6 @@ _NOT_NUMERIC = (
     "plotting",
     "study",
     "storage",
-    "results",
-    "sweep",
     "reference",
     "interop",
     "explore",
@@ -75,7 +73,7 @@ def code_fingerprint() -> str:
     for path in sorted(root.rglob("*.py")):
         if path.relative_to(root).with_suffix("").parts[0] in _NOT_NUMERIC:
             continue
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if (

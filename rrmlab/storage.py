@@ -212,14 +212,14 @@ def _locked(file: Path) -> int:
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle), os.stat(file)):
-                    return handle
         except OSError as error:
             os.close(handle)
             if not isinstance(error, BlockingIOError):
                 _remove(file)  # there are no such locks here: leave no trace
             raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(file)):
+                return handle
         os.close(handle)  # who held it has removed it meanwhile: once more
 
 
@@ -246,6 +246,26 @@ def verify(path: str | Path) -> Path:
         CorruptFileError: a file is missing, changed or new, with its name and what to do.
     """
     path = as_path(path)
+    for _ in range(4):
+        before = _inode(path)
+        try:
+            return _verify(path)
+        except (FileNotFoundError, CorruptFileError):
+            # Another process may just be putting a new folder in its place.
+            if before is not None and _inode(path) == before:
+                raise
+            time.sleep(0.005)
+    return _verify(path)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _verify(path: Path) -> Path:
     if not path.is_dir():
         _clear(path, path.name, "")  # a writer may have been killed just before it put the folder into its place
     if not path.is_dir():
@@ -264,7 +284,8 @@ def verify(path: str | Path) -> Path:
         raise CorruptFileError(f"{sums} is damaged: {again}")
     found = _digests(path)
     for name in sorted(found | listed):
-        file = path / name.encode("utf-8", "backslashreplace").decode()  # can be printed, whatever its name
+        # Can be printed, whatever its name.
+        file = path / "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
         if name not in found:
             raise CorruptFileError(f"{file} is missing: {again}")
         if name not in listed:

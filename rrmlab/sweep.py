@@ -49,11 +49,11 @@ class Scoring:
 def _from(checkpoint: Path, train: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """What a training returns, from its checkpoint on; without it, if that was damaged."""
     try:
-        return train(*arguments, checkpoint=checkpoint / "state", **options)
+        return train(*arguments, checkpoint=checkpoint / "training", **options)
     except CorruptFileError as error:
         print(f"starting the training again: {error}")
         shutil.rmtree(checkpoint)
-        return train(*arguments, checkpoint=checkpoint / "state", **options)
+        return train(*arguments, checkpoint=checkpoint / "training", **options)
 
 
 def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:

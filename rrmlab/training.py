@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from .env import known_device
 from .history import LOG_POINTS, History, Watch
 from .storage import as_path, reading
 
-INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once
-CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work
+INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once, `study`
+CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work, `study`
 Evaluation = Callable[[list[Policy]], list[Any]]  # policies of all seeds -> their Scores
 
 
@@ -82,8 +83,9 @@ def train_offline(
     if checkpoint is not None:
         columns = (data.obs, data.mask, data.rows, data.actions, data.rewards, data.terminated)
         facts = {"agent": config.to_dict(), "seeds": seeds, "data": digest(columns), "evaluate_every": evaluate_every}
-        if (stored := load(Path(checkpoint), facts)) is not None:
-            with reading(Path(checkpoint) / "state"):
+        facts |= {"network": network.to_dict(), "version": version("rrmlab")}
+        if (stored := load(as_path(checkpoint), facts)) is not None:
+            with reading(as_path(checkpoint) / "state"):
                 done = int(stored["done"])
                 learner.restore(stored)
                 history.restore(stored)
@@ -95,13 +97,13 @@ def train_offline(
         # Down to nothing, so that the last parameters are not one point of a noisy walk.
         learner.scale_learning_rate(1 - (update - 1) / config.num_updates)
         metrics = learner.update(source.next())
-        watch.look(update, metrics)
+        watch.look(update, metrics, last=update == config.num_updates)
         history.add(update, metrics, last=update == config.num_updates)
         if evaluation and evaluate_every and update % evaluate_every == 0:
             history.add_scores(update, evaluation(policies_of(learner, network, scale, seeds)))
         if checkpoint is not None and update % checkpoint_every == 0:
             state = learner.state() | history.state() | watch.state()
-            save(Path(checkpoint), facts, {"done": torch.tensor(update), **state})
+            save(as_path(checkpoint), facts, {"done": torch.tensor(update), **state})
         bar.update()
     bar.close()
     return policies_of(learner, network, scale, seeds, history)

@@ -21,8 +21,10 @@ def pytest_terminal_summary(terminalreporter, config):
             row = rows[Path(report.nodeid.split("::")[0]).name]
             row[outcome] += 1
             row["seconds"] += report.duration
-    with open(Path(__file__).with_name("soak.csv"), "w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["file", *OUTCOMES, "seconds", "commit"])
-        for name, row in sorted(rows.items()):
-            table.writerow([name, *(row[k] for k in OUTCOMES), round(row["seconds"]), package_commit()])
+    path, header = Path(__file__).with_name("soak.csv"), ["file", *OUTCOMES, "seconds", "commit"]
+    with open(path, newline="") as file:
+        table = {row[0]: row for row in list(csv.reader(file))[1:]}  # files that were not run keep their rows
+    for name, row in rows.items():
+        table[name] = [name, *(row[k] for k in OUTCOMES), round(row["seconds"]), package_commit()]
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *(table[name] for name in sorted(table))])

@@ -201,7 +201,7 @@ def test_the_game_stays_on_its_own_device():
 def test_what_the_game_assumes():
     env = RRMEnv(SMALL)
     assert (env.num_envs, env.seed, env.split, env.copies) == (1, 0, "train", 1)
-    assert env.device == torch.device("cpu") and env.dtype == torch.float32 and env.deployment is None
+    assert env.device == torch.device("cpu") and env.dtype == torch.float32
     assert env.reset()[0].dtype == torch.float32
 
 

@@ -188,7 +188,7 @@ def kill(process, folder, stop_at, delay, worker):
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)
     process.join(60)
-    assert process.exitcode not in (0, None)
+    assert worker or process.exitcode != 0  # a sweep ends well without a worker that was done
     return True
 
 

@@ -80,6 +80,7 @@ def test_online_training_goes_on(tmp_path, backbone, stop_at):
 
 def test_a_checkpoint_of_another_training_is_refused(data, tmp_path):
     short = AgentConfig(hidden=(4,), batch_size=8, num_updates=20)
+    (tmp_path / "c").mkdir()  # an empty folder is none
     keep = {"checkpoint": tmp_path / "c", "checkpoint_every": 10, "progress": False}
     train_offline(data, short, [0], **keep)
     with pytest.raises(ValueError, match="of another training, it differs in seeds"):
@@ -160,6 +161,24 @@ def test_every_seed_that_breaks_keeps_its_own_last_good_parameters(data, tmp_pat
         assert all(np.array_equal(policy.history[k], other.history[k], equal_nan=True) for k in other.history)
 
 
+def test_parameters_that_the_last_update_breaks_are_noticed(data, monkeypatch):
+    """The losses of an update are those before its step."""
+    agent, update, calls = AgentConfig(hidden=(8,), batch_size=16, num_updates=70), Learner.update, []
+
+    def breaking(self, batch):
+        calls.append(None)
+        metrics = update(self, batch)
+        if len(calls) == 70:
+            with torch.no_grad():
+                self.actor.layers[0][1] = np.inf
+        return metrics
+
+    monkeypatch.setattr(Learner, "update", breaking)
+    with pytest.warns(UserWarning, match="seed 4 stopped at update 70 .*parameters of update 50"):
+        policies = train_offline(data, agent, (3, 4), progress=False)
+    assert all(torch.isfinite(tensor).all() for policy in policies for tensor in policy.tensors.values())
+
+
 def test_a_seed_that_breaks_online_acts_on(monkeypatch):
     agent = AgentConfig(backbone="sac", alpha=0.0, hidden=(8, 8), batch_size=16)
     call = {"num_envs": 4, "num_transitions": 4 * 150, "progress": False}
@@ -193,7 +212,7 @@ def test_an_interrupted_run_of_a_sweep_goes_on(damaged, data, tmp_path, monkeypa
     monkeypatch.setattr(Learner, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sweep.run_jobs(tmp_path / "runs", {0: job}, 1)
-    (state,) = (tmp_path / "runs").rglob(".*.checkpoint/state/state")
+    (state,) = (tmp_path / "runs").rglob(".*.checkpoint/training/state")
     if damaged:
         state.write_bytes(state.read_bytes()[:-1])
     capsys.readouterr()

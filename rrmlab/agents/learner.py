@@ -22,6 +22,7 @@ from .paradigms import PARADIGMS
 
 BACKBONES = ("dqn", "sac", "bc")
 TD_LOSSES = ("mse", "huber")
+LEAST_TEMPERATURE = 1e-8  # of SAC, `study`: its logarithm stays finite
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class Learner:
         self.target = StackedMLP(generators, (twins, heads), sizes).to(device).requires_grad_(False)
         self.target.load_state_dict(self.critic.state_dict())
         self.actor = StackedMLP(generators, (heads,), sizes).to(device) if self.sac else None
-        start = torch.tensor(max(config.temperature, 1e-8)).log().item()
+        start = torch.tensor(max(config.temperature, LEAST_TEMPERATURE)).log().item()
         self.log_temperature = torch.full(
             (len(seeds), 1, 1), start, device=device, requires_grad=config.tune_temperature
         )
@@ -224,7 +225,7 @@ class Learner:
     @property
     def temperature(self) -> Tensor:
         """Entropy temperature (S, 1, 1), without a gradient of its own."""
-        return self.log_temperature.detach().exp()
+        return self.log_temperature.detach().exp().clamp(min=LEAST_TEMPERATURE)
 
     @property
     def _twins(self) -> int:

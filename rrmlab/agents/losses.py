@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 HUGE = 1e30  # beyond any value; stands for infinity where 0 * infinity would be no number
 
@@ -37,7 +38,7 @@ def double_q_value(q_online: Tensor, q_target: Tensor, mask: Tensor) -> Tensor:
 
 
 def log_policy(logits: Tensor, mask: Tensor) -> Tensor:
-    """ln pi(a | s) (..., B, A); -inf for unavailable actions."""
+    """ln pi(a | s) (..., B, A); -inf for unavailable actions, or as far down as their barrier."""
     return _over_actions(F.log_softmax, masked(logits, mask))
 
 
@@ -107,6 +108,7 @@ class _TakenAndPenalty(torch.autograd.Function):
         return q.gather(-1, actions).squeeze(-1), -log_pi.gather(-1, actions).squeeze(-1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, to_taken: Tensor, to_penalty: Tensor) -> tuple[Tensor, None, None]:
         log_pi, actions = ctx.saved_tensors
         gradient = _over_actions(F.softmax, log_pi).mul_(to_penalty.unsqueeze(-1))
