@@ -23,7 +23,7 @@ from safetensors.numpy import save as to_safetensors
 
 from .agents.policy import Policy
 from .rollout import Scores
-from .storage import CorruptFileError, lock, new_folder, reading, verify
+from .storage import CorruptFileError, lock, new_folder, reading, tidy, verify
 
 # Modules that draw, describe or start: what they decide is said in a run's spec. All others count for its name.
 _NOT_NUMERIC = (
@@ -111,7 +111,9 @@ def stored(
     checkpoint = folder.with_name(f".{folder.name}.checkpoint")
     with suppress(FileNotFoundError, CorruptFileError):
         verify(folder)
-        shutil.rmtree(checkpoint, ignore_errors=True)  # one was killed after all was done but this
+        if any(folder.parent.glob(f".{folder.name}.*")):  # one was killed after all was done but this
+            tidy(folder)
+            shutil.rmtree(checkpoint, ignore_errors=True)
         return folder
     with lock(folder):
         try:

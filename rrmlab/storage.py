@@ -205,6 +205,13 @@ def lock(path: str | Path, wait: bool = True) -> Iterator[bool]:
             os.close(handle)
 
 
+def tidy(path: Path) -> None:
+    """Remove what killed processes left beside a folder."""
+    _clear(path, path.name, "")
+    with lock(path, wait=False):
+        pass  # its file goes with it
+
+
 def _locked(file: Path) -> int:
     """Descriptor of the file, locked; BlockingIOError if another one holds it."""
     file.parent.mkdir(parents=True, exist_ok=True)

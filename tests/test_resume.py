@@ -222,3 +222,8 @@ def test_an_interrupted_run_of_a_sweep_goes_on(damaged, data, tmp_path, monkeypa
     assert_same(result.policies, whole.policies)
     assert result.rates.tobytes() == whole.rates.tobytes()
     assert not list((tmp_path / "runs").rglob("*.checkpoint"))
+    # Killed after all was done but tidying up.
+    (result.folder.with_name(f".{result.folder.name}.checkpoint") / "training").mkdir(parents=True)
+    result.folder.with_name(f".{result.folder.name}.lock").touch()
+    sweep.run_jobs(tmp_path / "runs", {0: job}, 1)
+    assert not list((tmp_path / "runs").rglob(".*"))
