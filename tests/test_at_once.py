@@ -200,7 +200,7 @@ def test_two_commands_at_once_run_every_notebook_once(tmp_path, monkeypatch, cap
 def test_a_killed_command_is_taken_over_by_the_one_that_waits(tmp_path):
     repository = Repository(tmp_path / "clone")
     repository.write("01_a", TWICE)
-    repository.write("02_b", TWICE.replace("1.5", "20"), header="needs: [01_a]")
+    repository.write("02_b", TWICE.replace("1.5", "40"), header="needs: [01_a]")
     command = [sys.executable, "-m", "rrmlab.reproduce", "reproduce", "--preset", "smoke"]
     start = {"cwd": repository.root, "stdout": subprocess.PIPE, "text": True}
     first = subprocess.Popen(command, **start)
@@ -208,11 +208,11 @@ def test_a_killed_command_is_taken_over_by_the_one_that_waits(tmp_path):
         if "02_b: started" in line:
             break
     second = subprocess.Popen(command, **start)
-    time.sleep(15)
+    waits = next(line for line in second.stdout if "another process is at work" in line)
     first.kill()
     first.wait()
-    out, _ = second.communicate(timeout=300)
-    assert second.returncode == 0 and "another process is at work" in out
+    out = waits + second.communicate(timeout=300)[0]
+    assert second.returncode == 0
     assert "01_a: up to date" in out and "02_b: done" in out
     assert repository.order() == ["01", "02", "02"]
     assert hidden(repository.root) == []
