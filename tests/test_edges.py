@@ -389,3 +389,12 @@ def test_views_show_what_they_say():
     assert network.ttis == env.ttis == 1
     torch.testing.assert_close(env.snr, radio.link_snr(SMALL, env.deployment, 5, 1)[0])
     refused(env.view, "everything", says="^kind = 'everything': must be ObservationView, CellView")
+
+
+@pytest.mark.parametrize("name, most", [("ap_xy", 1e7), ("user_xy", 1e7), ("shadowing_db", 300.0)])
+def test_deployments_of_a_size_that_cannot_be_are_refused(name, most):
+    deployment = Deployment.draw(SMALL, 1)
+    value = torch.full_like(getattr(deployment, name), most)
+    dataclasses.replace(deployment, **{name: -value}).check(SMALL, 1)
+    with pytest.raises(ValueError, match=f"deployment.{name}: at most"):
+        dataclasses.replace(deployment, **{name: -value - most / 1e8}).check(SMALL, 1)

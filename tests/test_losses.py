@@ -32,6 +32,19 @@ def test_cql_penalty_is_a_masked_logsumexp():
         np.testing.assert_allclose(float(penalty[h, b]), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_barriers_stand_for_their_masks_in_either_layout():
+    """Values of few actions lie with the batch last."""
+    q, mask, taken = random_heads(8)
+    assert losses.barrier(torch.tensor([True, False])).tolist() == [0.0, -math.inf]
+    turned, turned_mask = q.mT.contiguous().mT, mask.mT.contiguous().mT
+    expected = torch.log_softmax(q.masked_fill(~mask, -math.inf), -1)
+    for values, where in ((q, mask), (turned, turned_mask), (turned, losses.barrier(turned_mask, q.dtype))):
+        torch.testing.assert_close(losses.log_policy(values, where), expected)
+        value, penalty = losses.taken_and_penalty(values, where, taken)
+        assert torch.equal(value, losses.taken(q, taken))
+        torch.testing.assert_close(penalty, -losses.taken(expected, taken))
+
+
 def test_heads_penalties_add_up_to_the_joint_penalty():
     """The claim of `cql_penalty`: for Q_tot = sum_i Q_i over all joint actions, by brute force."""
     q, mask, taken = random_heads(1)
