@@ -8,6 +8,7 @@ from .env import RRMEnv
 from .memory import keep_freed_memory
 from .online import train_online
 from .radio import Deployment
+from .reports import BadReports
 from .rollout import Scores, evaluate, evaluate_seeds
 from .schedulers import make_scheduler
 from .training import train_offline
@@ -18,6 +19,7 @@ keep_freed_memory()
 
 __all__ = [
     "AgentConfig",
+    "BadReports",
     "Dataset",
     "Deployment",
     "NetworkConfig",

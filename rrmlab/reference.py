@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from .rollout import evaluate, tune_itlinq
 from .schedulers import Mixture, make_scheduler
 from .storage import read_table
 from .study import Study
-from .sweep import OfflineJob, online_runs, run_jobs, score_scheduler
+from .sweep import OfflineJob, OnlineJob, run_jobs, score_scheduler
 
 LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
 ITLINQ_M_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # the tuning grid, `study`
@@ -33,8 +34,8 @@ ITLINQ_ETA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 ITLINQ_TUNED = (10.0, 0.2)  # the best point of that grid at the `paper` preset (figures/tables/02_baselines_itlinq.csv)
 CURVE_POINTS = 10  # evaluations along a training, `study`
 
-# What the tuning chose for each (paradigm, backbone), `study`: the best mean R_score of the trials below on validation
-# deployments, the same trials for all; recorded in figures/tables/04_training_paradigms_tuning.csv.
+# What the tuning chose, `study`: the best mean R_score of twelve trials on validation deployments, for every method
+# that learns; recorded in figures/tables/03_datasets_tuning.csv and 04_training_paradigms_tuning.csv.
 TUNING_GRID: dict[str, tuple[Any, ...]] = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (1e-3, 4e-3)}
 TUNED: dict[tuple[str, str], dict[str, Any]] = {
     ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
@@ -44,6 +45,21 @@ TUNED: dict[tuple[str, str], dict[str, Any]] = {
     ("ctde", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 1e-3},
     ("ctde", "dqn"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
 }
+
+BC_GRID: dict[str, tuple[Any, ...]] = {
+    "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
+    "hidden": ((32, 32), (64, 64), (128, 128)),
+}
+BC_TUNED: dict[str, Any] = {"learning_rate": 1e-3, "hidden": (64, 64)}
+ONLINE_GRID: dict[str, dict[str, tuple[Any, ...]]] = {
+    "sac": {"gamma": (0.0, 0.5, 0.9), "learning_rate": (1e-3, 4e-3), "temperature": (0.1, 0.03)},
+    "dqn": {"gamma": (0.0, 0.5, 0.9), "learning_rate": (1e-3, 4e-3), "td_loss": ("mse", "huber")},
+}
+ONLINE_TUNED: dict[str, dict[str, Any]] = {
+    "sac": {"gamma": 0.9, "learning_rate": 1e-3, "temperature": 0.1},
+    "dqn": {"gamma": 0.9, "learning_rate": 1e-3, "td_loss": "mse"},
+}
+TRIAL_COLUMNS = ("paradigm", "backbone", "gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden")
 
 # One change at a time of what a training costs; recorded in figures/tables/04_training_paradigms_budget.csv.
 BUDGETS: tuple[dict[str, Any], ...] = (
@@ -132,19 +148,24 @@ def knowledge(network: NetworkConfig) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "knows", "reports", "exchanged"])
 
 
-def online_agents(
-    study: Study, backbones: tuple[str, ...] = ("sac", "dqn")
-) -> tuple[dict[str, Result], dict[str, Path]]:
-    """Online CTDE agents of all seeds, by method, and the first seed's second half as a dataset, by backbone."""
-    results, data = {}, {}
-    for backbone in backbones:
-        agent = AgentConfig(backbone=backbone, alpha=0.0)
-        method = method_name(agent, online=True)
-        results[method], data[backbone] = online_runs(
-            study.data, study.network, agent, study.seeds, 2 * study.sizes.transitions,
-            study.scoring, study.curve, CURVE_POINTS, study.sizes.envs, study.device,
+def online_jobs(study: Study, paradigms: tuple[str, ...] = ("ctde",)) -> dict[str, OnlineJob]:
+    """Online agents of all seeds with both backbones, by method; of CTDE with a log (SAC: two)."""
+    jobs = {}
+    for paradigm, backbone in itertools.product(paradigms, ONLINE_TUNED):
+        agent = AgentConfig(paradigm, backbone, alpha=0.0, **ONLINE_TUNED[backbone])
+        jobs[method_name(agent, online=True)] = OnlineJob(
+            study.network, agent, study.seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
+            (2 if backbone == "sac" else 1) if paradigm == "ctde" else 0, study.curve, CURVE_POINTS, study.device,
         )  # fmt: skip
-    return results, data
+    return jobs
+
+
+def online_agents(study: Study) -> tuple[dict[str, Result], dict[str, list[Path]]]:
+    """The online CTDE agents by method, and their logs by backbone: of the first seed, which is the dataset of that
+    name, and of the second one."""
+    jobs = online_jobs(study)
+    results = run_jobs(study.data, jobs)
+    return results, {job.agent.backbone: job.datasets(results[method].folder) for method, job in jobs.items()}
 
 
 def logged_datasets(study: Study) -> dict[str, Path]:
@@ -164,13 +185,44 @@ def logged_datasets(study: Study) -> dict[str, Path]:
 
 
 def trials(study: Study, data: Path) -> pd.DataFrame:
-    """The tuning: every learner at every point of TUNING_GRID, scored on validation; one row per trial and seed."""
+    """The tuning of what learns from a log: the twelve points of its grid for each learner, scored on validation.
+
+    Returns:
+        One row per method, trial and seed: the point, sum_rate, tail_rate, score, training_s.
+    """
+    learners = [(paradigm, backbone, TUNING_GRID) for paradigm, backbone in TUNED] + [("ctde", "bc", BC_GRID)]
+    agents = [
+        AgentConfig(paradigm, backbone, num_updates=study.sizes.tuning_updates, **point)
+        for paradigm, backbone, grid in learners
+        for point in points(grid)
+    ]
+    return _trial_rows(study, {agent: _trial(study, data, agent) for agent in agents}, TRIAL_COLUMNS)
+
+
+def online_trials(study: Study) -> pd.DataFrame:
+    """The tuning of the online agents (CTDE), likewise; a quarter of the transitions."""
+    network = study.network
     jobs = {}
-    for (paradigm, backbone), *values in itertools.product(TUNED, *TUNING_GRID.values()):
-        point = dict(zip(TUNING_GRID, values, strict=True))
-        agent = AgentConfig(paradigm, backbone, num_updates=study.sizes.tuning_updates, **point)
-        jobs[agent] = _trial(study, data, agent)
-    return _trial_rows(study, jobs, ("paradigm", "backbone", *TUNING_GRID))
+    for backbone, grid in ONLINE_GRID.items():
+        for point in points(grid):
+            agent = AgentConfig(backbone=backbone, alpha=0.0, **point)
+            jobs[agent] = OnlineJob(
+                network, agent, _tuning_seeds(study), study.tuning, study.sizes.transitions // 2, study.sizes.envs
+            )
+    return _trial_rows(study, jobs, TRIAL_COLUMNS)
+
+
+def points(grid: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """All points of a grid."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def chosen(table: pd.DataFrame) -> pd.DataFrame:
+    """The best trial of each method by the mean score over its seeds: a row each, without what its grid leaves open."""
+    means = table.groupby(["method", "trial"], sort=False).score.mean()
+    best = table.set_index(["method", "trial"]).loc[means.groupby("method", sort=False).idxmax()]
+    columns = ["gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden"]
+    return best[~best.index.duplicated()][columns].assign(score=means).reset_index()
 
 
 def budget_trials(study: Study, data: Path) -> pd.DataFrame:
@@ -184,26 +236,31 @@ def budget_trials(study: Study, data: Path) -> pd.DataFrame:
     return _trial_rows(study, jobs, ("paradigm", "num_updates", "learning_rate", "hidden", "batch_size"))
 
 
+def _tuning_seeds(study: Study) -> tuple[int, ...]:
+    return study.seeds[: study.sizes.tuning_seeds]
+
+
 def _trial(study: Study, data: Path, agent: AgentConfig) -> OfflineJob:
-    seeds = tuple(range(study.seed, study.seed + study.sizes.tuning_seeds))
-    return OfflineJob(data, agent, seeds, study.tuning, device=study.device)
+    return OfflineJob(data, agent, _tuning_seeds(study), study.tuning, device=study.device)
 
 
-def _trial_rows(study: Study, jobs: dict[Any, OfflineJob], columns: tuple[str, ...]) -> pd.DataFrame:
-    rows = []
+def _trial_rows(study: Study, jobs: dict[Any, Any], columns: tuple[str, ...]) -> pd.DataFrame:
+    rows, count = [], Counter[str]()
     for job, result in zip(jobs.values(), run_jobs(study.data, jobs).values(), strict=True):
+        method = method_name(job.agent, online=isinstance(job, OnlineJob))
         point = {name: getattr(job.agent, name) for name in columns}
         seconds = result.seconds / len(job.seeds)
         for seed, rates in zip(job.seeds, result.rates, strict=True):
-            facts = {"method": method_name(job.agent), "seed": seed, **point, **study.scores(rates)}
-            rows.append(facts | {"training_s": seconds})
+            facts = {"method": method, "trial": count[method], "seed": seed, **point, **study.scores(rates)}
+            rows.append(facts | {"training_s": seconds, "run": result.folder.name})
+        count[method] += 1
     return pd.DataFrame(rows)
 
 
 def offline_jobs(study: Study, data: Path, backbones: tuple[str, ...]) -> dict[str, OfflineJob]:
     """Behaviour cloning and the three paradigms with their chosen hyper-parameters on one dataset, all seeds."""
-    agents = [AgentConfig(paradigm, backbone, **TUNED[paradigm, backbone]) for paradigm, backbone in TUNED]
-    agents = [AgentConfig(backbone="bc"), *(agent for agent in agents if agent.backbone in backbones)]
+    agents = [AgentConfig(paradigm, backbone, **choice) for (paradigm, backbone), choice in TUNED.items()]
+    agents = [AgentConfig(backbone="bc", **BC_TUNED), *(agent for agent in agents if agent.backbone in backbones)]
     agents = [replace(agent, num_updates=study.sizes.updates) for agent in agents]
     return {
         method_name(agent): OfflineJob(

@@ -15,6 +15,7 @@ from .agents.policy import Policy, PolicyStack
 from .config import NetworkConfig, check_kind, several, whole_number
 from .env import RRMEnv, known_device
 from .radio import Deployment
+from .reports import BadReports
 from .schedulers import Behaviour, ITLinQ, check_behaviour
 
 EVALUATION_ENVS = 1000  # environments stepped at once
@@ -114,13 +115,21 @@ def evaluate_seeds(
     seed: int = 0,
     split: str = "test",
     device: str | torch.device = "cpu",
+    delay_ttis: int = 0,
+    noise_db: float = 0.0,
 ) -> list[Scores]:
-    """`evaluate` for the policies of several training seeds of one configuration, run side by side."""
+    """`evaluate` for the policies of several training seeds of one configuration, run side by side.
+
+    Args:
+        policies: of one configuration; the others are those of `evaluate`.
+        delay_ttis, noise_db: with late or noisy reports, see `BadReports`.
+    """
     if not isinstance(policies, list | tuple) or not all(isinstance(policy, Policy) for policy in policies):
         raise ValueError("policies: must be a list of Policy")
     device = known_device(device)
     stack = PolicyStack([on_device(policy, device) for policy in policies])
-    return _evaluate(stack, len(policies), config, num_episodes, seed, split, device)
+    heard = BadReports(stack, delay_ttis, noise_db) if delay_ttis or noise_db else stack
+    return _evaluate(heard, len(policies), config, num_episodes, seed, split, device)
 
 
 def _evaluate(

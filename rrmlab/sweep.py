@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,40 +66,76 @@ def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Resul
     return read_result(stored(root, "schedulers", {"scheduler": spec, "scoring": scoring.to_dict()}, build))
 
 
-def online_runs(
-    root: Path,
-    network: NetworkConfig,
-    agent: AgentConfig,
-    seeds: Sequence[int],
-    num_transitions: int,
-    scoring: Scoring,
-    curve: Scoring,
-    curve_points: int,
-    num_envs: int = NUM_ENVS,
-    device: str = "cpu",
-) -> tuple[Result, Path]:
-    """Online training of several seeds, scored; and the dataset of the first seed's second half (its folder)."""
+def score_bad_reports(root: Path, result: Result, scoring: Scoring, delay_ttis: int, noise_db: float) -> Result:
+    """Score a result's policies with late or noisy reports, see `BadReports`."""
     spec = {
-        "network": network.to_dict(), "agent": agent.to_dict(), "seeds": list(seeds), "transitions": num_transitions,
-        "scoring": scoring.to_dict(), "curve": [curve.to_dict(), curve_points], "envs": num_envs, "device": device,
-    }  # fmt: skip
+        "policies": sha256(result.folder / SUMS),
+        "scoring": scoring.to_dict(),
+        "delay_ttis": delay_ttis,
+        "noise_db": noise_db,
+    }
 
-    def train(checkpoint: Path) -> tuple[list[OnlineRun], float]:
+    def build(folder: Path) -> None:
+        start = time.perf_counter()
+        scores = evaluate_seeds(result.policies, *scoring.arguments, delay_ttis=delay_ttis, noise_db=noise_db)
+        score_result(folder, scores, time.perf_counter() - start)
+
+    return read_result(stored(root, "reports", spec, build))
+
+
+@dataclass(frozen=True)
+class OnlineJob:
+    """One configuration trained online with several seeds, and scored.
+
+    Attributes:
+        network: where it acts.
+        agent: the configuration.
+        seeds: training seeds.
+        scoring: of the last parameters.
+        num_transitions: of each seed.
+        num_envs: environments of each seed.
+        logs: seeds, from the first on, whose second half is kept as a dataset.
+        curve: scoring along the training, or None.
+        curve_points: how often.
+        device: where to train.
+    """
+
+    network: NetworkConfig
+    agent: AgentConfig
+    seeds: tuple[int, ...]
+    scoring: Scoring
+    num_transitions: int
+    num_envs: int = NUM_ENVS
+    logs: int = 0
+    curve: Scoring | None = None
+    curve_points: int = 10
+    device: str = "cpu"
+
+    def run(self, root: Path) -> Path:
+        """Train and score, or find it done; the folder."""
+        spec = {**asdict(self), "agent": self.agent.to_dict(), "seeds": list(self.seeds)}
+        return stored(root, "online", spec, self._build, train=self._train)
+
+    def datasets(self, folder: Path) -> list[Path]:
+        """The logs in the folder of the run."""
+        return [folder / f"{self.agent.backbone}-{seed}-v0" for seed in self.seeds[: self.logs]]
+
+    def _train(self, checkpoint: Path) -> tuple[list[OnlineRun], float]:
+        curve = self.curve
+        evaluation = None if curve is None else lambda policies: evaluate_seeds(policies, *curve.arguments, self.device)
         start = time.perf_counter()
         runs = _from(
-            checkpoint, train_online, network, agent, seeds, num_transitions, num_envs, device,
-            num_transitions // curve_points, lambda policies: evaluate_seeds(policies, *curve.arguments, device),
+            checkpoint, train_online, self.network, self.agent, self.seeds, self.num_transitions, self.num_envs,
+            self.device, self.num_transitions // self.curve_points if curve else 0, evaluation, progress=False,
         )  # fmt: skip
         return runs, time.perf_counter() - start
 
-    def build(folder: Path, trained: tuple[list[OnlineRun], float]) -> None:
+    def _build(self, folder: Path, trained: tuple[list[OnlineRun], float]) -> None:
         runs, seconds = trained
         policies = [run.policy.to("cpu") for run in runs]
-        score_result(folder, evaluate_seeds(policies, *scoring.arguments), seconds, policies)
-        runs[0].data.save(folder / f"{agent.backbone}-v0")
-
-    folder = stored(root, "online", spec, build, train=train)
-    return read_result(folder), folder / f"{agent.backbone}-v0"
+        score_result(folder, evaluate_seeds(policies, *self.scoring.arguments), seconds, policies)
+        for run, path in zip(runs, self.datasets(folder), strict=False):
+            run.data.save(path)
 
 
 @dataclass(frozen=True)
@@ -161,7 +197,7 @@ class OfflineJob:
         score_result(folder, evaluate_seeds(policies, *self.scoring.arguments), seconds, policies)
 
 
-def run_jobs(root: Path, jobs: dict[Any, OfflineJob], workers: int | None = None) -> dict[Any, Result]:
+def run_jobs(root: Path, jobs: Mapping[Any, OfflineJob | OnlineJob], workers: int | None = None) -> dict[Any, Result]:
     """Run jobs in processes of one thread each, as many as this process has threads; results by the jobs' keys."""
     workers = min(workers or torch.get_num_threads(), len(jobs))
     bar = progress_bar(len(jobs), "training", True)
@@ -184,7 +220,7 @@ def run_jobs(root: Path, jobs: dict[Any, OfflineJob], workers: int | None = None
     return {key: read_result(folder) for key, folder in zip(jobs, folders, strict=True)}
 
 
-def _run_single_threaded(job: OfflineJob, root: Path) -> Path:
+def _run_single_threaded(job: OfflineJob | OnlineJob, root: Path) -> Path:
     torch.set_num_threads(1)
     os.environ["TQDM_DISABLE"] = "1"
     try:

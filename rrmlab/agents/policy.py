@@ -311,12 +311,12 @@ def _as_tensor(name: str, values: Any) -> Tensor:
 
 
 def method_name(config: AgentConfig, online: bool = False) -> str:
-    """Name of a configuration in tables and figures, such as "CTDE-MARL-CQL (DQN)"."""
+    """Name of a configuration in tables and figures, such as "CTDE-MARL-CQL (DQN)"; "Online SAC" is CTDE."""
     if config.backbone == "bc":
         return "BC"
-    if online:
-        return f"Online {config.backbone.upper()}"
     prefix = {"centralized": "C", "independent": "I", "ctde": "CTDE"}[config.paradigm]
+    if online:
+        return f"Online {'' if prefix == 'CTDE' else prefix + '-'}{config.backbone.upper()}"
     return f"{prefix}-MARL{'-CQL' if config.alpha else ''}{' (DQN)' if config.backbone == 'dqn' else ''}"
 
 

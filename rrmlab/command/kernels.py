@@ -38,9 +38,7 @@ class Kernels:
         self.stopped = threading.Event()
         self.clients: list[Any] = []
 
-    def run(
-        self, node: Any, cwd: Path, log: Path, parameters: dict[str, object] | None = None
-    ) -> tuple[Any, str]:
+    def run(self, node: Any, cwd: Path, log: Path, parameters: dict[str, object] | None = None) -> tuple[Any, str]:
         """Executes a copy of `node` in `cwd`, with all that it prints in `log`: (executed copy, error or '').
 
         Every error of the notebook is returned, none raised. The kernel is this interpreter's, whatever
