@@ -34,6 +34,8 @@ _NOT_NUMERIC = (
     "study",
     "storage",
     "reference",
+    "tables",
+    "claims",
     "interop",
     "explore",
     "benchmarks",
