@@ -39,7 +39,8 @@ import numpy as np
 import pandas as pd
 
 from rrmlab import plotting, reference
-from rrmlab.study import Study, seed_rows, summary, user_rate_cdf
+from rrmlab.study import Study
+from rrmlab.tables import Ends, seed_rows, summary, user_rate_cdf
 
 study = Study("02_baselines", preset, recompute, device, seed)
 
@@ -88,7 +89,7 @@ def results():
     return reference.schedulers(study, surface) | reference.observed_oracles(study)
 
 
-rows = study.table("", lambda: seed_rows(results(), study.seeds))
+rows = study.table("", lambda: seed_rows(results(), study.seeds, Ends.of(results())))
 rows[["method", "sum_rate", "tail_rate", "score", "normalised_score"]].round(3)
 
 # %% [markdown]
@@ -97,7 +98,7 @@ rows[["method", "sum_rate", "tail_rate", "score", "normalised_score"]].round(3)
 
 # %%
 strongest = rows[rows.method.isin(reference.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
-table = study.table("summary", lambda: summary(results(), strongest))
+table = study.table("summary", lambda: summary(results(), Ends.of(results()), strongest))
 print(f"Best lineage baseline: {strongest}")
 table.round(3)
 

@@ -27,7 +27,7 @@
 # a random walk over the allowed actions. `mixture` follows random walk, full reuse or ITLinQ, drawn anew in every TTI. All
 # are Minari datasets on disk.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 10 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -40,22 +40,28 @@ import functools
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 
 from rrmlab import load_dataset, plotting, reference
-from rrmlab.study import Study, curves, seed_rows, summary
+from rrmlab.study import Study
+from rrmlab.tables import Ends, curves, seed_rows, summary
 
 study = Study("03_datasets", preset, recompute, device, seed)
 NAMES = ("sac", "dqn", "random", "mixture")
-COLOURS = {
-    name: plotting.style_of(method)["color"]
-    for name, method in zip(NAMES, ("Online SAC", "Online DQN", "Random walk", "ITLinQ"), strict=True)
-}
+METHODS = ("Online SAC", "Online DQN", "Random walk", "Full reuse", "ITLinQ", "Exhaustive")
 
 # %% [markdown]
 # ## Online training
 #
 # The agents act in a batch of networks at once; every step of the batch is followed by one gradient step. They are scored
-# on *validation* deployments along the way, greedily, and what is seen there is never fed back.
+# on *validation* deployments along the way, greedily, and what is seen there is never fed back. Discount γ, learning rate,
+# and SAC's temperature or DQN's loss are the best of twelve short trainings each, by R_score on validation deployments, as
+# for every method of this study that learns (only the `paper` preset runs the trials; smaller ones take its choice).
+
+# %%
+if preset == "paper":
+    trials = study.table("tuning", lambda: reference.online_trials(study))
+    display(reference.chosen(trials))
 
 
 # %%
@@ -64,13 +70,14 @@ def online():
     return reference.online_agents(study)
 
 
-def online_and_schedulers():
-    schedulers = reference.schedulers(study)
-    return online()[0] | {name: schedulers[name] for name in ("Random walk", "Full reuse", "ITLinQ", "Exhaustive")}
+@functools.cache
+def results():
+    everything = reference.schedulers(study) | online()[0]
+    return {name: everything[name] for name in METHODS}
 
 
-rows = study.table("", lambda: seed_rows(online_and_schedulers(), study.seeds))
-table = study.table("summary", lambda: summary(online_and_schedulers()))
+rows = study.table("", lambda: seed_rows(results(), study.seeds, Ends.of(results())))
+table = study.table("summary", lambda: summary(results(), Ends.of(results())))
 table.round(3)
 
 # %%
@@ -97,7 +104,7 @@ study.show(fig, "curves")
 # %%
 @functools.cache
 def datasets():
-    folders = online()[1] | reference.logged_datasets(study)
+    folders = reference.datasets(study, online()[1])
     return {name: load_dataset(folders[name]) for name in NAMES}
 
 
@@ -150,15 +157,16 @@ def contents():
 
 drawn = study.table("contents", contents).set_index(["panel", "dataset"])
 fig, (left, middle, right) = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.3)
-lines = dict(zip(NAMES, ("-", "--", ":", "-."), strict=True))
 for k, name in enumerate(NAMES):
-    style = {"color": COLOURS[name], "label": name}
+    style = {"color": plotting.dataset_style(name)["color"], "label": name}
     part = drawn.loc["reward", name]
-    left.plot(part.x, part.share, linestyle=lines[name], **style)
+    left.plot(part.x, part.share, linestyle=plotting.dataset_style(name)["linestyle"], **style)
     part = drawn.loc["action", name]
     middle.bar(part.x + 0.2 * (k - 1.5), part.share, width=0.2, **style)
     part = drawn.loc["joint action", name]
-    right.plot(part.x[part.share > 0], part.share[part.share > 0], linestyle=lines[name], **style)
+    right.plot(
+        part.x[part.share > 0], part.share[part.share > 0], linestyle=plotting.dataset_style(name)["linestyle"], **style
+    )
 left.set(
     xlabel="reward of a TTI ((bit/s/Hz)$^{0.2}$)",
     ylabel="share of transitions below",

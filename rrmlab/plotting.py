@@ -5,7 +5,7 @@ All functions draw into a given Axes from a table (a DataFrame) and never comput
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -37,11 +37,30 @@ _STYLES = {
     "Observed oracle (local)": ("black", "p", ":"),
     "Online SAC": ("orange", "o", "-"),
     "Online DQN": ("pink", "D", "--"),
+    "Online C-SAC": ("blue", "s", "-"),
+    "Online C-DQN": ("blue", "s", "--"),
+    "Online I-SAC": ("red", "^", "-"),
+    "Online I-DQN": ("red", "^", "--"),
     "BC": ("purple", "h", "-."),
     "C-MARL": ("blue", "s", "-"),
     "I-MARL": ("red", "^", "-"),
     "CTDE-MARL": ("green", "o", "-"),
 }
+
+_DATASETS = {
+    "sac": ("orange", "o", "-"),
+    "dqn": ("purple", "D", "--"),
+    "random": ("black", "x", ":"),
+    "mixture": ("cyan", "s", "-."),
+    "sac + random": ("brown", "v", "--"),
+    "sac + mixture": ("green", "P", ":"),
+}
+
+
+def dataset_style(name: str) -> dict[str, Any]:
+    """Colour, marker and line style of a dataset, as keyword arguments of `plot`."""
+    colour, marker, line = _DATASETS[name]
+    return {"color": _COLOURS.get(colour, colour), "marker": marker, "linestyle": line}
 
 
 def style_of(method: str) -> dict[str, Any]:
@@ -110,17 +129,26 @@ def cdf_lines(ax: Axes, table: pd.DataFrame, methods: Sequence[str], markevery: 
     ax.set_ylim(0, 1)
 
 
-def curve(ax: Axes, table: pd.DataFrame, x: str, value: str, methods: Sequence[str], markers: bool = True) -> None:
-    """Lines with shaded 95% intervals: columns method, <x>, <value>, <value>_low, <value>_high."""
-    for method in methods:
-        part = table[table.method == method].sort_values(x)
-        style = style_of(method)
+def curve(
+    ax: Axes,
+    table: pd.DataFrame,
+    x: str,
+    value: str,
+    names: Sequence[str],
+    markers: bool = True,
+    column: str = "method",
+    style: Callable[[str], dict[str, Any]] = style_of,
+) -> None:
+    """Lines with shaded 95% intervals, one for each of the names in a column of the table, which also has <x>, <value>,
+    <value>_low and <value>_high."""
+    for name in names:
+        part = table[table[column] == name].sort_values(x)
+        look = style(name)
         if not markers:
-            style.pop("marker")
-        ax.plot(part[x], part[value], label=method, **style)
-        ax.fill_between(
-            part[x], part[f"{value}_low"], part[f"{value}_high"], color=style["color"], alpha=0.15, linewidth=0
-        )
+            look.pop("marker")
+        ax.plot(part[x], part[value], label=name, **look)
+        band = part[f"{value}_low"], part[f"{value}_high"]
+        ax.fill_between(part[x], *band, color=look["color"], alpha=0.15, linewidth=0)
 
 
 def quantiles(values: np.ndarray, num: int = 201) -> pd.DataFrame:

@@ -9,24 +9,28 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from .agents.learner import AgentConfig
 from .agents.paradigms import PARADIGMS
 from .agents.policy import method_name
 from .config import NetworkConfig
-from .datasets import collect
+from .datasets import collect, join, load_dataset
 from .limits import observed_oracle
+from .reports import BadReports
 from .results import Result, read_result, score_result, stored
 from .rollout import evaluate, tune_itlinq
-from .schedulers import Mixture, make_scheduler
-from .storage import read_table
+from .schedulers import Behaviour, Mixture, make_scheduler
+from .storage import SUMS, read_table, sha256
 from .study import Study
-from .sweep import OfflineJob, OnlineJob, run_jobs, score_scheduler
+from .sweep import OfflineJob, OnlineJob, Scoring, run_jobs, score_bad_reports, score_scheduler
+from .tables import scores
 
 LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
 ITLINQ_M_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # the tuning grid, `study`
@@ -56,8 +60,8 @@ ONLINE_GRID: dict[str, dict[str, tuple[Any, ...]]] = {
     "dqn": {"gamma": (0.0, 0.5, 0.9), "learning_rate": (1e-3, 4e-3), "td_loss": ("mse", "huber")},
 }
 ONLINE_TUNED: dict[str, dict[str, Any]] = {
-    "sac": {"gamma": 0.9, "learning_rate": 1e-3, "temperature": 0.1},
-    "dqn": {"gamma": 0.9, "learning_rate": 1e-3, "td_loss": "mse"},
+    "sac": {"gamma": 0.5, "learning_rate": 4e-3, "temperature": 0.1},
+    "dqn": {"gamma": 0.5, "learning_rate": 4e-3, "td_loss": "mse"},
 }
 TRIAL_COLUMNS = ("paradigm", "backbone", "gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden")
 
@@ -168,20 +172,63 @@ def online_agents(study: Study) -> tuple[dict[str, Result], dict[str, list[Path]
     return results, {job.agent.backbone: job.datasets(results[method].folder) for method, job in jobs.items()}
 
 
-def logged_datasets(study: Study) -> dict[str, Path]:
-    """Folders of the datasets of the schedulers: "random" and "mixture" (random walk, full reuse, ITLinQ in turn)."""
-    members = [make_scheduler("random_walk", seed=1), make_scheduler("full_reuse"), make_scheduler("itlinq")]
-    behaviours = {"random": make_scheduler("random_walk"), "mixture": Mixture(members)}
-    folders = {}
-    for name, behaviour in behaviours.items():
-        size = study.sizes.transitions
-        spec = {"behaviour": name, "network": study.network.to_dict(), "transitions": size, "seed": study.seed}
-
-        def build(folder: Path, behaviour: Any = behaviour, name: str = name, size: int = size) -> None:
-            collect(behaviour, study.network, size, study.seed).save(folder / f"{name}-v0")
-
-        folders[name] = stored(study.data, "datasets", spec, build) / f"{name}-v0"
+def datasets(study: Study, logs: dict[str, list[Path]]) -> dict[str, Path]:
+    """Folders of the four datasets by name: "sac" and "dqn" of the online agents' logs, "random" (a random walk) and
+    "mixture" (random walk, full reuse, ITLinQ, one of them drawn in each TTI)."""
+    folders = {backbone: paths[0] for backbone, paths in logs.items()}
+    for name in ("random", "mixture"):
+        folders[name] = collected(study, name, study.sizes.transitions)
     return folders
+
+
+def behaviour(name: str) -> Behaviour:
+    """The scheduler that writes the dataset "random" or "mixture"."""
+    if name == "random":
+        return make_scheduler("random_walk")
+    return Mixture([make_scheduler("random_walk", seed=1), make_scheduler("full_reuse"), make_scheduler("itlinq")])
+
+
+def behaviours(study: Study, online: dict[str, Result]) -> dict[str, Result]:
+    """What wrote the four datasets, scored on the test deployments: SAC's last policy as it acted, by sampling; DQN's
+    without its exploration; the schedulers."""
+    wrote: dict[str, tuple[str, Behaviour]] = {}
+    for name, method in (("sac", "Online SAC"), ("dqn", "Online DQN")):
+        policy = online[method].policies[0]
+        wrote[name] = sha256(online[method].folder / SUMS), policy.sampled() if name == "sac" else policy
+    wrote |= {name: ("", behaviour(name)) for name in ("random", "mixture")}
+    results = {}
+    for name, (origin, writer) in wrote.items():
+
+        def build(folder: Path, writer: Behaviour = writer) -> None:
+            start = time.perf_counter()
+            score_result(folder, [evaluate(writer, *study.scoring.arguments)], time.perf_counter() - start)
+
+        spec = {"writer of": name, "policy": origin, "scoring": study.scoring.to_dict()}
+        results[name] = read_result(stored(study.data, "schedulers", spec, build))
+    return results
+
+
+def collected(study: Study, name: str, size: int) -> Path:
+    """The folder of a dataset of a scheduler, collected if it is not there."""
+    spec = {"behaviour": name, "network": study.network.to_dict(), "transitions": size, "seed": study.seed}
+
+    def build(folder: Path) -> None:
+        collect(behaviour(name), study.network, size, study.seed).save(folder / f"{name}-v0")
+
+    return stored(study.data, "datasets", spec, build) / f"{name}-v0"
+
+
+def joined(study: Study, parts: Sequence[Path], size: int) -> Path:
+    """The folder of a dataset of the first transitions of others in equal shares, `size` in all; made if it is not
+    there. Whole runs of transitions, so that the file stays one of episodes."""
+    spec = {"joined": [sha256(part / SUMS) for part in parts], "transitions": size}
+
+    def build(folder: Path) -> None:
+        shares = [load_dataset(part).select(torch.arange(size // len(parts))) for part in parts]
+        names = [str(share.metadata.get("behaviour")) for share in shares]
+        join(shares, {**shares[0].metadata, "behaviour": " + ".join(names)}).save(folder / "joined-v0")
+
+    return stored(study.data, "datasets", spec, build) / "joined-v0"
 
 
 def trials(study: Study, data: Path) -> pd.DataFrame:
@@ -251,13 +298,13 @@ def _trial_rows(study: Study, jobs: dict[Any, Any], columns: tuple[str, ...]) ->
         point = {name: getattr(job.agent, name) for name in columns}
         seconds = result.seconds / len(job.seeds)
         for seed, rates in zip(job.seeds, result.rates, strict=True):
-            facts = {"method": method, "trial": count[method], "seed": seed, **point, **study.scores(rates)}
+            facts = {"method": method, "trial": count[method], "seed": seed, **point, **scores(rates)}
             rows.append(facts | {"training_s": seconds, "run": result.folder.name})
         count[method] += 1
     return pd.DataFrame(rows)
 
 
-def offline_jobs(study: Study, data: Path, backbones: tuple[str, ...]) -> dict[str, OfflineJob]:
+def offline_jobs(study: Study, data: Path, backbones: Sequence[str] = ("sac", "dqn")) -> dict[str, OfflineJob]:
     """Behaviour cloning and the three paradigms with their chosen hyper-parameters on one dataset, all seeds."""
     agents = [AgentConfig(paradigm, backbone, **choice) for (paradigm, backbone), choice in TUNED.items()]
     agents = [AgentConfig(backbone="bc", **BC_TUNED), *(agent for agent in agents if agent.backbone in backbones)]
@@ -268,6 +315,29 @@ def offline_jobs(study: Study, data: Path, backbones: tuple[str, ...]) -> dict[s
         )
         for agent in agents
     }
+
+
+@dataclass(frozen=True)
+class ReportJob:
+    """A stored result's policies, or full reuse if there is none, scored with late or noisy reports."""
+
+    scoring: Scoring
+    delay_ttis: int
+    noise_db: float
+    policies: Path | None = None
+
+    def run(self, root: Path) -> Path:
+        """Score, or find it done; the folder."""
+        if self.policies is not None:
+            result = read_result(self.policies)
+            return score_bad_reports(root, result, self.scoring, self.delay_ttis, self.noise_db).folder
+
+        def build(folder: Path) -> None:
+            start = time.perf_counter()
+            heard = BadReports(make_scheduler("full_reuse"), self.delay_ttis, self.noise_db)
+            score_result(folder, [evaluate(heard, *self.scoring.arguments)], time.perf_counter() - start)
+
+        return stored(root, "reports", {"scheduler": "full_reuse", **asdict(self), "policies": ""}, build)
 
 
 def cost(network: NetworkConfig, agent: AgentConfig) -> dict[str, float]:

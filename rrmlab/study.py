@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from . import metrics, plotting
+from . import plotting
 from .config import NetworkConfig
 from .memory import peak_memory_gib
-from .results import Result
 from .storage import CorruptFileError, new_file, read_json, read_table
 from .sweep import Scoring
 
@@ -43,11 +41,6 @@ PACKAGES = (
     "gymnasium",
     "safetensors",
 )
-SCORES: dict[str, metrics.Statistic] = {
-    "sum_rate": metrics.sum_rate,
-    "tail_rate": metrics.tail_rate,
-    "score": metrics.score,
-}
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,8 @@ class Preset:
         episodes: evaluation deployments.
         transitions: of each dataset.
         updates: gradient steps of offline training.
-        seeds: training seeds.
+        seeds: training seeds where claims are judged at one point.
+        sweep_seeds: training seeds at each point of a sweep.
         tuning_episodes, tuning_updates, tuning_seeds: the same for a tuning trial, on validation deployments.
         oracle_steps: gradient steps of the observed oracles.
         envs: environments of an online training.
@@ -70,6 +64,7 @@ class Preset:
     transitions: int
     updates: int
     seeds: int
+    sweep_seeds: int
     tuning_episodes: int
     tuning_updates: int
     tuning_seeds: int
@@ -78,9 +73,9 @@ class Preset:
 
 
 PRESETS = {
-    "smoke": Preset(40, 4, 1_600, 20, 2, 4, 10, 1, 10, 10),
-    "quick": Preset(500, 40, 80_000, 1_000, 5, 20, 300, 1, 250, 80),
-    "paper": Preset(2_000, 100, 320_000, 2_000, 10, 60, 1_000, 2, 1_500, 80),
+    "smoke": Preset(40, 4, 1_600, 20, 2, 2, 4, 10, 1, 10, 10),
+    "quick": Preset(500, 40, 80_000, 1_000, 5, 2, 20, 300, 1, 250, 80),
+    "paper": Preset(2_000, 100, 320_000, 2_000, 10, 5, 60, 1_000, 2, 1_500, 80),
 }
 
 
@@ -118,6 +113,7 @@ class Study:
         self.sizes = PRESETS[preset]
         self.network = NetworkConfig(episode_ttis=self.sizes.episode_ttis)
         self.seeds = tuple(range(seed, seed + self.sizes.seeds))
+        self.sweep_seeds = self.seeds[: self.sizes.sweep_seeds]
         self.data = Path(root) / "data"
         self.figures = Path(root) / "figures"
         self._parameters = {"preset": preset, "recompute": recompute, "device": device, "seed": seed}
@@ -147,10 +143,6 @@ class Study:
     def curve(self) -> Scoring:
         """Along a training: a third of the tuning deployments."""
         return replace(self.tuning, episodes=max(2, self.sizes.tuning_episodes // 3))
-
-    def scores(self, rates: np.ndarray) -> dict[str, float]:
-        """sum_rate, tail_rate and score of rates (D, J)."""
-        return {name: float(statistic(rates)) for name, statistic in SCORES.items()}
 
     def table(self, name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """The table `figures/tables/<slug>[_<name>].csv`: computed and stored, or read.
@@ -213,73 +205,6 @@ class Study:
         if not isinstance(facts.get("parameters"), dict) or not {"date", "commit"} <= facts.keys():
             raise CorruptFileError(f"{path} is not what rrmlab writes (parameters, date, commit): compute it again")
         return facts
-
-
-def seed_rows(results: dict[str, Result], seeds: tuple[int, ...], **condition: Any) -> pd.DataFrame:
-    """The tidy table: one row per method and training seed, `seed` empty for schedulers."""
-    walk, oracle = (float(metrics.score(results[m].rates[0])) for m in ("Random walk", "Exhaustive"))
-    rows = []
-    for method, result in results.items():
-        for k, rates in enumerate(result.rates):
-            seed = seeds[k] if result.policies else None
-            values = {name: float(statistic(rates)) for name, statistic in SCORES.items()}
-            own = float(metrics.tail_rate(rates[:, None]).mean())
-            extra = {"normalised_score": metrics.normalised(values["score"], walk, oracle), "deployment_tail_rate": own}
-            rows.append({"method": method, "seed": seed, **condition, **values, **extra})
-    return pd.DataFrame(rows).astype({"seed": "Int64"})
-
-
-def summary(results: dict[str, Result], reference: str | None = None) -> pd.DataFrame:
-    """Interquartile means over seeds with 95% intervals of the three scores, and the paired ratio of the score to a
-    reference method: columns method, seeds, <score>, <score>_low, <score>_high, ratio, ratio_low, ratio_high."""
-
-    def together(rates: np.ndarray) -> np.ndarray:
-        return np.stack([statistic(rates) for statistic in SCORES.values()], -1)
-
-    def with_interval(name: str, value: float, draws: np.ndarray) -> dict[str, float]:
-        low, high = metrics.interval(draws)
-        return {name: float(value), f"{name}_low": low, f"{name}_high": high}
-
-    # One resampling for all three scores of a method, the same deployments for all methods: paired.
-    values = {method: metrics.iqm(together(result.rates)) for method, result in results.items()}
-    draws = {method: metrics.bootstrap(result.rates, together) for method, result in results.items()}
-    rows = []
-    for method, result in results.items():
-        row: dict[str, Any] = {"method": method, "seeds": len(result.policies)}
-        for k, name in enumerate(SCORES):
-            row |= with_interval(name, values[method][k], draws[method][:, k])
-        if reference:
-            ratio = draws[method][:, -1] / draws[reference][:, -1]
-            row |= with_interval("ratio", values[method][-1] / values[reference][-1], ratio)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def user_rate_cdf(results: dict[str, Result]) -> pd.DataFrame:
-    """201 quantiles of all users' mean rates of each method, pooled over seeds and deployments."""
-    return pd.concat(
-        [plotting.quantiles(result.rates.ravel()).assign(method=method) for method, result in results.items()],
-        ignore_index=True,
-    )
-
-
-def curves(results: dict[str, Result], x: str, column: str) -> pd.DataFrame:
-    """A history column over training: interquartile mean over seeds and the 95% interval of it (seeds resampled).
-
-    Besides the columns of `Policy.history` there is "q_gap", the greedy minus the logged joint action's value.
-    """
-    rng = np.random.default_rng(0)
-    parts = []
-    for method, result in results.items():
-        histories = [p.history | {"q_gap": p.history["q_greedy"] - p.history["q_data"]} for p in result.policies]
-        if column not in histories[0]:
-            continue
-        values = np.stack([history[column] for history in histories])  # (S, points)
-        picks = rng.integers(len(values), size=(500, len(values)))
-        low, high = np.quantile([metrics.iqm(values[pick]) for pick in picks], [0.025, 0.975], axis=0)
-        part = {x: histories[0][x], column: metrics.iqm(values), f"{column}_low": low, f"{column}_high": high}
-        parts.append(pd.DataFrame(part).assign(method=method, seeds=len(values)))
-    return pd.concat(parts, ignore_index=True)
 
 
 def package_commit() -> str:

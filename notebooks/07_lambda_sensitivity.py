@@ -1,0 +1,158 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+#   rrmlab:
+#     needs: [04_training_paradigms]
+# ---
+
+# %% [markdown]
+# # 07 · What does λ trade?
+#
+# **Question.** The reward of a TTI is Σ w^λ · C: λ = 0 counts bits, λ = 1 is proportional fairness. Which points between sum
+# rate and tail rate does each way of learning reach?
+#
+# **What the paper says.** λ trades sum rate against tail rate; too low a λ leaves a tail rate near zero (K9).
+#
+# **What is done here.** For each λ the reward is another one, so the log is collected anew, by an online SAC agent trained with
+# that λ; then C-, I- and CTDE-MARL-CQL (SAC backbone, hyper-parameters as in notebook 04, tuned at λ = 0.8) learn from it. The
+# exhaustive oracle maximises the same reward with all gains known. Schedulers do not depend on λ.
+#
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores.
+
+# %% tags=["parameters"]
+preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
+recompute = False  # False draws from the stored tables, True computes them again
+device = "cpu"  # where networks are trained: "cpu" or "cuda"
+seed = 0  # of the deployments and of the first training seed
+
+# %%
+import functools
+from dataclasses import replace
+
+import pandas as pd
+
+from rrmlab import plotting, reference
+from rrmlab.claims import all_hold, row, text
+from rrmlab.study import Study
+from rrmlab.sweep import OfflineJob, run_jobs, score_scheduler
+from rrmlab.tables import Ends, by_condition, paired, scored, seed_rows, summary
+
+study = Study("07_lambda_sensitivity", preset, recompute, device, seed)
+LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
+LAMBDAS = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+# %%
+@functools.cache
+def schedulers():
+    return reference.schedulers(study)
+
+
+@functools.cache
+def results():
+    networks = {lam: replace(study.network, lam=lam) for lam in LAMBDAS}
+    logging = reference.online_jobs(study)["Online SAC"]
+    online = {
+        lam: replace(
+            logging, network=network, seeds=study.seeds[:1], logs=1, curve=None,
+            scoring=replace(study.scoring, network=network),
+        )
+        for lam, network in networks.items()
+    }  # fmt: skip
+    wrote = run_jobs(study.data, online)
+    jobs = {}
+    for lam, network in networks.items():
+        (data,) = online[lam].datasets(wrote[lam].folder)
+        for method, full in reference.offline_jobs(study, data, ("sac",)).items():
+            if method != "BC":
+                scoring = replace(study.scoring, network=network)
+                jobs[lam, method] = OfflineJob(data, full.agent, study.sweep_seeds, scoring, device=device)
+    done = run_jobs(study.data, jobs)
+    oracle = {lam: score_scheduler(study.data, {"name": "exhaustive", "lam": lam}, study.scoring) for lam in LAMBDAS}
+    return {
+        lam: {m: done[lam, m] for m in LEARNERS} | {"Online SAC": wrote[lam], "Exhaustive": oracle[lam]}
+        for lam in LAMBDAS
+    }
+
+
+# %% [markdown]
+# ## The frontier
+#
+# The normalised score has its ends at λ = 0.8 throughout: it does not change with the λ that a method was trained for.
+
+# %%
+rows = study.table(
+    "", lambda: by_condition(results(), "lam", lambda part: seed_rows(part, study.sweep_seeds, Ends.of(schedulers())))
+)
+table = study.table(
+    "summary", lambda: by_condition(results(), "lam", lambda part: summary(part, Ends.of(schedulers())))
+)
+points = study.table("schedulers", lambda: summary(schedulers(), Ends.of(schedulers())))
+table.pivot(index="lam", columns="method", values=["sum_rate", "tail_rate", "score"]).round(3)
+
+# %%
+shown = [*LEARNERS, "Exhaustive"]
+fig, (front, by_lam) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=3.0)
+for method in shown:
+    part = table[table.method == method].sort_values("lam")
+    style = plotting.style_of(method)
+    bars = {
+        f"{axis}err": abs(part[[f"{v}_low", f"{v}_high"]].to_numpy().T - part[v].to_numpy())
+        for axis, v in (("x", "sum_rate"), ("y", "tail_rate"))
+    }
+    front.errorbar(part.sum_rate, part.tail_rate, **bars, elinewidth=0.6, capsize=0, label=method, **style)
+    for _, point in part.iterrows():
+        if method in ("C-MARL-CQL", "Exhaustive"):
+            front.annotate(
+                f"{point.lam:g}", (point.sum_rate, point.tail_rate), (3, 3), textcoords="offset points", fontsize=5.5
+            )
+for _, point in points[points.method != "Exhaustive"].iterrows():
+    style = plotting.style_of(point.method) | {"linestyle": "none"}
+    front.plot(point.sum_rate, point.tail_rate, label=point.method, **style)
+front.set(xlabel="sum rate (bit/s/Hz)", ylabel="5-percentile rate (bit/s/Hz)")
+plotting.curve(by_lam, table, "lam", "score", shown)
+by_lam.set(xlabel="λ", ylabel="R_score (bit/s/Hz)")
+seeds = int(table[table.method.isin(LEARNERS)].seeds.max())
+fig.suptitle(f"numbers: λ; 95% intervals; {seeds} training seeds; I- lies under CTDE-MARL-CQL", fontsize=7)
+fig.legend(*front.get_legend_handles_labels(), loc="outside right upper")
+study.show(fig, "summary")
+
+# %% [markdown]
+# ## The claims
+#
+# K9 has three parts, for CTDE-MARL-CQL: from λ = 0.9 down to 0.5 the sum rate rises and the tail rate falls; and at λ = 0 the
+# tail is near zero, meaning here below a tenth of what it is at λ = 0.8.
+
+
+# %%
+def claims():
+    at = {lam: results()[lam]["CTDE-MARL-CQL"] for lam in LAMBDAS}
+    gain, loss = paired(at[0.5], at[0.9], "sum_rate"), paired(at[0.9], at[0.5], "tail_rate")
+    tenth, bottom = 0.1 * scored(at[0.8], "tail_rate")[0], scored(at[0.0], "tail_rate")
+    near_zero = tuple(tenth - x for x in (bottom[0], bottom[2], bottom[1]))
+    parts = {"sum rate rises": gain, "tail falls": loss, "tail near zero at λ = 0": near_zero}
+    return pd.DataFrame([
+        row("K9", "sum rate of CTDE-MARL-CQL at λ = 0.5 minus that at 0.9", "λ trades sum for tail; tail near 0 at low λ",
+            gain, all_hold(parts),
+            f"tail rate at 0.9 minus that at 0.5: {text(loss)}; tail rate at λ = 0: {text(bottom, 4)}; at λ = 0.5: "
+            f"{text(scored(at[0.5], 'tail_rate'))}", study.slug)
+    ])  # fmt: skip
+
+
+judged = study.table("claims", claims)
+judged.round(3)
+
+# %% [markdown]
+# ## What follows
+
+# %%
+study.finish()
+pd.Series(study.versions(), name="version").to_frame()

@@ -1,0 +1,177 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+#   rrmlab:
+#     needs: [04_training_paradigms]
+# ---
+
+# %% [markdown]
+# # 08 · SAC or DQN underneath?
+#
+# **Question.** The same three paradigms on two backbones, learning online and from a log. Who gives up what?
+#
+# **What the paper says.** The SAC backbone gives up sum rate for tail rate and R_score against the DQN backbone (K8).
+#
+# **What is done here.** Offline: the learners of notebook 04, on the log `sac`. Online: the same paradigms without a penalty; γ,
+# learning rate and temperature or loss were tuned for CTDE (notebook 03) and taken for the other two. Differences are paired
+# on deployments.
+#
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores, all of it online training.
+
+# %% tags=["parameters"]
+preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
+recompute = False  # False draws from the stored tables, True computes them again
+device = "cpu"  # where networks are trained: "cpu" or "cuda"
+seed = 0  # of the deployments and of the first training seed
+
+# %%
+import functools
+
+import pandas as pd
+
+from rrmlab import metrics, plotting, reference
+from rrmlab.agents.paradigms import PARADIGMS
+from rrmlab.claims import all_hold, row, text
+from rrmlab.study import Study
+from rrmlab.sweep import run_jobs
+from rrmlab.tables import SCORES, Ends, paired, seed_rows, summary, user_rate_cdf
+
+study = Study("08_backbones", preset, recompute, device, seed)
+PAIRS = {
+    "offline": {"C": ("C-MARL-CQL", "C-MARL-CQL (DQN)"), "I": ("I-MARL-CQL", "I-MARL-CQL (DQN)"),
+                "CTDE": ("CTDE-MARL-CQL", "CTDE-MARL-CQL (DQN)")},
+    "online": {"C": ("Online C-SAC", "Online C-DQN"), "I": ("Online I-SAC", "Online I-DQN"),
+               "CTDE": ("Online SAC", "Online DQN")},
+}  # fmt: skip
+METHODS = {how: [name for pair in pairs.values() for name in pair] for how, pairs in PAIRS.items()}
+
+
+# %%
+@functools.cache
+def schedulers():
+    return reference.schedulers(study)
+
+
+@functools.cache
+def results():
+    log = reference.online_agents(study)[1]["sac"][0]
+    offline = run_jobs(study.data, reference.offline_jobs(study, log))
+    online = run_jobs(study.data, reference.online_jobs(study, tuple(PARADIGMS)))
+    return {name: (offline | online)[name] for names in METHODS.values() for name in names}
+
+
+# %%
+rows = study.table("", lambda: seed_rows(results(), study.seeds, Ends.of(schedulers())))
+table = study.table("summary", lambda: summary(results(), Ends.of(schedulers())))
+table.round(3)
+
+# %%
+cdf = study.table("cdf", lambda: user_rate_cdf(results()))
+fig, axes = plotting.figure(columns=4, width=plotting.PAGE_IN, height=2.6)
+for k, (how, names) in enumerate(METHODS.items()):
+    for ax in axes[2 * k : 2 * k + 2]:
+        for name in names:
+            part = cdf[cdf.method == name]
+            style = plotting.style_of(name)
+            ax.plot(part.rate, part.probability, color=style["color"], linestyle="--" if "DQN" in name else "-")
+        ax.set(xlabel="mean rate (bit/s/Hz)", title=how)
+    axes[2 * k].set(xlim=(0, 2), ylim=(0, 1))
+    axes[2 * k + 1].set(xlim=(0.1, 0.5), ylim=(0, 0.25))
+    axes[2 * k + 1].axhline(0.05, color="0.6", linewidth=0.6)
+axes[0].set_ylabel("share of users")
+for name, (paradigm, line) in {
+    f"{p}, {b}": (p, line) for p in PAIRS["offline"] for b, line in (("SAC", "-"), ("DQN", "--"))
+}.items():
+    axes[0].plot([], [], color=plotting.style_of(PAIRS["offline"][paradigm][0])["color"], linestyle=line, label=name)
+fig.suptitle(f"pooled over deployments and {int(table.seeds.max())} training seeds; I lies under CTDE", fontsize=7)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+study.show(fig, "cdf")
+
+# %% [markdown]
+# ## SAC minus DQN
+#
+# Paired differences with 95% intervals, and the probability that a random SAC seed scores above a random DQN seed.
+
+
+# %%
+def differences():
+    found = []
+    for how, pairs in PAIRS.items():
+        for paradigm, (sac, dqn) in pairs.items():
+            for name, statistic in SCORES.items():
+                first, second = results()[sac], results()[dqn]
+                value, low, high = paired(first, second, name)
+                better = metrics.probability_of_improvement(statistic(first.rates), statistic(second.rates))
+                found.append({"training": how, "paradigm": paradigm, "figure": name, "difference": value,
+                              "difference_low": low, "difference_high": high, "sac_better": better, "seeds": len(first.rates)})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+difference = study.table("differences", differences)
+difference.set_index(["training", "paradigm", "figure"]).round(4)
+
+# %%
+labels = {"sum_rate": "sum rate", "tail_rate": "5-percentile rate", "score": "R_score"}
+fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.2, sharey=True)
+places = [(how, paradigm) for how in PAIRS for paradigm in PAIRS[how]]
+for ax, (name, label) in zip(axes, labels.items(), strict=True):
+    part = difference[difference.figure == name].set_index(["training", "paradigm"]).loc[places]
+    error = abs(part[["difference_low", "difference_high"]].to_numpy().T - part.difference.to_numpy())
+    ys = range(len(places))[::-1]
+    for y, (how, paradigm), (_, one), bar in zip(ys, places, part.iterrows(), error.T, strict=True):
+        style = plotting.style_of(PAIRS["offline"][paradigm][0]) | {"linestyle": "none"}
+        style["markerfacecolor"] = style["color"] if how == "offline" else "white"
+        ax.errorbar(one.difference, y, xerr=bar[:, None], elinewidth=1, **style)
+    ax.axvline(0, color="0.5", linewidth=0.8)
+    ax.set_xlabel(f"{label}, SAC − DQN (bit/s/Hz)")
+    ax.set_yticks(ys, [f"{paradigm}, {how}" for how, paradigm in places])
+fig.suptitle(f"paired on deployments, 95% intervals, {int(difference.seeds.min())} training seeds", fontsize=7)
+study.show(fig, "differences")
+
+# %% [markdown]
+# ## The claims
+#
+# K8 for CTDE-MARL-CQL has three parts: SAC has less sum rate, more tail rate, and a higher R_score.
+
+
+# %%
+def claims():
+    by = difference.set_index(["training", "paradigm", "figure"])
+
+    def interval(how, paradigm, name):
+        return tuple(by.loc[(how, paradigm, name), ["difference", "difference_low", "difference_high"]])
+
+    value, low, high = interval("offline", "CTDE", "sum_rate")
+    parts = {
+        "less sum rate": (-value, -high, -low),
+        "more tail rate": interval("offline", "CTDE", "tail_rate"),
+        "higher R_score": interval("offline", "CTDE", "score"),
+    }
+    others = "; ".join(
+        f"{p}, {how}: {text(interval(how, p, 'score'))}" for how, p in places if (how, p) != ("offline", "CTDE")
+    )
+    return pd.DataFrame([
+        row("K8", "R_score of CTDE-MARL-CQL with SAC minus with DQN", "> 0, with less sum and more tail rate",
+            parts["higher R_score"], all_hold(parts),
+            f"sum rate {text((value, low, high))}, tail rate {text(parts['more tail rate'], 4)}; R_score, the others: {others}",
+            study.slug)
+    ])  # fmt: skip
+
+
+judged = study.table("claims", claims)
+judged.round(3)
+
+# %% [markdown]
+# ## What follows
+
+# %%
+study.finish()
+pd.Series(study.versions(), name="version").to_frame()

@@ -1,0 +1,61 @@
+"""What the paper claims, judged by intervals: one row per claim, gathered from the notebooks' tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from .storage import new_file, read_table
+from .tables import Interval
+
+COLUMNS = ("id", "claim", "paper", "ours", "low", "high", "verdict", "reason", "notebook")
+FILE = "claims.csv"
+
+
+def holds(interval: Interval, threshold: float = 0.0) -> str:
+    """ "reproduced" if all of the interval is above the threshold, "not reproduced" if none of it is, else
+    "undecided"."""
+    _, low, high = interval
+    return "reproduced" if low > threshold else "not reproduced" if high < threshold else "undecided"
+
+
+def all_hold(parts: Mapping[str, Interval], threshold: float = 0.0) -> str:
+    """Verdict on a claim of several parts: of one word where they agree, else "reproduced in part" with the parts."""
+    verdicts = {part: holds(interval, threshold) for part, interval in parts.items()}
+    if len(set(verdicts.values())) == 1:
+        return next(iter(verdicts.values()))
+    good = [part for part, verdict in verdicts.items() if verdict == "reproduced"]
+    if not good:
+        return "not reproduced: " + "; ".join(f"{part} {verdict}" for part, verdict in verdicts.items())
+    return f"reproduced in part: {', '.join(good)}"
+
+
+def text(interval: Interval, digits: int = 3) -> str:
+    """An interval as it stands in a reason: value [low, high]."""
+    return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*interval, d=digits)
+
+
+def row(
+    name: str, claim: str, paper: str, ours: Interval, verdict: str, reason: str, notebook: str
+) -> dict[str, str | float]:
+    """A row of a notebook's table of claims."""
+    return dict(zip(COLUMNS, (name, claim, paper, *ours, verdict, reason, notebook), strict=True))
+
+
+def gathered(tables: Path) -> pd.DataFrame:
+    """The rows of all notebooks, K1 to K11."""
+    found = [read_table(path) for path in sorted(tables.glob("[0-9][0-9]_*_claims.csv"))]
+    if not found:
+        return pd.DataFrame(columns=list(COLUMNS))
+    rows = pd.concat(found, ignore_index=True)
+    return rows.sort_values("id", key=lambda ids: ids.str[1:].astype(int), kind="stable").reset_index(drop=True)
+
+
+def gather(tables: Path) -> None:
+    """Write them to `claims.csv`, beside the tables they come from."""
+    rows = gathered(tables)
+    if len(rows):
+        with new_file(tables / FILE) as beside:
+            rows.to_csv(beside, index=False)
