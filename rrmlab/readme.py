@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .claims import FILE
 from .storage import new_file, read_table
 
 SHOWN = (
@@ -46,24 +47,29 @@ def results(tables: Path) -> str:
     known = read_table(tables / "02_baselines_knowledge.csv").set_index("method").exchanged
     baseline = table.index[table.ratio_low == table.ratio_high][0]  # the reference's ratio to itself has no width
     lines = [
-        f"| method | exchanged per TTI | sum rate | 5-percentile rate | R_score | ratio to {baseline} |",
-        "|---|---|---|---|---|---|",
+        f"| method | exchanged per TTI | sum rate | 5-percentile rate | R_score | normalised | ratio to {baseline} |",
+        "|---|---|---|---|---|---|---|",
     ]
     for method in SHOWN:
         row, plain = table.loc[method], method.replace(" (DQN)", "").replace(" (tuned)", "")
         numbers = f"{known[plain]:g}" if plain in known else "0"
         cells = [_interval(row, "sum_rate", 1), _interval(row, "tail_rate", 3)]
-        cells += [_interval(row, "score", 2), "1" if method == baseline else _interval(row, "ratio", 2)]
+        cells += [
+            _interval(row, "score", 2),
+            f"{row.normalised_score:.0f}",
+            "1" if method == baseline else _interval(row, "ratio", 2),
+        ]
         lines.append(f"| {method} | {numbers} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def claims(tables: Path) -> str:
-    """Claim rows of notebook 04 as a Markdown table."""
-    lines = ["| id | claim | paper | ours [95% interval] | verdict | reason |", "|---|---|---|---|---|---|"]
-    for _, row in read_table(tables / "04_training_paradigms_claims.csv").iterrows():
+    """The claims of the paper as a Markdown table, with links to the notebooks that judge them."""
+    lines = ["| id | claim | paper | ours [95% interval] | verdict | reason | |", "|---|---|---|---|---|---|---|"]
+    for _, row in read_table(tables / FILE).iterrows():
         ours = f"{row.ours:.3f} [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else f"{row.ours:.3f}"
-        lines.append(f"| {row.id} | {row.claim} | {row.paper} | {ours} | **{row.verdict}** | {row.reason} |")
+        link = f"[{row.notebook[:2]}](notebooks/{row.notebook}.ipynb)"
+        lines.append(f"| {row.id} | {row.claim} | {row.paper} | {ours} | **{row.verdict}** | {row.reason} | {link} |")
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import rrmlab
-from rrmlab import readme
+from rrmlab import claims, readme
 from rrmlab.command import notebooks as source
 from rrmlab.command import pairs
 from rrmlab.command.kernels import Kernels
@@ -45,6 +45,7 @@ def reproduce(args: argparse.Namespace) -> int:
     print(f"preset {args.preset}, {count}, into {_shown(run.out)}", flush=True)
     with lock(run.executed):
         results = schedule(order, args.jobs, kernels, run.execute, done)
+        claims.gather(run.out / "figures" / "tables")
     print(f"\n{table(results, order)}\n")
     print(f"figures and tables: {_shown(run.out / 'figures')}")
     print(f"executed copies and logs: {_shown(run.executed)}")
@@ -72,9 +73,11 @@ def figures(args: argparse.Namespace) -> int:
     if failed:
         logs = _shown(root / "data" / "executed")
         print(f"\n{len(failed)} of {len(order)} failed; their pairs are as before. Logs: {logs}")
-    elif (root / "README.md").is_file() and readme.update(root):
+        return 1
+    claims.gather(root / "figures" / "tables")
+    if (root / "README.md").is_file() and readme.update(root):
         print("README.md: numbers renewed from figures/tables")
-    return int(bool(failed))
+    return 0
 
 
 def check(args: argparse.Namespace) -> int:
@@ -84,6 +87,10 @@ def check(args: argparse.Namespace) -> int:
     problems = pairs.check(everything, root / "notebooks")
     if (root / "README.md").is_file() and readme.filled(root) != (root / "README.md").read_text(encoding="utf-8"):
         problems.append("README.md: its numbers are not those of figures/tables; renew them with `rrmlab figures`")
+    tables = root / "figures" / "tables"
+    rows, written = claims.gathered(tables), tables / claims.FILE
+    if len(rows) and (not written.is_file() or rows.to_csv(index=False) != written.read_text(encoding="utf-8")):
+        problems.append(f"{claims.FILE}: not the rows of the notebooks' tables; renew it with `rrmlab figures`")
     print("\n".join(problems) or f"{len(everything)} notebooks in step with their pairs, README with the tables")
     return int(bool(problems))
 

@@ -1,0 +1,50 @@
+"""Verdicts follow from intervals, and what is gathered is what the notebooks' tables say."""
+
+import pandas as pd
+import pytest
+
+from rrmlab import claims
+
+GOOD, BAD, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("interval", "threshold", "verdict"),
+    [
+        (GOOD, 0.0, "reproduced"),
+        (BAD, 0.0, "not reproduced"),
+        (OPEN, 0.0, "undecided"),
+        (GOOD, 0.15, "undecided"),
+        (GOOD, 0.4, "not reproduced"),
+    ],
+)
+def test_verdict_of_an_interval(interval, threshold, verdict):
+    assert claims.holds(interval, threshold) == verdict
+
+
+def test_verdict_of_several_parts():
+    assert claims.all_hold({"a": GOOD, "b": GOOD}) == "reproduced"
+    assert claims.all_hold({"a": BAD, "b": BAD}) == "not reproduced"
+    assert claims.all_hold({"a": OPEN, "b": OPEN}) == "undecided"
+    assert claims.all_hold({"a": GOOD, "b": OPEN, "c": BAD}) == "reproduced in part: a"
+    assert claims.all_hold({"a": OPEN, "b": BAD}) == "not reproduced: a undecided; b not reproduced"
+
+
+def row(name, notebook):
+    return claims.row(name, "a claim", "> 0", GOOD, claims.holds(GOOD), "", notebook)
+
+
+def test_rows_of_all_notebooks_are_gathered_in_the_claims_order(tmp_path):
+    pd.DataFrame([row("K11", "04_x"), row("K1", "04_x")]).to_csv(tmp_path / "04_x_claims.csv", index=False)
+    pd.DataFrame([row("K4", "05_y")]).to_csv(tmp_path / "05_y_claims.csv", index=False)
+    pd.DataFrame({"method": []}).to_csv(tmp_path / "05_y.csv", index=False)
+    claims.gather(tmp_path)
+    found = pd.read_csv(tmp_path / claims.FILE)
+    assert list(found.columns) == list(claims.COLUMNS)
+    assert list(found.id) == ["K1", "K4", "K11"]
+    assert found.equals(claims.gathered(tmp_path).assign(reason=float("nan")))
+
+
+def test_without_claims_nothing_is_written(tmp_path):
+    claims.gather(tmp_path)
+    assert not list(tmp_path.iterdir())

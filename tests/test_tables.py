@@ -1,0 +1,70 @@
+"""The tables' intervals against `metrics`, which computes them one by one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rrmlab import metrics, tables
+from rrmlab.results import Result
+
+
+@pytest.fixture(scope="module")
+def results():
+    rng = np.random.default_rng(5)
+    base = rng.gamma(1.0, 1.0, size=(12, 24))
+
+    def result(name, level, seeds):
+        noise = rng.uniform(0.9, 1.1, size=(seeds, 1, 1))
+        rates = base * level * noise
+        arrays = {"rates": rates, "rewards": rates.sum(-1), "seconds": np.array(1.0)}
+        return Result(arrays, [], Path(name))
+
+    return {
+        "Random walk": result("walk", 1.0, 1),
+        "Exhaustive": result("oracle", 2.0, 1),
+        "ITLinQ": result("itlinq", 1.2, 1),
+        "BC": result("bc", 1.5, 6),
+    }
+
+
+def test_ends_are_0_and_100(results):
+    table = tables.summary(results, tables.Ends.of(results)).set_index("method")
+    for column in ("normalised_score", "normalised_score_low", "normalised_score_high"):
+        assert table[column]["Random walk"] == pytest.approx(0)
+        assert table[column]["Exhaustive"] == pytest.approx(100)
+    low, value, high = table.loc["BC", ["normalised_score_low", "normalised_score", "normalised_score_high"]]
+    assert low < value < high
+    assert list(table.seeds) == [0, 0, 0, 6]
+
+
+@pytest.mark.parametrize("name", list(tables.SCORES))
+def test_intervals_are_those_of_metrics(results, name):
+    statistic = tables.SCORES[name]
+    bc, itlinq = results["BC"], results["ITLinQ"]
+    assert tables.scored(bc, name) == pytest.approx(metrics.estimate(bc.rates, statistic))
+    for kind in ("difference", "ratio"):
+        expected = metrics.paired(bc.rates, itlinq.rates, statistic, kind)
+        assert tables.paired(bc, itlinq, name, kind) == pytest.approx(expected)
+
+
+def test_rows_name_seeds_conditions_and_runs(results):
+    ends = tables.Ends.of(results)
+    rows = tables.by_condition(
+        {0.5: results, 0.9: results}, "lam", lambda part: tables.seed_rows(part, range(3, 9), ends)
+    )
+    assert len(rows) == 2 * (3 + 6)
+    assert list(rows[(rows.method == "BC") & (rows.lam == 0.9)].seed) == list(range(3, 9))
+    assert rows[rows.method == "ITLinQ"].seed.isna().all()
+    assert set(rows.run) == {"walk", "oracle", "itlinq", "bc"}
+    first = rows[(rows.method == "BC") & (rows.seed == 3)].iloc[0]
+    assert first.score == pytest.approx(float(metrics.score(results["BC"].rates[0])))
+
+
+def test_interval_over_seeds_holds_the_mean_and_narrows_with_more_seeds():
+    values = np.random.default_rng(2).normal(size=400)
+    few, many = tables.seeds_interval(values[:10]), tables.seeds_interval(values)
+    for value, low, high in (few, many):
+        assert low < value < high
+    assert many[2] - many[1] < 0.5 * (few[2] - few[1])
+    assert tables.seeds_interval(np.full(5, 2.0)) == (2.0, 2.0, 2.0)
