@@ -45,16 +45,15 @@ TUNED: dict[tuple[str, str], dict[str, Any]] = {
     ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("independent", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
-    ("independent", "dqn"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
-    ("ctde", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 1e-3},
-    ("ctde", "dqn"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
+    ("independent", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 1e-3},
+    ("ctde", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 1e-3},
+    ("ctde", "dqn"): {"gamma": 0.9, "alpha": 1.0, "learning_rate": 4e-3},
 }
-
 BC_GRID: dict[str, tuple[Any, ...]] = {
     "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
     "hidden": ((32, 32), (64, 64), (128, 128)),
 }
-BC_TUNED: dict[str, Any] = {"learning_rate": 1e-3, "hidden": (64, 64)}
+BC_TUNED: dict[str, Any] = {"learning_rate": 1e-3, "hidden": (32, 32)}
 ONLINE_GRID: dict[str, dict[str, tuple[Any, ...]]] = {
     "sac": {"gamma": (0.0, 0.5, 0.9), "learning_rate": (1e-3, 4e-3), "temperature": (0.1, 0.03)},
     "dqn": {"gamma": (0.0, 0.5, 0.9), "learning_rate": (1e-3, 4e-3), "td_loss": ("mse", "huber")},
