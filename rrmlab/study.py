@@ -185,9 +185,19 @@ class Study:
             "processor": _processor(),
             "threads": torch.get_num_threads(),
             "peak_memory_gib": round(peak_memory_gib(), 2),
+            "runs": self._specs(),
         }
         with new_file(self._path("", ".json")) as beside:
             beside.write_text(json.dumps(facts, indent=1) + "\n")
+
+    def _specs(self) -> dict[str, Any]:
+        """What was asked of each stored run that this notebook's tables name in their column `run`."""
+        runs: set[str] = set()
+        for path in sorted((self.figures / "tables").glob(f"{self.slug}*.csv")):
+            table = read_table(path)
+            runs |= set(table.run.astype(str)) if "run" in table else set()
+        found = {run: next(self.data.glob(f"*/{run}/spec.json"), None) for run in sorted(runs)}
+        return {run: read_json(path) for run, path in found.items() if path is not None}
 
     @staticmethod
     def versions() -> dict[str, str]:
