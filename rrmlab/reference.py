@@ -152,7 +152,7 @@ def knowledge(network: NetworkConfig) -> pd.DataFrame:
 
 
 def online_jobs(study: Study, paradigms: tuple[str, ...] = ("ctde",)) -> dict[str, OnlineJob]:
-    """Online agents with both backbones, by method: CTDE with all seeds, a curve and logs (SAC: two), the other paradigms
+    """Online agents with both backbones, by method: CTDE with all seeds, a curve and logs (SAC: two), the others
     with the seeds of a sweep."""
     jobs = {}
     for paradigm, backbone in itertools.product(paradigms, ONLINE_TUNED):
