@@ -20,9 +20,10 @@
 #
 # **What the paper says.** The SAC backbone gives up sum rate for tail rate and R_score against the DQN backbone (K8).
 #
-# **What is done here.** Offline: the learners of notebook 04, on the log `sac`. Online: the same paradigms without a penalty; γ,
-# learning rate and temperature or loss were tuned for CTDE (notebook 03) and taken for the other two. Differences are paired
-# on deployments.
+# **What is done here.** Offline: the learners of notebook 04, on the log `sac`, which a SAC agent wrote. Each has the γ, α and
+# learning rate of its own tuning; *matched* gives DQN those of SAC. Online: the same paradigms without a penalty; γ, learning
+# rate and temperature or loss were tuned for CTDE (notebook 03) and taken for the other two. Differences are paired on
+# deployments.
 #
 # **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores, all of it online training.
 
@@ -34,6 +35,7 @@ seed = 0  # of the deployments and of the first training seed
 
 # %%
 import functools
+from dataclasses import replace
 
 import pandas as pd
 
@@ -42,7 +44,7 @@ from rrmlab.agents.paradigms import PARADIGMS
 from rrmlab.claims import all_hold, row, text
 from rrmlab.study import Study
 from rrmlab.sweep import run_jobs
-from rrmlab.tables import SCORES, Ends, paired, seed_rows, summary, user_rate_cdf
+from rrmlab.tables import SCORES, Ends, columns, interval_at, paired, seed_rows, summary, user_rate_cdf
 
 study = Study("08_backbones", preset, recompute, device, seed)
 PAIRS = {
@@ -52,6 +54,7 @@ PAIRS = {
                "CTDE": ("Online SAC", "Online DQN")},
 }  # fmt: skip
 METHODS = {how: [name for pair in pairs.values() for name in pair] for how, pairs in PAIRS.items()}
+MATCHED = {paradigm: (sac, f"{dqn} matched") for paradigm, (sac, dqn) in PAIRS["offline"].items()}
 
 
 # %%
@@ -63,9 +66,12 @@ def schedulers():
 @functools.cache
 def results():
     log = reference.online_agents(study)[1]["sac"][0]
-    offline = run_jobs(study.data, reference.offline_jobs(study, log))
-    online = run_jobs(study.data, reference.online_jobs(study, tuple(PARADIGMS)))
-    return {name: (offline | online)[name] for names in METHODS.values() for name in names}
+    jobs = reference.offline_jobs(study, log)
+    for sac, matched in MATCHED.values():
+        jobs[matched] = replace(jobs[sac], agent=replace(jobs[sac].agent, backbone="dqn"))
+    done = run_jobs(study.data, jobs) | run_jobs(study.data, reference.online_jobs(study, tuple(PARADIGMS)))
+    names = [*METHODS["offline"], *(matched for _, matched in MATCHED.values()), *METHODS["online"]]
+    return {name: done[name] for name in names}
 
 
 # %%
@@ -76,22 +82,25 @@ table.round(3)
 # %%
 cdf = study.table("cdf", lambda: user_rate_cdf(results()))
 fig, axes = plotting.figure(columns=4, width=plotting.PAGE_IN, height=2.6)
-for k, (how, names) in enumerate(METHODS.items()):
+colours = {p: plotting.style_of(sac)["color"] for p, (sac, _) in PAIRS["offline"].items()}
+for k, (how, pairs) in enumerate(PAIRS.items()):
     for ax in axes[2 * k : 2 * k + 2]:
-        for name in names:
-            part = cdf[cdf.method == name]
-            style = plotting.style_of(name)
-            ax.plot(part.rate, part.probability, color=style["color"], linestyle="--" if "DQN" in name else "-")
+        for paradigm, pair in pairs.items():
+            for name, line in zip(pair, ("-", "--"), strict=True):
+                part = cdf[cdf.method == name]
+                ax.plot(part.rate, part.probability, color=colours[paradigm], linestyle=line)
         ax.set(xlabel="mean rate (bit/s/Hz)", title=how)
     axes[2 * k].set(xlim=(0, 2), ylim=(0, 1))
     axes[2 * k + 1].set(xlim=(0.1, 0.5), ylim=(0, 0.25))
     axes[2 * k + 1].axhline(0.05, color="0.6", linewidth=0.6)
 axes[0].set_ylabel("share of users")
-for name, (paradigm, line) in {
-    f"{p}, {b}": (p, line) for p in PAIRS["offline"] for b, line in (("SAC", "-"), ("DQN", "--"))
-}.items():
-    axes[0].plot([], [], color=plotting.style_of(PAIRS["offline"][paradigm][0])["color"], linestyle=line, label=name)
-fig.suptitle(f"pooled over deployments and {int(table.seeds.max())} training seeds; I lies under CTDE", fontsize=7)
+for paradigm, colour in colours.items():
+    for backbone, line in (("SAC", "-"), ("DQN", "--")):
+        axes[0].plot([], [], color=colour, linestyle=line, label=f"{paradigm}, {backbone}")
+fig.suptitle(
+    f"pooled over deployments and {int(table.seeds.max())} training seeds; where a line is missing it lies under another",
+    fontsize=7,
+)
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
 study.show(fig, "cdf")
 
@@ -104,14 +113,15 @@ study.show(fig, "cdf")
 # %%
 def differences():
     found = []
-    for how, pairs in PAIRS.items():
+    for how, pairs in {"offline": PAIRS["offline"], "matched": MATCHED, "online": PAIRS["online"]}.items():
         for paradigm, (sac, dqn) in pairs.items():
             for name, statistic in SCORES.items():
                 first, second = results()[sac], results()[dqn]
-                value, low, high = paired(first, second, name)
-                better = metrics.probability_of_improvement(statistic(first.rates), statistic(second.rates))
-                found.append({"training": how, "paradigm": paradigm, "figure": name, "difference": value,
-                              "difference_low": low, "difference_high": high, "sac_better": better, "seeds": len(first.rates)})  # fmt: skip
+                facts = {"training": how, "paradigm": paradigm, "figure": name, "seeds": len(first.rates)}
+                facts["sac_better"] = metrics.probability_of_improvement(
+                    statistic(first.rates), statistic(second.rates)
+                )
+                found.append(facts | columns("difference", paired(first, second, name)))
     return pd.DataFrame(found)
 
 
@@ -121,15 +131,15 @@ difference.set_index(["training", "paradigm", "figure"]).round(4)
 # %%
 labels = {"sum_rate": "sum rate", "tail_rate": "5-percentile rate", "score": "R_score"}
 fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.2, sharey=True)
-places = [(how, paradigm) for how in PAIRS for paradigm in PAIRS[how]]
+places = [(how, paradigm) for how in ("offline", "matched", "online") for paradigm in PAIRS["offline"]]
 for ax, (name, label) in zip(axes, labels.items(), strict=True):
     part = difference[difference.figure == name].set_index(["training", "paradigm"]).loc[places]
-    error = abs(part[["difference_low", "difference_high"]].to_numpy().T - part.difference.to_numpy())
     ys = range(len(places))[::-1]
-    for y, (how, paradigm), (_, one), bar in zip(ys, places, part.iterrows(), error.T, strict=True):
+    for y, (how, paradigm), k in zip(ys, places, range(len(part)), strict=True):
+        one = part.iloc[[k]]
         style = plotting.style_of(PAIRS["offline"][paradigm][0]) | {"linestyle": "none"}
-        style["markerfacecolor"] = style["color"] if how == "offline" else "white"
-        ax.errorbar(one.difference, y, xerr=bar[:, None], elinewidth=1, **style)
+        style["markerfacecolor"] = "white" if how == "online" else style["color"]
+        ax.errorbar(one.difference, y, xerr=plotting.errors(one, "difference"), elinewidth=1, **style)
     ax.axvline(0, color="0.5", linewidth=0.8)
     ax.set_xlabel(f"{label}, SAC − DQN (bit/s/Hz)")
     ax.set_yticks(ys, [f"{paradigm}, {how}" for how, paradigm in places])
@@ -147,7 +157,7 @@ def claims():
     by = difference.set_index(["training", "paradigm", "figure"])
 
     def interval(how, paradigm, name):
-        return tuple(by.loc[(how, paradigm, name), ["difference", "difference_low", "difference_high"]])
+        return interval_at(by.loc[(how, paradigm, name)], "difference")
 
     value, low, high = interval("offline", "CTDE", "sum_rate")
     parts = {

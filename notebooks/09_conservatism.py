@@ -23,7 +23,7 @@
 # (K10). γ is not stated.
 #
 # **What is done here.** C- and CTDE-MARL-CQL (SAC backbone) on the log `sac`, one of the two varied, the rest as notebook 04 chose
-# it. α is meant on standardised rewards. I-MARL-CQL, which cannot be told from CTDE in notebook 04, is left out.
+# it. α is meant on standardised rewards; at α = 0 nothing is conservative. I-MARL-CQL, which cannot be told from CTDE in notebook 04, is left out.
 #
 # **Running time.** Read: seconds. Recomputed at the `paper` preset: about 15 minutes on 2 cores.
 
@@ -44,7 +44,7 @@ from rrmlab import load_dataset, plotting, reference
 from rrmlab.claims import all_hold, row, text
 from rrmlab.study import Study
 from rrmlab.sweep import OfflineJob, run_jobs
-from rrmlab.tables import Ends, by_condition, paired, seed_rows, seeds_interval, summary
+from rrmlab.tables import Ends, by_condition, columns, paired, seed_rows, seeds_interval, summary
 from rrmlab.views import ObservationView
 
 study = Study("09_conservatism", preset, recompute, device, seed)
@@ -90,10 +90,11 @@ def both(make):
 # %% [markdown]
 # ## Scores, and what training does
 #
-# Beside the scores, for each seed: *agreement*, the share of the log's decisions that the greedy policy takes too; *KL*, the
-# divergence of the sampled policy from what wrote the log, per joint action in nats (from the log's stored probabilities);
-# the *Q-gap*, by how much the greedy joint action is valued above the logged one at the end; and the *oscillation* of the TD
-# loss: the mean step between neighbours of its curve, in the middle half of training, over its mean.
+# Beside the scores, for each seed, on 20,000 transitions of the log: *agreement*, the share of the log's decisions that the
+# greedy policy takes too (what wrote the log drew its actions, so that nothing reaches 1); *KL*(log's writer ‖ sampled
+# policy), per joint action in nats, from the log's stored probabilities; the *Q-gap*, by how much the greedy joint action is
+# valued above the logged one at the end; and the *oscillation* of the TD loss: the mean step between neighbours of its curve,
+# in the middle half of training, over its mean. C-MARL-CQL has γ = 0 here: its TD loss is a regression on rewards.
 
 
 # %%
@@ -120,39 +121,43 @@ def behaved(policy, data):
 FIGURES = ["agreement", "kl", "q_gap", "oscillation"]
 
 
-def measured(part):
+@functools.cache
+def sample():
     data = load_dataset(log())
-    data = data.take(min(20_000, len(data)))
+    return data.take(min(20_000, len(data)))
+
+
+def measured(part):
     found = seed_rows(part, study.sweep_seeds, ends())
-    more = [behaved(policy, data) for result in part.values() for policy in result.policies]
+    more = [behaved(policy, sample()) for result in part.values() for policy in result.policies]
     return pd.concat([found, pd.DataFrame(more)], axis=1)
 
 
 def intervals(part):
-    facts = [
-        {"axis": axis, "value": value, "method": method, "figure": name}
-        | dict(zip(("mean", "low", "high"), seeds_interval(seeds[name].to_numpy()), strict=True))
-        for (axis, value, method), seeds in part.groupby(["axis", "value", "method"], sort=False)
-        for name in FIGURES
-    ]
-    return pd.DataFrame(facts)
+    """Interquartile means over seeds of what `behaved` measures."""
+    found = []
+    for (axis, value, method), seeds in part.groupby(["axis", "value", "method"], sort=False):
+        facts = {"axis": axis, "value": value, "method": method}
+        for name in FIGURES:
+            facts |= columns(name, seeds_interval(seeds[name].to_numpy()))
+        found.append(facts)
+    return pd.DataFrame(found)
 
 
 rows = study.table("", lambda: both(measured))
-table = study.table("summary", lambda: both(lambda part: summary(part, ends())))
-inside = study.table("inside", lambda: intervals(rows))
-table.pivot(index=["axis", "value"], columns="method", values=["score", "tail_rate"]).round(3)
+table = study.table(
+    "summary", lambda: both(lambda part: summary(part, ends())).merge(intervals(rows), on=["axis", "value", "method"])
+)
+table.pivot(index=["axis", "value"], columns="method", values=["score", "tail_rate", *FIGURES]).round(3)
 
 
 # %%
 def panels(axis, symlog):
     """Score and the four figures against one axis."""
+    drawn = study.table(axis, lambda: table[table.axis == axis])
     fig, axes = plotting.figure(columns=5, width=plotting.PAGE_IN, height=2.1)
-    plotting.curve(axes[0], table[table.axis == axis], "value", "score", LEARNERS)
-    for ax, name in zip(axes[1:], FIGURES, strict=True):
-        part = inside[(inside.axis == axis) & (inside.figure == name)]
-        part = part.rename(columns={"mean": name, "low": f"{name}_low", "high": f"{name}_high"})
-        plotting.curve(ax, part, "value", name, LEARNERS)
+    for ax, name in zip(axes, ["score", *FIGURES], strict=True):
+        plotting.curve(ax, drawn, "value", name, LEARNERS)
     titles = (
         "R_score (bit/s/Hz)",
         "agreement with the log",
@@ -172,13 +177,13 @@ def panels(axis, symlog):
     return fig
 
 
-study.show(panels("alpha", True), "summary")
+study.show(panels("alpha", True), "alpha")
 
 # %% [markdown]
 # ## The discount
 
 # %%
-study.show(panels("gamma", False), "inside")
+study.show(panels("gamma", False), "gamma")
 
 # %% [markdown]
 # ## The claims

@@ -15,21 +15,33 @@ FILE = "claims.csv"
 
 
 def holds(interval: Interval, threshold: float = 0.0) -> str:
-    """ "reproduced" if all of the interval is above the threshold, "not reproduced" if none of it is, else
-    "undecided"."""
+    """Verdict on a claim of more: "reproduced" if the whole interval is above the threshold, "not reproduced" if all of
+    it is below, else "undecided"."""
     _, low, high = interval
     return "reproduced" if low > threshold else "not reproduced" if high < threshold else "undecided"
 
 
-def all_hold(parts: Mapping[str, Interval], threshold: float = 0.0) -> str:
-    """Verdict on a claim of several parts: of one word where they agree, else "reproduced in part" with the parts."""
-    verdicts = {part: holds(interval, threshold) for part, interval in parts.items()}
+def within(interval: Interval, margin: float) -> str:
+    """Verdict on a claim of no difference: "reproduced" if all of the interval lies within the margin around 0, "not
+    reproduced" if all of it lies outside on one side, else "undecided"."""
+    _, low, high = interval
+    if -margin < low and high < margin:
+        return "reproduced"
+    return "not reproduced" if low > margin or high < -margin else "undecided"
+
+
+def together(verdicts: Mapping[str, str]) -> str:
+    """Verdict on a claim of several parts: one word where they agree, else what holds and what does not."""
     if len(set(verdicts.values())) == 1:
         return next(iter(verdicts.values()))
     good = [part for part, verdict in verdicts.items() if verdict == "reproduced"]
-    if not good:
-        return "not reproduced: " + "; ".join(f"{part} {verdict}" for part, verdict in verdicts.items())
-    return f"reproduced in part: {', '.join(good)}"
+    rest = "; ".join(f"{part} {verdict}" for part, verdict in verdicts.items() if verdict != "reproduced")
+    return f"reproduced in part: {', '.join(good)} (but {rest})" if good else f"not reproduced: {rest}"
+
+
+def all_hold(parts: Mapping[str, Interval], threshold: float = 0.0) -> str:
+    """The same with the verdicts that `holds` gives on intervals."""
+    return together({part: holds(interval, threshold) for part, interval in parts.items()})
 
 
 def text(interval: Interval, digits: int = 3) -> str:

@@ -91,6 +91,11 @@ def figure(
     return plt.subplots(rows, columns, figsize=(width, height), **options)
 
 
+def errors(table: pd.DataFrame, value: str) -> np.ndarray:
+    """Lengths of the error bars (2, rows) of the interval in the columns <value>_low and <value>_high."""
+    return np.abs(table[[f"{value}_low", f"{value}_high"]].to_numpy().T - table[value].to_numpy())
+
+
 def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[str] | None = None) -> None:
     """Horizontal bars with 95% intervals, best on top: columns method, <value>, <value>_low, <value>_high."""
     table = table.set_index("method")
@@ -99,7 +104,7 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
     colours = [style_of(m)["color"] for m in table.index]
     hatches = ["////" if "(DQN)" in m or m == "Online DQN" else "" for m in table.index]
     ax.barh(y, table[value], color=colours, height=0.7, hatch=hatches, edgecolor="white", linewidth=0)
-    error = np.abs(table[[f"{value}_low", f"{value}_high"]].to_numpy().T - table[value].to_numpy())
+    error = errors(table, value)
     # White below, dark above: the interval shows on every bar, the oracles' black ones included.
     for colour, width in (("white", 2.4), ("0.15", 0.9)):
         ax.errorbar(table[value], y, xerr=error, fmt="none", ecolor=colour, elinewidth=width, capthick=width, capsize=2)

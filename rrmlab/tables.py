@@ -59,8 +59,7 @@ def summary(results: Mapping[str, Result], ends: Ends, reference: str | None = N
     ratio of the score to a reference method: columns method, seeds, <name>, <name>_low, <name>_high."""
 
     def with_interval(name: str, value: Any, draws: np.ndarray) -> dict[str, float]:
-        low, high = metrics.interval(draws)
-        return {name: float(value), f"{name}_low": low, f"{name}_high": high}
+        return columns(name, (float(value), *metrics.interval(draws)))
 
     # One resampling for all scores of a method, the same deployments for all methods: paired.
     walk, oracle = (_draws(end)[:, -1] for end in ends)
@@ -120,6 +119,16 @@ def seeds_interval(values: np.ndarray, replicates: int = 2000) -> Interval:
     """Interquartile mean over seeds of one number each (S,), and its 95% interval (seeds resampled)."""
     picks = np.random.default_rng(0).integers(len(values), size=(replicates, len(values)))
     return float(metrics.iqm(values)), *metrics.interval(metrics.iqm(values[picks].T))
+
+
+def columns(name: str, interval: Interval) -> dict[str, float]:
+    """An interval as the columns <name>, <name>_low, <name>_high of a row."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+
+
+def interval_at(row: pd.Series, name: str) -> Interval:
+    """The interval that `columns` put into a row."""
+    return tuple(row[list(columns(name, (0.0, 0.0, 0.0)))])
 
 
 def by_condition(

@@ -26,8 +26,23 @@ def test_verdict_of_several_parts():
     assert claims.all_hold({"a": GOOD, "b": GOOD}) == "reproduced"
     assert claims.all_hold({"a": BAD, "b": BAD}) == "not reproduced"
     assert claims.all_hold({"a": OPEN, "b": OPEN}) == "undecided"
-    assert claims.all_hold({"a": GOOD, "b": OPEN, "c": BAD}) == "reproduced in part: a"
+    mixed = claims.all_hold({"a": GOOD, "b": OPEN, "c": BAD})
+    assert mixed == "reproduced in part: a (but b undecided; c not reproduced)"
     assert claims.all_hold({"a": OPEN, "b": BAD}) == "not reproduced: a undecided; b not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((0.0, -0.04, 0.04), "reproduced"),
+        ((0.02, -0.04, 0.08), "undecided"),
+        ((0.0, -0.5, 0.5), "undecided"),
+        ((0.2, 0.06, 0.4), "not reproduced"),
+        ((-0.2, -0.4, -0.06), "not reproduced"),
+    ],
+)
+def test_verdict_of_being_equal_within_a_margin(interval, verdict):
+    assert claims.within(interval, 0.05) == verdict
 
 
 def row(name, notebook):
