@@ -356,6 +356,8 @@ judged.round(3)
 #   This is what an information limit looks like.
 # * Seeing all observations is worth far more than the paper's 2%.
 # * Tuned ITLinQ scores above every learner; it knows the gains between cells, and they do not.
+# * Noise of 3 dB in the reports costs the learners 1 to 2% of their score, reports 5 TTIs old nothing. Reports 20 TTIs old cost
+#   a tenth with the joint observation and a seventh without, and with it all of CTDE's lead over the exact baselines.
 
 # %%
 study.finish()

@@ -22,10 +22,10 @@
 #
 # **What is done here.** Offline: the learners of notebook 04, on the log `sac`, which a SAC agent wrote. Each has the γ, α and
 # learning rate of its own tuning; *matched* gives DQN those of SAC. Online: the same paradigms without a penalty; γ, learning
-# rate and temperature or loss were tuned for CTDE (notebook 03) and taken for the other two. Differences are paired on
-# deployments.
+# rate and temperature or loss were tuned for CTDE (notebook 03) and taken for the other two, which have half as many seeds.
+# Differences are paired on deployments.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores, all of it online training.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 15 minutes on 2 cores, most of it online training.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -143,7 +143,8 @@ for ax, (name, label) in zip(axes, labels.items(), strict=True):
     ax.axvline(0, color="0.5", linewidth=0.8)
     ax.set_xlabel(f"{label}, SAC − DQN (bit/s/Hz)")
     ax.set_yticks(ys, [f"{paradigm}, {how}" for how, paradigm in places])
-fig.suptitle(f"paired on deployments, 95% intervals, {int(difference.seeds.min())} training seeds", fontsize=7)
+few, many = difference.seeds.min(), difference.seeds.max()
+fig.suptitle(f"paired on deployments, 95% intervals, {many} training seeds; C and I online: {few}", fontsize=7)
 study.show(fig, "differences")
 
 # %% [markdown]

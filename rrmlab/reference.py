@@ -152,14 +152,17 @@ def knowledge(network: NetworkConfig) -> pd.DataFrame:
 
 
 def online_jobs(study: Study, paradigms: tuple[str, ...] = ("ctde",)) -> dict[str, OnlineJob]:
-    """Online agents of all seeds with both backbones, by method; of CTDE with a log (SAC: two)."""
+    """Online agents with both backbones, by method: CTDE with all seeds, a curve and logs (SAC: two), the others
+    with the seeds of a sweep."""
     jobs = {}
     for paradigm, backbone in itertools.product(paradigms, ONLINE_TUNED):
         agent = AgentConfig(paradigm, backbone, alpha=0.0, **ONLINE_TUNED[backbone])
-        jobs[method_name(agent, online=True)] = OnlineJob(
+        full = OnlineJob(
             study.network, agent, study.seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
-            (2 if backbone == "sac" else 1) if paradigm == "ctde" else 0, study.curve, CURVE_POINTS, study.device,
+            2 if backbone == "sac" else 1, study.curve, CURVE_POINTS, study.device,
         )  # fmt: skip
+        less = replace(full, seeds=study.sweep_seeds, logs=0, curve=None)
+        jobs[method_name(agent, online=True)] = full if paradigm == "ctde" else less
     return jobs
 
 
