@@ -24,7 +24,7 @@ from rrmlab.command.notebooks import Notebook, UserError
 from rrmlab.command.runs import GOOD, Result, Run, first_line, schedule, table
 from rrmlab.storage import CorruptFileError, lock
 
-PRESETS = {"smoke": "seconds a notebook", "quick": "minutes in all", "paper": "full size, about 40 minutes on 2 cores"}
+PRESETS = {"smoke": "seconds a notebook", "quick": "minutes in all", "paper": "full size, about 2.5 hours on 2 cores"}
 
 
 def reproduce(args: argparse.Namespace) -> int:
