@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 TAIL_PERCENTILE = 5.0
+BLOCK_NUMBERS = 2**21  # rates of as many replicates are resampled at once: 16 MiB
 Statistic = Callable[[np.ndarray], np.ndarray]  # rates (..., D, J) -> (...)
 
 
@@ -63,13 +64,15 @@ def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, s
     """
     rates = rates[None] if rates.ndim == 2 else rates
     seeds, deployments, _ = rates.shape
-    common = np.random.default_rng([seed, deployments])
-    own = np.random.default_rng([seed, deployments, seeds])
+    common = np.random.default_rng([seed, deployments]).integers(deployments, size=(replicates, deployments))
+    own = np.random.default_rng([seed, deployments, seeds]).integers(seeds, size=(replicates, seeds))
+    at_once = max(1, BLOCK_NUMBERS // rates.size)
     draws = []
-    for _ in range(replicates):
-        values = statistic(rates[:, common.integers(deployments, size=deployments)])
-        draws.append(iqm(values[own.integers(seeds, size=seeds)]))
-    return np.array(draws)
+    for first in range(0, replicates, at_once):
+        values = statistic(rates[:, common[first : first + at_once]])  # (S, replicates, ...)
+        drawn = own[first : first + at_once]
+        draws.append(iqm(values[drawn.T, np.arange(len(drawn))]))
+    return np.concatenate(draws)
 
 
 def estimate(rates: np.ndarray, statistic: Statistic, replicates: int = 1000) -> tuple[float, float, float]:

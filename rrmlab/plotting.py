@@ -36,7 +36,7 @@ _STYLES = {
     "Observed oracle (joint)": ("black", "P", "--"),
     "Observed oracle (local)": ("black", "p", ":"),
     "Online SAC": ("orange", "o", "-"),
-    "Online DQN": ("pink", "D", "--"),
+    "Online DQN": ("orange", "D", "--"),
     "Online C-SAC": ("blue", "s", "-"),
     "Online C-DQN": ("blue", "s", "--"),
     "Online I-SAC": ("red", "^", "-"),

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import rrmlab
 from rrmlab import claims, readme
+from rrmlab import compare as comparison
 from rrmlab.command import notebooks as source
 from rrmlab.command import pairs
 from rrmlab.command.kernels import Kernels
@@ -23,7 +24,7 @@ from rrmlab.command.notebooks import Notebook, UserError
 from rrmlab.command.runs import GOOD, Result, Run, first_line, schedule, table
 from rrmlab.storage import CorruptFileError, lock
 
-PRESETS = {"smoke": "seconds a notebook", "quick": "minutes in all", "paper": "full size, about 40 minutes on 2 cores"}
+PRESETS = {"smoke": "seconds a notebook", "quick": "minutes in all", "paper": "full size, about 2.5 hours on 2 cores"}
 
 
 def reproduce(args: argparse.Namespace) -> int:
@@ -93,6 +94,18 @@ def check(args: argparse.Namespace) -> int:
         problems.append(f"{claims.FILE}: not the rows of the notebooks' tables; renew it with `rrmlab figures`")
     print("\n".join(problems) or f"{len(everything)} notebooks in step with their pairs, README with the tables")
     return int(bool(problems))
+
+
+def compare(args: argparse.Namespace) -> int:
+    """`rrmlab compare`; returns the exit status."""
+    tables = Path(args.run) / "figures" / "tables"
+    if not tables.is_dir():
+        raise UserError(f"{args.run} is not the folder of a run: it has no figures/tables")
+    found = comparison.compare(tables, source.find_root() / "figures" / "tables")
+    if not len(found):
+        raise UserError(f"{args.run} has no summary table that the repository has too")
+    print(found.round(3).to_string(index=False))
+    return int(bool((found.inside < found["values"] + found.missing).any()))
 
 
 def _folder(root: Path, preset: str, out: str | None) -> Path:
@@ -204,6 +217,15 @@ def parser() -> argparse.ArgumentParser:
         "run the notebooks as they are, from the committed tables, and renew their .ipynb pairs",
     )
     sub.add_argument("notebooks", **which)
+    sub = add(
+        "compare",
+        compare,
+        "compare the tables of a run with the committed ones",
+        "\nEvery interquartile mean of the run against the committed 95% interval: how many lie inside, and the\n"
+        "largest deviation in units of the interval's half width. Of a run of another preset most lie outside.\n\n"
+        "Exit status: 0 all inside, 1 some outside, 2 a mistake in the command.",
+    )
+    sub.add_argument("run", metavar="DIR", help="folder of the run, as given to reproduce --out")
     add("check", check, "check that every .ipynb is in step with its .py, run in order, clean and below 1 MB")
     return top
 

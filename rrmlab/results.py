@@ -36,6 +36,7 @@ _NOT_NUMERIC = (
     "reference",
     "tables",
     "claims",
+    "compare",
     "interop",
     "explore",
     "benchmarks",
