@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import joblib
+
 import rrmlab
 from rrmlab import claims, readme
 from rrmlab import compare as comparison
@@ -61,7 +63,8 @@ def figures(args: argparse.Namespace) -> int:
     root = source.find_root()
     order = source.select(source.read_all(root), args.notebooks)
     pairs.refuse_unread(order)
-    kernels = Kernels({})
+    jobs = joblib.cpu_count()
+    kernels = Kernels(_threads(jobs))
 
     def task(notebook: Notebook) -> Result:
         start = time.monotonic()
@@ -69,7 +72,7 @@ def figures(args: argparse.Namespace) -> int:
         return Result("failed" if error else "done", time.monotonic() - start, error)
 
     # As they are, notebooks read the committed tables: none needs that another one runs first.
-    results = schedule([dataclasses.replace(n, needs=()) for n in order], 1, kernels, task)
+    results = schedule([dataclasses.replace(n, needs=()) for n in order], jobs, kernels, task)
     failed = [name for name, result in results.items() if result.status not in GOOD]
     if failed:
         logs = _shown(root / "data" / "executed")
@@ -124,8 +127,6 @@ def _threads(jobs: int) -> dict[str, str]:
     """With several notebooks at once, each one's share of the cores: for OpenMP (torch, NumPy) and joblib."""
     if jobs == 1:
         return {}
-    import joblib
-
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
     return dict.fromkeys(names, str(max(1, joblib.cpu_count() // jobs)))
 
