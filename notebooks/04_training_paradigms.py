@@ -333,7 +333,7 @@ def claims():
     for name, (mine, other) in faster.items():
         time_saved = 1 - mine.training_s_per_seed / other.training_s_per_seed
         # One timing each, on a machine whose speed varies: a quarter either way says nothing.
-        parts[f"training time, {name}"] = holds((time_saved, time_saved - 0.25, time_saved + 0.25))
+        parts[f"training time with {name}"] = holds((time_saved, time_saved - 0.25, time_saved + 0.25))
     k11 = row(
         "K11", "share of a decision's multiply-adds that CTDE saves against centralized", "> 0", (saved, saved, saved),
         together(parts),

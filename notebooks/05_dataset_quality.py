@@ -283,8 +283,8 @@ def claims():
         (without, without_draws), (with_it, with_draws) = gaps[name, 0.0], gaps[name, 1.0]
         draws = np.abs(without_draws) - np.abs(with_draws)
         smaller[name] = (abs(without) - abs(with_it), *metrics.interval(draws))
-    found = {f"overestimated, {name}": holds(over[name, 0.0]) for name in WIDTHS}
-    cured = {f"cured, {name}": holds(smaller[name]) for name in WIDTHS}
+    found = {f"overestimated on {name}": holds(over[name, 0.0]) for name in WIDTHS}
+    cured = {f"cured on {name}": holds(smaller[name]) for name in WIDTHS}
     k2 = row(
         "K2", "learned value minus realised return without the penalty, CTDE on the narrow log (mixture), standardised reward",
         "> 0, cured by CQL", over["mixture", 0.0], together(found | cured if "reproduced" in found.values() else found),
