@@ -47,7 +47,7 @@ from IPython.display import display
 from rrmlab import AgentConfig, BadReports, RRMEnv, make_scheduler, plotting, reference
 from rrmlab.claims import holds, row, text, together
 from rrmlab.study import Study
-from rrmlab.sweep import run_jobs
+from rrmlab.sweep import ReportJob, run_jobs
 from rrmlab.tables import (
     Ends,
     by_condition,
@@ -194,7 +194,7 @@ def with_reports():
     for name, (delay, noise) in REPORTS.items():
         for method in ("Full reuse", *LEARNERS):
             trained = None if method == "Full reuse" else results()[method].folder
-            jobs[name, method] = reference.ReportJob(study.scoring, delay, noise, trained)
+            jobs[name, method] = ReportJob(study.scoring, delay, noise, trained)
     done = run_jobs(study.data, jobs)
     return {name: {method: done[name, method] for method in ("Full reuse", *LEARNERS)} for name in REPORTS}
 

@@ -127,7 +127,8 @@ class Dataset:
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def take(self, num_transitions: int, seed: int = 0) -> Dataset:
-        """A random subset, in logged order. With the same seed a smaller one is part of a larger one.
+        """A random subset, in logged order, with its own observations only. With the same seed a smaller one is part of
+        a larger one.
 
         Raises:
             ValueError: more transitions than there are, or fewer than 1, or no seed.
@@ -136,7 +137,10 @@ class Dataset:
         if not 1 <= num_transitions <= len(self):
             raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {len(self)}, the dataset's size")
         order = np.random.default_rng(np.random.SeedSequence((SUBSAMPLE_STREAM, seed))).permutation(len(self))
-        return self.select(torch.from_numpy(np.sort(order[:num_transitions])))
+        taken = self.select(torch.from_numpy(np.sort(order[:num_transitions])))
+        used = torch.zeros(len(self.obs), dtype=torch.bool)
+        used[taken.rows] = used[taken.rows + 1] = True
+        return replace(taken, obs=self.obs[used], mask=self.mask[used], rows=(used.cumsum(0) - 1)[taken.rows])
 
     def save(self, path: str | Path) -> Path:
         """Write a Minari dataset to the folder `path` (replaced as a whole), with SHA256SUMS beside the data.

@@ -10,7 +10,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,12 @@ from .agents.policy import method_name
 from .config import NetworkConfig
 from .datasets import collect, join, load_dataset
 from .limits import observed_oracle
-from .reports import BadReports
 from .results import Result, read_result, score_result, stored
 from .rollout import evaluate, tune_itlinq
-from .schedulers import Behaviour, Mixture, make_scheduler
+from .schedulers import Behaviour, Mixture, Scheduler, make_scheduler
 from .storage import SUMS, read_table, sha256
 from .study import Study
-from .sweep import OfflineJob, OnlineJob, Scoring, run_jobs, score_bad_reports, score_scheduler
+from .sweep import OfflineJob, OnlineJob, run_jobs, score_scheduler
 from .tables import scores
 
 LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
@@ -183,7 +182,7 @@ def datasets(study: Study, logs: dict[str, list[Path]]) -> dict[str, Path]:
     return folders
 
 
-def behaviour(name: str) -> Behaviour:
+def behaviour(name: str) -> Scheduler:
     """The scheduler that writes the dataset "random" or "mixture"."""
     if name == "random":
         return make_scheduler("random_walk")
@@ -193,11 +192,11 @@ def behaviour(name: str) -> Behaviour:
 def behaviours(study: Study, online: dict[str, Result]) -> dict[str, Result]:
     """What wrote the four datasets, scored on the test deployments: SAC's last policy as it acted, by sampling; DQN's
     without its exploration; the schedulers."""
-    wrote: dict[str, tuple[str, Behaviour]] = {}
+    wrote: dict[str, tuple[Any, Behaviour]] = {}
     for name, method in (("sac", "Online SAC"), ("dqn", "Online DQN")):
         policy = online[method].policies[0]
         wrote[name] = sha256(online[method].folder / SUMS), policy.sampled() if name == "sac" else policy
-    wrote |= {name: ("", behaviour(name)) for name in ("random", "mixture")}
+    wrote |= {name: (behaviour(name).parameters(), behaviour(name)) for name in ("random", "mixture")}
     results = {}
     for name, (origin, writer) in wrote.items():
 
@@ -212,10 +211,16 @@ def behaviours(study: Study, online: dict[str, Result]) -> dict[str, Result]:
 
 def collected(study: Study, name: str, size: int) -> Path:
     """The folder of a dataset of a scheduler, collected if it is not there."""
-    spec = {"behaviour": name, "network": study.network.to_dict(), "transitions": size, "seed": study.seed}
+    writer = behaviour(name)
+    spec = {
+        "behaviour": {"name": name, **writer.parameters()},
+        "network": study.network.to_dict(),
+        "transitions": size,
+        "seed": study.seed,
+    }
 
     def build(folder: Path) -> None:
-        collect(behaviour(name), study.network, size, study.seed).save(folder / f"{name}-v0")
+        collect(writer, study.network, size, study.seed).save(folder / f"{name}-v0")
 
     return stored(study.data, "datasets", spec, build) / f"{name}-v0"
 
@@ -317,29 +322,6 @@ def offline_jobs(study: Study, data: Path, backbones: Sequence[str] = ("sac", "d
         )
         for agent in agents
     }
-
-
-@dataclass(frozen=True)
-class ReportJob:
-    """A stored result's policies, or full reuse if there is none, scored with late or noisy reports."""
-
-    scoring: Scoring
-    delay_ttis: int
-    noise_db: float
-    policies: Path | None = None
-
-    def run(self, root: Path) -> Path:
-        """Score, or find it done; the folder."""
-        if self.policies is not None:
-            result = read_result(self.policies)
-            return score_bad_reports(root, result, self.scoring, self.delay_ttis, self.noise_db).folder
-
-        def build(folder: Path) -> None:
-            start = time.perf_counter()
-            heard = BadReports(make_scheduler("full_reuse"), self.delay_ttis, self.noise_db)
-            score_result(folder, [evaluate(heard, *self.scoring.arguments)], time.perf_counter() - start)
-
-        return stored(root, "reports", {"scheduler": "full_reuse", **asdict(self), "policies": ""}, build)
 
 
 def cost(network: NetworkConfig, agent: AgentConfig) -> dict[str, float]:

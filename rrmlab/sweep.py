@@ -1,4 +1,4 @@
-"""The runs that the study is made of, each stored once: schedulers scored, online trainings, many offline trainings."""
+"""The runs that the study is made of, each stored once: schedulers scored, trainings, policies with bad reports."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .config import NetworkConfig
 from .datasets import load_dataset
 from .memory import release_freed_memory
 from .online import NUM_ENVS, OnlineRun, train_online
+from .reports import BadReports
 from .results import Result, read_result, score_result, stored
 from .rollout import Scores, evaluate, evaluate_seeds
 from .schedulers import make_scheduler
@@ -64,23 +65,6 @@ def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Resul
         score_result(folder, [evaluate(make_scheduler(**spec), *scoring.arguments)], time.perf_counter() - start)
 
     return read_result(stored(root, "schedulers", {"scheduler": spec, "scoring": scoring.to_dict()}, build))
-
-
-def score_bad_reports(root: Path, result: Result, scoring: Scoring, delay_ttis: int, noise_db: float) -> Result:
-    """Score a result's policies with late or noisy reports, see `BadReports`."""
-    spec = {
-        "policies": sha256(result.folder / SUMS),
-        "scoring": scoring.to_dict(),
-        "delay_ttis": delay_ttis,
-        "noise_db": noise_db,
-    }
-
-    def build(folder: Path) -> None:
-        start = time.perf_counter()
-        scores = evaluate_seeds(result.policies, *scoring.arguments, delay_ttis=delay_ttis, noise_db=noise_db)
-        score_result(folder, scores, time.perf_counter() - start)
-
-    return read_result(stored(root, "reports", spec, build))
 
 
 @dataclass(frozen=True)
@@ -197,7 +181,40 @@ class OfflineJob:
         score_result(folder, evaluate_seeds(policies, *self.scoring.arguments), seconds, policies)
 
 
-def run_jobs(root: Path, jobs: Mapping[Any, OfflineJob | OnlineJob], workers: int | None = None) -> dict[Any, Result]:
+@dataclass(frozen=True)
+class ReportJob:
+    """The policies of a stored run, or full reuse if there is none, scored with late or noisy reports.
+
+    Attributes:
+        scoring: where.
+        delay_ttis, noise_db: of the reports, see `BadReports`.
+        policies: folder of the run, or None.
+    """
+
+    scoring: Scoring
+    delay_ttis: int
+    noise_db: float
+    policies: Path | None = None
+
+    def run(self, root: Path) -> Path:
+        """Score, or find it done; the folder."""
+        origin = "full_reuse" if self.policies is None else sha256(self.policies / SUMS)
+        return stored(root, "reports", {**asdict(self), "policies": origin}, self._build)
+
+    def _build(self, folder: Path) -> None:
+        start, delay, noise = time.perf_counter(), self.delay_ttis, self.noise_db
+        if self.policies is None:
+            scores = [evaluate(BadReports(make_scheduler("full_reuse"), delay, noise), *self.scoring.arguments)]
+        else:
+            policies = read_result(self.policies).policies
+            scores = evaluate_seeds(policies, *self.scoring.arguments, delay_ttis=delay, noise_db=noise)
+        score_result(folder, scores, time.perf_counter() - start)
+
+
+Job = OfflineJob | OnlineJob | ReportJob
+
+
+def run_jobs(root: Path, jobs: Mapping[Any, Job], workers: int | None = None) -> dict[Any, Result]:
     """Run jobs in processes of one thread each, as many as this process has threads; results by the jobs' keys."""
     workers = min(workers or torch.get_num_threads(), len(jobs))
     bar = progress_bar(len(jobs), "training", True)
@@ -220,7 +237,7 @@ def run_jobs(root: Path, jobs: Mapping[Any, OfflineJob | OnlineJob], workers: in
     return {key: read_result(folder) for key, folder in zip(jobs, folders, strict=True)}
 
 
-def _run_single_threaded(job: OfflineJob | OnlineJob, root: Path) -> Path:
+def _run_single_threaded(job: Job, root: Path) -> Path:
     torch.set_num_threads(1)
     os.environ["TQDM_DISABLE"] = "1"
     try:
