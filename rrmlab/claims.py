@@ -12,6 +12,7 @@ from .tables import Interval
 
 COLUMNS = ("id", "claim", "paper", "ours", "low", "high", "verdict", "reason", "notebook")
 FILE = "claims.csv"
+VERDICTS = ("reproduced", "not reproduced", "undecided")
 
 
 def holds(interval: Interval, threshold: float = 0.0) -> str:
@@ -31,12 +32,14 @@ def within(interval: Interval, margin: float) -> str:
 
 
 def together(verdicts: Mapping[str, str]) -> str:
-    """Verdict on a claim of several parts: one word where they agree, else what holds and what does not."""
-    if len(set(verdicts.values())) == 1:
-        return next(iter(verdicts.values()))
-    good = [part for part, verdict in verdicts.items() if verdict == "reproduced"]
-    rest = "; ".join(f"{part} {verdict}" for part, verdict in verdicts.items() if verdict != "reproduced")
-    return f"reproduced in part: {', '.join(good)} (but {rest})" if good else f"not reproduced: {rest}"
+    """Verdict on a claim of several parts: one word where they agree, else the parts of each verdict."""
+    parts = {word: [part for part, verdict in verdicts.items() if verdict == word] for word in VERDICTS}
+    found = {word: ", ".join(those) for word, those in parts.items() if those}
+    if len(found) == 1:
+        return next(iter(found))
+    if "reproduced" in found:
+        found = {"reproduced in part": found.pop("reproduced"), **found}
+    return "; ".join(f"{word}: {those}" for word, those in found.items())
 
 
 def all_hold(parts: Mapping[str, Interval], threshold: float = 0.0) -> str:

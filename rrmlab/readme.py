@@ -69,7 +69,9 @@ def claims(tables: Path) -> str:
     for _, row in read_table(tables / FILE).iterrows():
         ours = f"{row.ours:.3f} [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else f"{row.ours:.3f}"
         link = f"[{row.notebook[:2]}](notebooks/{row.notebook}.ipynb)"
-        lines.append(f"| {row.id} | {row.claim} | {row.paper} | {ours} | **{row.verdict}** | {row.reason} | {link} |")
+        word, colon, parts = row.verdict.partition(":")
+        verdict = f"**{word}**{colon}{parts}"
+        lines.append(f"| {row.id} | {row.claim} | {row.paper} | {ours} | {verdict} | {row.reason} | {link} |")
     return "\n".join(lines)
 
 

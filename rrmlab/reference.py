@@ -183,9 +183,9 @@ def datasets(study: Study, logs: dict[str, list[Path]]) -> dict[str, Path]:
 
 
 def behaviour(name: str) -> Scheduler:
-    """The scheduler that writes the dataset "random" or "mixture"."""
-    if name == "random":
-        return make_scheduler("random_walk")
+    """The scheduler that writes the dataset "random", "full reuse" or "mixture"."""
+    if name != "mixture":
+        return make_scheduler({"random": "random_walk", "full reuse": "full_reuse"}[name])
     return Mixture([make_scheduler("random_walk", seed=1), make_scheduler("full_reuse"), make_scheduler("itlinq")])
 
 
@@ -209,9 +209,9 @@ def behaviours(study: Study, online: dict[str, Result]) -> dict[str, Result]:
     return results
 
 
-def collected(study: Study, name: str, size: int) -> Path:
-    """The folder of a dataset of a scheduler, collected if it is not there."""
-    writer = behaviour(name)
+def collected(study: Study, name: str, size: int, writer: Scheduler | None = None) -> Path:
+    """The folder of a dataset of a scheduler, by default `behaviour(name)`; collected if it is not there."""
+    writer = writer or behaviour(name)
     spec = {
         "behaviour": {"name": name, **writer.parameters()},
         "network": study.network.to_dict(),

@@ -27,8 +27,8 @@ def test_verdict_of_several_parts():
     assert claims.all_hold({"a": BAD, "b": BAD}) == "not reproduced"
     assert claims.all_hold({"a": OPEN, "b": OPEN}) == "undecided"
     mixed = claims.all_hold({"a": GOOD, "b": OPEN, "c": BAD})
-    assert mixed == "reproduced in part: a (but b undecided; c not reproduced)"
-    assert claims.all_hold({"a": OPEN, "b": BAD}) == "not reproduced: a undecided; b not reproduced"
+    assert mixed == "reproduced in part: a; not reproduced: c; undecided: b"
+    assert claims.all_hold({"a": OPEN, "b": BAD, "c": OPEN}) == "not reproduced: b; undecided: a, c"
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,8 @@ def test_the_sums_are_those_of_sha256sum(walk, tmp_path):
 
 
 def ids(data):
-    return data.rows.tolist()
+    """What tells one transition from another: what was seen before it."""
+    return [tuple(obs) for obs in data.obs[data.rows].flatten(1).tolist()]
 
 
 def test_take_is_deterministic_nested_and_of_the_right_size(walk):
@@ -290,14 +291,16 @@ def test_take_is_deterministic_nested_and_of_the_right_size(walk):
     taken = [walk.take(n, seed=6) for n in sizes]
     assert [len(part) for part in taken] == list(sizes)
     for n, part in zip(sizes, taken, strict=True):
-        assert ids(part) == sorted(set(ids(part))), "in logged order, none twice"
+        places = [ids(walk).index(one) for one in ids(part)]
+        assert places == sorted(set(places)), "in logged order, none twice"
         assert ids(walk.take(n, seed=6)) == ids(part)
     for smaller, larger in zip(taken, taken[1:], strict=False):
         assert set(ids(smaller)) < set(ids(larger))
     assert_same(taken[-1], walk)
     assert ids(walk.take(40, seed=7)) != ids(taken[2])
-    index = torch.tensor([ids(walk).index(row) for row in ids(taken[2])])
+    index = torch.tensor([ids(walk).index(one) for one in ids(taken[2])])
     assert_same(taken[2], walk.select(index))
+    assert len(taken[0].obs) == 2, "nothing is kept, and no scale taken, of what was left out"
     for num in (0, -1, 76):
         with pytest.raises(ValueError, match=rf"num_transitions = {num}: must lie in 1 \.\.\. 75"):
             walk.take(num)
@@ -351,10 +354,10 @@ def test_mix_keeps_the_proportions(walk):
     assert_same(mix([walk, greedy, oracle], [3, 1, 2], 60, seed=5), mixed)
     assert not torch.equal(mix([walk, greedy, oracle], [3, 1, 2], 60, seed=6).rewards, mixed.rewards)
     for num in range(4, 41):  # shares that are no whole numbers still add up, each within one of its due
-        rows = np.array(ids(mix([walk, greedy], [0.3, 0.7], num)))
-        sizes = np.array([(rows < len(walk.obs)).sum(), (rows >= len(walk.obs)).sum()])
-        assert sizes.sum() == num
-        assert abs(sizes[0] - 0.3 * num) < 1
+        found = ids(mix([walk, greedy], [0.3, 0.7], num))
+        walked = len(set(found) & set(ids(walk)))
+        assert walked + len(set(found) & set(ids(greedy))) == len(found) == num
+        assert abs(walked - 0.3 * num) < 1
 
 
 def test_bad_mixtures(walk):
