@@ -59,7 +59,7 @@ network = replace(study.network, num_users=num_users, episode_ttis=min(500, stud
 #   No channel is left idle, and everybody is disturbed by everybody.
 # * **TDM**: one user of the whole network at a time. Nobody is disturbed, and one AP works.
 # * **ITLinQ (tuned)**: links are admitted in the order of their PF factor, and only if they disturb the admitted ones and
-#   are disturbed by them little enough. It needs the gains *between* cells. Here with M = 5 dB and η = 0.3.
+#   are disturbed by them little enough. It needs the gains *between* cells. Here with M = 10 dB and η = 0.2.
 # * **Exhaustive**: tries every joint action and takes the best weighted sum of rates. It needs all gains, and (N+1)^I
 #   trials: the yardstick. Silence is not its only means; it may also keep all APs on and pick users that stand better.
 

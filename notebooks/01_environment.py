@@ -188,9 +188,9 @@ shadow = study.table("shadowing", shadowing)
 
 # %%
 fig, ax = plotting.figure()
-compare(ax, shadow, "shadowing_db", "all links, N(0, 7 dB)", BLUE)
+compare(ax, shadow, "shadowing_db", "all links, N(0, (7 dB)²)", BLUE)
 ax.plot(shadow.shadowing_db, shadow.serving, "s", color=ORANGE, markersize=3, label="serving links")
-ax.set(xlabel="shadowing (dB, added to the loss)", ylabel="share of links below", ylim=(0, 1))
+ax.set(xlabel="shadowing (dB, added to the loss)", ylabel="share of links below", ylim=(-0.03, 1.03))
 ax.legend()
 study.show(fig, "shadowing")
 
@@ -399,7 +399,7 @@ looks = {
 for ax, x, label in zip(axes, ("sinr_db", "rate"), ("SINR (dB)", "rate (bit/s/Hz)"), strict=True):
     for condition, (name, color, marker) in looks.items():
         compare(ax, sinr[sinr.condition == condition], x, name, color, marker)
-    ax.set(xlabel=label, ylim=(0, 1))
+    ax.set(xlabel=label, ylim=(-0.03, 1.03))
 axes[0].set_ylabel("share of users below")
 axes[0].set_xlim(-20, 65)
 axes[1].set_xlim(0, 20)
@@ -500,6 +500,8 @@ labels = r"weight ((bit/s/Hz)$^{-1}$)", r"reward per TTI ((bit/s/Hz)$^{0.2}$)"
 for ax, label in zip(axes, labels, strict=True):
     ax.set(yscale="log", xlabel="counted TTI (ms)", ylabel=label)
     ax.legend()
+axes[1].set_yticks([20, 50, 100, 200, 500, 1000], ["20", "50", "100", "200", "500", "1000"])
+axes[1].minorticks_off()
 study.show(fig, "start")
 
 # %%
@@ -552,12 +554,12 @@ table.round(4)
 
 # %%
 fig, ax = plotting.figure(height=2.6)
-ax.axvspan(-1, 1, color="0.92", linewidth=0, label="tolerance")
+ax.axvspan(-1, 1, color="0.92", linewidth=0)
 deviation = table[["low", "measured", "high"]].sub(table.closed_form, axis=0).div(table.tolerance, axis=0)
 error = [deviation.measured - deviation.low, deviation.high - deviation.measured]
 ax.errorbar(deviation.measured, table.quantity, xerr=error, fmt="o", color=BLUE, elinewidth=0.8)
 ax.axvline(0, color="0.3", linewidth=0.6)
-ax.set(xlabel="deviation / tolerance (grey: tolerated)", xlim=(-1.2, 1.2))
+ax.set(xlabel="deviation / tolerance", xlim=(-1.2, 1.2))
 ax.invert_yaxis()
 study.show(fig)
 

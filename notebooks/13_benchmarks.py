@@ -494,7 +494,7 @@ for choice, colour, marker, label in ((kept, "black", "o", "target reached"), (~
 for k in np.flatnonzero(np.isnan(margins[0])):
     ax.annotate("not measured", (1, k), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
 ax.axvline(1, color="0.3", linewidth=0.8)
-ax.set(xscale="log", xlabel="times better than the target")
+ax.set(xscale="log", xlabel="margin to the target (right of 1: reached)")
 ax.xaxis.set_major_formatter("{x:g}")
 ax.set_yticks(range(len(aimed)), labels)
 ax.set_ylim(-0.6, len(aimed) - 0.4)

@@ -28,7 +28,7 @@ _COLOURS = dict(
 _STYLES = {
     "Random walk": ("grey", "x", ":"),
     "TDM": ("grey", "d", "-."),
-    "Full reuse": ("brown", "s", "--"),
+    "Full reuse": ("brown", "X", "--"),
     "Max-SINR": ("yellow", "D", ":"),
     "ITLinQ": ("cyan", "^", "--"),
     "ITLinQ (tuned)": ("cyan", "v", "-"),
