@@ -204,7 +204,7 @@ def claims():
         shakes = seeds_interval(by.loc[50.0, "oscillation"].to_numpy() - by.loc[1.0, "oscillation"].to_numpy())
         name = method.removesuffix("-MARL-CQL")
         parts |= {f"{name} closer to the log": closer, f"{name} score falls": lost, f"{name} loss oscillates": shakes}
-        said.append(f"{name}: agreement {text(closer)}, R_score lost {text(lost)}, oscillation {text(shakes)}")
+        said.append(f"{name}: R_score lost {text(lost)}, agreement {closer[0]:+.3f}, oscillation {shakes[0]:+.3f}")
     return pd.DataFrame([
         row("K10", "R_score of CTDE-MARL-CQL at α = 1 minus at α = 50", "> 0; closer to the behaviour; losses oscillate",
             parts["CTDE score falls"], all_hold(parts), "α = 50 minus α = 1, " + "; ".join(said), study.slug)
