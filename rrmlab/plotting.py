@@ -108,6 +108,9 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
     # White below, dark above: the interval shows on every bar, the oracles' black ones included.
     for colour, width in (("white", 2.4), ("0.15", 0.9)):
         ax.errorbar(table[value], y, xerr=error, fmt="none", ecolor=colour, elinewidth=width, capthick=width, capsize=2)
+    for height, length in zip(y, table[value], strict=True):
+        if length < 0.005 * table[value].max():  # or it would look as if it were not measured
+            ax.text(0, height, " 0", va="center", fontsize=6)
     ax.set_yticks(y, table.index)
     ax.grid(axis="y", visible=False)
     ax.set_xlim(left=0)

@@ -163,6 +163,9 @@ class Study:
     def show(self, fig: Figure, name: str = "") -> None:
         """Save a figure as `figures/<slug>[_<name>].pdf` and `.png` (300 dpi), and show it."""
         stem = f"{self.slug}_{name}" if name else self.slug
+        # Laid out once; each of the savings would do it twice.
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")
         for suffix in (".pdf", ".png"):
             with new_file(self.figures / (stem + suffix)) as beside:
                 # No date: the same figure is the same file.
