@@ -287,8 +287,8 @@ study.show(fig, "values")
 # %% [markdown]
 # ## The claims
 #
-# K2: overestimated without the penalty, on all three logs; and with α = 1 the error is smaller in size. If nothing is overestimated,
-# there is nothing to cure. K4: the orderings that the paper states, for CTDE-MARL-CQL.
+# K2: overestimated without the penalty, on all three logs; and where they are, the error is smaller in size with α = 1. K4: the
+# orderings that the paper states, for CTDE-MARL-CQL.
 
 
 # %%
@@ -320,10 +320,10 @@ def claims():
         draws = np.abs(without_draws) - np.abs(with_draws)
         smaller[name] = (abs(without) - abs(with_it), *metrics.interval(draws))
     found = {f"overestimated on {name}": holds(over[name, 0.0]) for name in WIDTHS}
-    cured = {f"cured on {name}": holds(smaller[name]) for name in WIDTHS}
+    cured = {f"cured on {name}": holds(smaller[name]) for name in WIDTHS if over[name, 0.0][1] > 0}
     k2 = row(
         "K2", "learned value minus realised return without the penalty, CTDE on the log of full reuse alone, standardised reward",
-        "> 0, cured by CQL", over["full reuse", 0.0], together(found | cured if "reproduced" in found.values() else found),
+        "> 0, cured by CQL", over["full reuse", 0.0], together(found | cured),
         "learned minus realised, α = 0 and α = 1: "
         + "; ".join(f"{name} {over[name, 0.0][0]:+.2f} and {over[name, 1.0][0]:+.2f}" for name in WIDTHS)
         + f"; returns are about {overestimated.returned.mean():.1f}", study.slug,
