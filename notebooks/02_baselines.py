@@ -119,7 +119,7 @@ plotting.cdf_lines(ax, cdf, [m for m in order if m != "Max-SINR"])
 ax.axhline(0.05, color="0.6", linewidth=0.6)
 ax.text(2, 0.055, "5%", ha="right", va="bottom", fontsize=6, color="0.3")
 ax.set_xlim(0, 2)
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=6)
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=6)
 study.show(fig, "cdf")
 
 # %% [markdown]
