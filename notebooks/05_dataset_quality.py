@@ -29,7 +29,7 @@
 # the penalty (α = 0). One agent wrote each log: how results vary from log to log is not in the intervals, so a second SAC
 # agent's log is learned from as well, for comparison. For K2 the learned values are set against what following the policy really returned.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 30 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 40 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
