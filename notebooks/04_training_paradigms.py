@@ -169,9 +169,8 @@ def training_curves():
 
 along = study.table("curves", training_curves)
 fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.6)
+names = [name for learner in LEARNERS for name in (learner, f"{learner} (DQN)")]  # twins in one column of the legend
 for ax, column in zip(axes, ("eval_score", "td_loss", "q_gap"), strict=True):
-    # A learner and its DQN twin in one column of the legend.
-    names = [name for learner in LEARNERS for name in (learner, f"{learner} (DQN)")]
     plotting.curve(ax, along.dropna(subset=[column]), "update", column, names, markers=column == "eval_score")
 for ax, label in zip(
     axes, ("R_score (bit/s/Hz), validation", "TD loss (std. reward²)", "Q(greedy) − Q(data)\n(std. reward)"), strict=True

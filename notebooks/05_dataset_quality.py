@@ -349,8 +349,8 @@ judged.round(3)
 #   the CTDE agents of the next section (γ = 0.9) score 0.64 on `mixture` with α = 0, 0.65 with 0.1, and 1.14 with 1.
 # * The penalty at α = 0.1 changes little on broad logs. On narrow ones it helps some, C on `dqn` and I on `mixture`. The α that is
 #   chosen on one log is not the one for another.
-# * Values: as the paper says, they are overestimated without the penalty where the log is narrow, by 1.4 on `mixture` and by 12.5,
-#   four times what is earned, where only full reuse was logged. CQL ends that; on the last log it leaves values far *below* what
+# * Values: as the paper says, they are overestimated without the penalty where the log is narrow, by 1.4 on `mixture` and by 12.5
+#   (15.9, where 3.6 is earned) where only full reuse was logged. CQL ends that; on the last log it leaves values far *below* what
 #   is earned, as it is meant to, and the policy is full reuse again. On the broad log `sac` nothing is overestimated without it
 #   (SAC takes the lesser of two critics), and α = 1 lifts values above what is earned.
 

@@ -112,8 +112,8 @@ for method in shown:
             place = (point.sum_rate, point.tail_rate)
             shift, ha = ((-4, -8), "right") if method == "C-MARL-CQL" else ((4, 3), "left")
             colour = plotting.style_of(method)["color"]
-            text_ = f"λ={point.lam:g}" if point.lam == 1 else f"{point.lam:g}"
-            front.annotate(text_, place, shift, textcoords="offset points", fontsize=6, color=colour, ha=ha)
+            label = f"λ={point.lam:g}" if point.lam == 1 else f"{point.lam:g}"
+            front.annotate(label, place, shift, textcoords="offset points", fontsize=6, color=colour, ha=ha)
 for _, point in points[points.method != "Exhaustive"].iterrows():
     one = points[points.method == point.method]
     bars = {"xerr": plotting.errors(one, "sum_rate"), "yerr": plotting.errors(one, "tail_rate")}

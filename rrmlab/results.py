@@ -136,8 +136,10 @@ def stored(
 
 def score_result(folder: Path, scores: Sequence[Scores], seconds: float, policies: Sequence[Policy] = ()) -> None:
     """Write the scores of a run, one per training seed, and its policies."""
-    rates, rewards = np.stack([s.rates for s in scores]), np.stack([s.rewards for s in scores])
-    arrays = {"rates": rates, "rewards": rewards, "seconds": np.array(float(seconds))}
+    arrays = {"rates": np.stack([s.rates for s in scores]), "rewards": np.stack([s.rewards for s in scores])}
+    # safetensors writes the memory as it lies and reads it in C order; scores come with the environments last.
+    arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    arrays["seconds"] = np.array(float(seconds))
     (folder / "arrays.safetensors").write_bytes(to_safetensors(arrays))
     for policy in policies:
         policy.save(folder / f"policy_{policy.seed}")

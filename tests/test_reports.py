@@ -6,6 +6,8 @@ import torch
 from rrmlab import BadReports, NetworkConfig, RRMEnv, evaluate, evaluate_seeds, make_scheduler, train_offline
 from rrmlab.agents.learner import AgentConfig
 from rrmlab.datasets import collect
+from rrmlab.results import read_result, score_result, stored
+from rrmlab.sweep import ReportJob, Scoring, run_jobs
 from rrmlab.views import SILENT, CellView, ObservationView
 
 NETWORK = NetworkConfig(episode_ttis=12)
@@ -117,3 +119,21 @@ def test_what_looks_at_more_than_observations_is_refused():
         BadReports(make_scheduler("itlinq"), 1)
     with pytest.raises(ValueError, match="no scheduler and no policy"):
         BadReports("full_reuse", 1)
+
+
+def test_a_stored_runs_policies_are_scored_as_one_would(tmp_path):
+    data = collect(make_scheduler("random_walk"), NETWORK, 60)
+    policies = train_offline(data, AgentConfig(num_updates=3, batch_size=8), [0, 1], progress=False)
+    scoring = Scoring(NETWORK, 3)
+    exact = evaluate_seeds(policies, NETWORK, 3)
+    trained = stored(tmp_path, "offline", {}, lambda folder: score_result(folder, exact, 0.0, policies))
+    jobs = {(delay, run): ReportJob(scoring, delay, 0.0, run) for delay in (0, 5) for run in (None, trained)}
+    done = run_jobs(tmp_path, jobs, workers=1)
+    assert (read_result(trained).rates == [scores.rates for scores in exact]).all()
+    assert done[0, trained].rates == pytest.approx(read_result(trained).rates), "exact reports change nothing"
+    for delay in (0, 5):
+        plain = evaluate(BadReports(make_scheduler("full_reuse"), delay), NETWORK, 3)
+        assert (done[delay, None].rates[0] == plain.rates).all()
+        for rates, policy in zip(done[delay, trained].rates, policies, strict=True):
+            assert rates == pytest.approx(evaluate(BadReports(policy, delay), NETWORK, 3).rates)
+    assert len({result.folder for result in done.values()}) == 4
