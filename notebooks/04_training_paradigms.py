@@ -173,7 +173,9 @@ names = [name for learner in LEARNERS for name in (learner, f"{learner} (DQN)")]
 for ax, column in zip(axes, ("eval_score", "td_loss", "q_gap"), strict=True):
     plotting.curve(ax, along.dropna(subset=[column]), "update", column, names, markers=column == "eval_score")
 for ax, label in zip(
-    axes, ("R_score (bit/s/Hz), validation", "TD loss (std. reward²)", "Q(greedy) − Q(data)\n(std. reward)"), strict=True
+    axes,
+    ("R_score (bit/s/Hz), validation", "TD loss (std. reward²)", "Q(greedy) − Q(data)\n(std. reward)"),
+    strict=True,
 ):
     ax.set(xlabel="gradient steps", ylabel=label)
 note = "where a line is missing it lies under another"

@@ -155,7 +155,9 @@ def losses():
 
 along = study.table("losses", losses)
 fig, axes = plotting.figure(columns=2, rows=2, width=plotting.PAGE_IN, height=3.8, sharex=True)
-for line, column, label in zip(axes, ("td_loss", "q_gap"), ("TD loss (std. reward²)", "Q(greedy) − Q(data)\n(std. reward)"), strict=True):
+for line, column, label in zip(
+    axes, ("td_loss", "q_gap"), ("TD loss (std. reward²)", "Q(greedy) − Q(data)\n(std. reward)"), strict=True
+):
     for ax, size in zip(line, (SIZES[0], SIZES[-1]), strict=True):
         part = along[(along.dataset == "sac") & (along.num_samples == size)].dropna(subset=[column])
         plotting.curve(ax, part, "update", column, LEARNERS, markers=False)
@@ -247,7 +249,9 @@ def claims():
     verdicts = {
         f"TDM's level on {log}": within(interval, 0.05 * levels.score["TDM"]) for log, interval in start.items()
     }
-    verdicts |= {f"flat from {LARGEST // 2:,} with {n:,} updates": within(gain, 0.01 * level) for n, gain in gains.items()}
+    verdicts |= {
+        f"flat from {LARGEST // 2:,} with {n:,} updates": within(gain, 0.01 * level) for n, gain in gains.items()
+    }
     reason = "; ".join(f"{few:,} transitions of {log}: {text(start[log])} above TDM" for log in LOGS)
     reason += "".join(f"; {LARGEST:,} over {LARGEST // 2:,}, {n:,} updates: {text(gain)}" for n, gain in gains.items())
     return pd.DataFrame([

@@ -64,7 +64,7 @@ def figures(args: argparse.Namespace) -> int:
     order = source.select(source.read_all(root), args.notebooks)
     pairs.refuse_unread(order)
     jobs = joblib.cpu_count()
-    kernels = Kernels(_threads(jobs))
+    kernels = Kernels(_threads(jobs), keep=True)
 
     def task(notebook: Notebook) -> Result:
         start = time.monotonic()
@@ -72,7 +72,10 @@ def figures(args: argparse.Namespace) -> int:
         return Result("failed" if error else "done", time.monotonic() - start, error)
 
     # As they are, notebooks read the committed tables: none needs that another one runs first.
-    results = schedule([dataclasses.replace(n, needs=()) for n in order], jobs, kernels, task)
+    try:
+        results = schedule([dataclasses.replace(n, needs=()) for n in order], jobs, kernels, task)
+    finally:
+        kernels.stop()
     failed = [name for name, result in results.items() if result.status not in GOOD]
     if failed:
         logs = _shown(root / "data" / "executed")

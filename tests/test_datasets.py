@@ -333,9 +333,7 @@ def test_join_and_its_refusal(walk):
     for change in ({"top_n": 3}, {"num_aps": 2}, {"lam": 0.5}, {"area_m": 900.0}):
         wrong = collect(RandomWalk(), dataclasses.replace(NETWORK, **change), 10)
         for put in (lambda parts: join(parts, {}), lambda parts: mix(parts, [1, 1], 10)):
-            with pytest.raises(
-                ValueError, match=f"different networks cannot be joined.*{next(iter(change))}"
-            ):
+            with pytest.raises(ValueError, match=f"different networks cannot be joined.*{next(iter(change))}"):
                 put([walk, wrong])
     longer = collect(RandomWalk(), dataclasses.replace(NETWORK, episode_ttis=50), 60)
     assert len(join([walk, longer], {})) == 75 + 60, "only the length of the episodes may differ"

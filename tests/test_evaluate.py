@@ -45,9 +45,7 @@ def trained(data, paradigm="ctde", backbone="sac", seeds=(0, 1, 2)) -> list[Poli
 
 def assert_equal(first, second):
     for field in dataclasses.fields(Scores):
-        np.testing.assert_array_equal(
-            getattr(first, field.name), getattr(second, field.name), err_msg=field.name
-        )
+        np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name), err_msg=field.name)
 
 
 # --- what is scored -----------------------------------------------------------------------------------------
@@ -84,8 +82,7 @@ def test_fields_of_the_scores_agree():
     assert scores.deployment_tail_rate == pytest.approx(np.percentile(scores.rates, 5, axis=1).mean())
     assert (scores.rates >= 0).all()
     assert all(
-        type(getattr(scores, name)) is float
-        for name in ("sum_rate", "tail_rate", "score", "deployment_tail_rate")
+        type(getattr(scores, name)) is float for name in ("sum_rate", "tail_rate", "score", "deployment_tail_rate")
     )
 
 
@@ -96,9 +93,7 @@ def test_each_split_and_seed_has_its_own_deployments():
         for seed in (0, 1)
     }
     assert len(set(found.values())) == 6
-    assert evaluate(FullReuse(), NETWORK, 2).rates.tobytes() == found["test", 0], (
-        "the default is the first test seed"
-    )
+    assert evaluate(FullReuse(), NETWORK, 2).rates.tobytes() == found["test", 0], "the default is the first test seed"
 
 
 @pytest.mark.parametrize(
@@ -167,9 +162,7 @@ def test_a_greedy_policy_is_what_act_says(data):
     for _ in range(NETWORK.episode_ttis):
         obs, _, _, _, info = env.step(policy.act(obs, info["action_mask"]))
         total = total + info["rates"].double()
-    np.testing.assert_array_equal(
-        evaluate(policy, NETWORK, 3, seed=6).rates, total.numpy() / NETWORK.episode_ttis
-    )
+    np.testing.assert_array_equal(evaluate(policy, NETWORK, 3, seed=6).rates, total.numpy() / NETWORK.episode_ttis)
 
 
 @pytest.mark.parametrize("paradigm", ["ctde", "centralized"])

@@ -222,9 +222,7 @@ def test_batched_and_one_by_one_are_the_same_episode(dtype, sizes, block_links, 
             pairs[name] = info[name], [result[-1][name] for result in results]
         for name in ("sinr", "weights", "averages", "slots"):
             pairs[name] = getattr(batch, name), [getattr(env, name) for env in singles]
-        different = [
-            name for name, (together, alone) in pairs.items() if not torch.equal(together, torch.cat(alone))
-        ]
+        different = [name for name, (together, alone) in pairs.items() if not torch.equal(together, torch.cat(alone))]
         assert not different, f"TTI {tti}"
 
 

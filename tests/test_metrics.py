@@ -54,9 +54,7 @@ def test_the_tail_is_pooled_over_deployments():
     poor, rich = np.full((1, 20), 0.1), np.full((1, 20), 2.0)
     rates = np.concatenate([poor, rich, rich])
     assert tail_rate(rates) == pytest.approx(0.1), "5% of all users are poor ones"
-    assert tail_rate(rates[:, None]).mean() == pytest.approx((0.1 + 2 + 2) / 3), (
-        "which the mean of percentiles hides"
-    )
+    assert tail_rate(rates[:, None]).mean() == pytest.approx((0.1 + 2 + 2) / 3), "which the mean of percentiles hides"
     rates = some_rates(7, 13)
     assert tail_rate(rates) == pytest.approx(by_hand(rates.ravel(), 5), rel=1e-12)
 

@@ -118,9 +118,7 @@ def autocorrelation(config, deployment, lags, starts):
     total = 0
     for t0 in starts:
         now = radio.fading(config, deployment, t0, 1)
-        total = total + torch.stack(
-            [(now.conj() * radio.fading(config, deployment, t0 + k, 1)).mean() for k in lags]
-        )
+        total = total + torch.stack([(now.conj() * radio.fading(config, deployment, t0 + k, 1)).mean() for k in lags])
     return (total / len(starts)).numpy()
 
 
@@ -214,9 +212,7 @@ def test_users_are_reflected_at_the_borders():
     area, config = 500.0, NetworkConfig(speed_mps=400.0, min_ap_user_m=1e-3, num_aps=2, require_users=False)
     deployment = Deployment.draw(config, 4)
     corners = torch.tensor([[0.0, 0.0], [area, 0.0]], dtype=f64).expand(4, 2, 2)
-    deployment = dataclasses.replace(
-        deployment, ap_xy=corners, shadowing_db=torch.zeros_like(deployment.shadowing_db)
-    )
+    deployment = dataclasses.replace(deployment, ap_xy=corners, shadowing_db=torch.zeros_like(deployment.shadowing_db))
     games = [ReferenceGame.of(config, deployment, e) for e in range(4)]
     before = None
     for t in range(0, 6000, 50):

@@ -294,6 +294,24 @@ def test_figures_writes_pairs_that_check_accepts(repository, capsys):
     assert repository.text("notebooks/01_a.ipynb") == first  # not a byte depends on when and where it ran
 
 
+def test_figures_keeps_a_kernel_and_empties_it(repository, monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    code = "import os; print(os.getpid(), file=open('../pids.txt', 'a')); print('left' in globals()); left = 1"
+    for name in ("01_a", "02_b", "03_c"):
+        repository.write(name, code)
+    assert main(["figures"]) == 0
+    assert main(["check"]) == 0  # each cell counted from 1
+    assert all("False" in repository.text(f"notebooks/{name}.ipynb") for name in ("01_a", "02_b", "03_c"))
+    pid, *others = repository.text("pids.txt").split()
+    assert others == [pid, pid]
+    for _ in range(100):
+        ended, status = os.waitpid(int(pid), os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.1)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL and ended
+
+
 def test_check_tells_what_is_wrong(repository, capsys):
     repository.write("01_a", "print('/ho' + 'me/x')\nraise KeyError(1)")
     path = repository.root / "notebooks/01_a.ipynb"

@@ -38,9 +38,7 @@ from rrmlab.streams import BLOCK_TTIS, PolicyStream, sample
 
 NETWORKS = {
     "default": NetworkConfig(warmup_ttis=20, episode_ttis=30),
-    "empty slots": NetworkConfig(
-        num_aps=4, num_users=5, top_n=3, require_users=False, warmup_ttis=5, episode_ttis=30
-    ),
+    "empty slots": NetworkConfig(num_aps=4, num_users=5, top_n=3, require_users=False, warmup_ttis=5, episode_ttis=30),
     "dense": NetworkConfig(num_aps=6, num_users=20, top_n=2, area_m=250.0, warmup_ttis=10, episode_ttis=30),
     "one AP": NetworkConfig(num_aps=1, num_users=3, top_n=2, warmup_ttis=0, episode_ttis=30),
 }
@@ -185,11 +183,7 @@ def test_exhaustive_is_the_best_of_all_joint_actions(config, lam):
     for e, game in enumerate(games):
         tried = [reward_of(game, actions) for actions in all_joint_actions(config)]
         for value, expected in zip(rewards[e].tolist(), tried, strict=True):
-            assert (
-                value == -math.inf
-                if expected is None
-                else value == pytest.approx(expected, rel=1e-9, abs=1e-9)
-            )
+            assert value == -math.inf if expected is None else value == pytest.approx(expected, rel=1e-9, abs=1e-9)
         best = max(value for value in tried if value is not None)
         assert copy.copy(game).play(served[e].tolist())[0] == pytest.approx(best, rel=1e-9)
 
@@ -199,9 +193,7 @@ def test_joint_rewards_are_what_the_environment_pays(config):
     deployment = Deployment.draw(config, 1, seed=8)
     rewards = joint_rewards(random_state(config, deployment, 8).view(CrossGainView), config.lam)[0]
     every = torch.tensor(all_joint_actions(config))
-    env = random_state(
-        config, deployment.repeat(len(every)), 8
-    )  # one copy of the state for each joint action
+    env = random_state(config, deployment.repeat(len(every)), 8)  # one copy of the state for each joint action
     allowed = env.action_mask.gather(-1, every.unsqueeze(-1)).all(1).squeeze(-1)
     assert torch.equal(rewards == -math.inf, ~allowed)
     _, paid, _, _, _ = env.step(every * allowed.unsqueeze(-1))
@@ -219,9 +211,7 @@ def test_joint_rewards_are_what_the_environment_pays(config):
     eta=st.floats(0, 1),
     seed=st.integers(0, 10**6),
 )
-def test_no_slot_bound_scheduler_earns_more_in_a_tti_than_exhaustive(
-    aps, users, top_n, lam, area_m, m_db, eta, seed
-):
+def test_no_slot_bound_scheduler_earns_more_in_a_tti_than_exhaustive(aps, users, top_n, lam, area_m, m_db, eta, seed):
     config = NetworkConfig(
         num_aps=aps, num_users=users, top_n=min(top_n, users), lam=lam, area_m=area_m, require_users=False,
         warmup_ttis=4, episode_ttis=9, num_sinusoids=4,
@@ -273,9 +263,7 @@ def test_random_walk_is_uniform_over_the_allowed_joint_actions():
     assert counts[~possible].sum() == 0
     assert stats.chisquare(counts[possible].numpy()).pvalue > 0.01
     log_prob = walk.log_prob(view, actions[:50])
-    torch.testing.assert_close(
-        log_prob, torch.full((50,), -math.log(int(allowed.prod())), dtype=torch.float64)
-    )
+    torch.testing.assert_close(log_prob, torch.full((50,), -math.log(int(allowed.prod())), dtype=torch.float64))
 
 
 def test_mixture_log_prob_by_enumeration():
@@ -287,9 +275,7 @@ def test_mixture_log_prob_by_enumeration():
     for e, game in enumerate(games):
         one = CrossGainView(*(field[[e] * 4**4] for field in vars(view).values()))
         every = joint_actions(one)
-        users = [
-            [int(game.slots[i, a - 1]) if a else SILENT for i, a in enumerate(row)] for row in every.tolist()
-        ]
+        users = [[int(game.slots[i, a - 1]) if a else SILENT for i, a in enumerate(row)] for row in every.tolist()]
         possible = [all(game.mask[i, a] for i, a in enumerate(row)) for row in every.tolist()]
         uniform = 1 / game.mask.sum(1).prod()
         reuse, linq = ([int(j) for j in served] for served in (max_pf(game), itlinq(game, 0, 0.5)))
@@ -341,9 +327,7 @@ def test_a_deployment_is_played_the_same_alone_and_in_a_batch(make):
     deployment = Deployment.draw(config, 4, seed=1)
 
     def played(part):
-        return torch.stack(
-            [users for _, users, _, _ in run_episode(make(), RRMEnv(config, len(part)), part)], 1
-        )
+        return torch.stack([users for _, users, _, _ in run_episode(make(), RRMEnv(config, len(part)), part)], 1)
 
     together = played(deployment)
     assert together.shape == (4, 30, 4)
@@ -517,9 +501,7 @@ def test_bad_arguments_of_schedulers():
 
 
 def test_too_many_joint_actions_are_refused():
-    config = NetworkConfig(
-        num_aps=9, num_users=30, top_n=3, require_users=False, warmup_ttis=0, episode_ttis=2
-    )
+    config = NetworkConfig(num_aps=9, num_users=30, top_n=3, require_users=False, warmup_ttis=0, episode_ttis=2)
     env = RRMEnv(config)
     env.reset()
     with pytest.raises(ValueError, match=r"4\^9 joint actions"):

@@ -46,9 +46,7 @@ def test_the_sums_are_read_by_sha256sum(tmp_path):
     if shutil.which("sha256sum") is None:
         pytest.skip("no sha256sum here")
     assert (
-        subprocess.run(
-            ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=path, capture_output=True
-        ).returncode
+        subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=path, capture_output=True).returncode
         == 0
     )
 
