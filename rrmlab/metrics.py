@@ -31,7 +31,7 @@ def score(rates: np.ndarray, tail_weight: float = 3.0) -> np.ndarray:
 
 
 def iqm(values: np.ndarray) -> np.ndarray:
-    """Interquartile mean over the first axis: what is left when a quarter is cut from each end; (S, ...) -> (...)."""
+    """Interquartile mean over the first axis: without the floor(S / 4) values at each end; (S, ...) -> (...)."""
     return stats.trim_mean(np.asarray(values, dtype=float), 0.25, axis=0)
 
 
@@ -51,7 +51,9 @@ def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, s
 
     Both levels are resampled with replacement: the S seeds, and the D deployments, which all seeds share. A scheduler
     is S = 1: then only deployments vary. The deployments drawn depend on `seed` and D alone, so draws of two methods
-    scored on the same deployments are paired: subtract or divide them draw by draw.
+    scored on the same deployments are paired: subtract or divide them draw by draw. With as many seeds they share those
+    drawn too, which keeps what training seeds have in common. Few seeds make intervals narrow: over the seeds alone, of
+    normal scores, those of 10 cover 93%, of 5 90% (4,000 trials).
 
     Args:
         rates: (S, D, J) mean rates, or (D, J) for a scheduler.

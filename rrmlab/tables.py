@@ -109,7 +109,15 @@ def scored(result: Result, name: str = "score") -> Interval:
 
 
 def paired(first: Result, second: Result, name: str = "score", kind: str = "difference") -> Interval:
-    """Difference or ratio of one of the scores of two runs on the same deployments, as `metrics.paired` gives it."""
+    """Difference or ratio of one of the scores of two runs on the same deployments, as `metrics.paired` gives it.
+
+    Raises:
+        ValueError: deployments or users that are not the same in number.
+    """
+    if first.rates.shape[1:] != second.rates.shape[1:]:
+        raise ValueError(
+            f"rates of shape {first.rates.shape} and {second.rates.shape}: not the same deployments and users"
+        )
     k, combine = list(SCORES).index(name), {"difference": np.subtract, "ratio": np.divide}[kind]
     value = float(combine(_means(first)[k], _means(second)[k]))
     return value, *metrics.interval(combine(_draws(first)[:, k], _draws(second)[:, k]))

@@ -48,6 +48,12 @@ def test_intervals_are_those_of_metrics(results, name):
         assert tables.paired(bc, itlinq, name, kind) == pytest.approx(expected)
 
 
+def test_runs_on_other_deployments_are_not_paired(results):
+    fewer = Result({"rates": results["BC"].rates[:, :9]}, [], Path("fewer"))
+    with pytest.raises(ValueError, match=r"\(6, 9, 24\) and \(1, 12, 24\): not the same deployments"):
+        tables.paired(fewer, results["ITLinQ"])
+
+
 def test_rows_name_seeds_conditions_and_runs(results):
     ends = tables.Ends.of(results)
     rows = tables.by_condition(
