@@ -48,6 +48,13 @@ def test_intervals_are_those_of_metrics(results, name):
         assert tables.paired(bc, itlinq, name, kind) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("seeds", "share"), [(5, 0.90), (10, 0.93)])
+def test_how_often_the_interval_of_few_seeds_covers(seeds, share):
+    draws = np.random.default_rng(1).normal(size=(1_000, seeds))
+    ends = np.array([tables.seeds_interval(values, 500)[1:] for values in draws])
+    assert ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean() == pytest.approx(share, abs=0.02)  # 2.2 standard errors
+
+
 def test_runs_on_other_deployments_are_not_paired(results):
     fewer = Result({"rates": results["BC"].rates[:, :9]}, [], Path("fewer"))
     with pytest.raises(ValueError, match=r"\(6, 9, 24\) and \(1, 12, 24\): not the same deployments"):

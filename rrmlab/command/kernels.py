@@ -30,8 +30,8 @@ class Kernels:
     """Runs notebooks from any number of threads; `stop` ends all kernels.
 
     Each notebook gets a new kernel. With `keep`, each thread keeps one for all of its notebooks, emptied between them:
-    half of the time that it takes to draw from tables goes into imports. For notebooks that compute it would not do,
-    since memory and random generators are not those of a new process.
+    to draw from tables takes little longer than the imports. For notebooks that compute it would not do, since memory
+    and random generators are not those of a new process.
     """
 
     def __init__(self, environment: dict[str, str], keep: bool = False) -> None:
