@@ -50,7 +50,8 @@ study = Study("02_baselines", preset, recompute, device, seed)
 # ITLinQ admits links one after the other, best PF factor first. A link is admitted if the interference between it and
 # the links already on the air is at most $M \cdot \mathrm{SNR}^\eta$ (in both directions). The paper's lineage sets
 # M = 25 dB and η = 0.7; in this layout ITLinQ then scores like full reuse: hardly anybody is silenced.
-# Below, R_score over a grid of (M, η), on *validation* deployments, which no result is reported on.
+# Below, R_score over a grid of (M, η), on *validation* deployments, which no result is reported on; framed are the best
+# point (solid) and the lineage's (dashed).
 
 # %%
 surface = study.table("itlinq", lambda: reference.itlinq_surface(study))
@@ -71,6 +72,10 @@ ax.set_yticks(range(grid.shape[0]), [f"{eta:g}" for eta in grid.index])
 ax.set_xlabel("M (dB)")
 ax.set_ylabel("η")
 ax.grid(visible=False)
+for m_db, eta, edge in ((best.m_db, best.eta, "-k"), (25, 0.7, "--w")):
+    column, row = grid.columns.get_loc(m_db), grid.index.get_loc(eta)
+    left, right, low, high = column - 0.45, column + 0.45, row - 0.45, row + 0.45
+    ax.plot([left, right, right, left, left], [low, low, high, high, low], edge, linewidth=1)
 fig.colorbar(image, label="R_score (bit/s/Hz), validation")
 study.show(fig, "itlinq")
 
