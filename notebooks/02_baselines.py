@@ -49,7 +49,7 @@ study = Study("02_baselines", preset, recompute, device, seed)
 #
 # ITLinQ admits links one after the other, best PF factor first. A link is admitted if the interference between it and
 # the links already on the air is at most $M \cdot \mathrm{SNR}^\eta$ (in both directions). The paper's lineage sets
-# M = 25 dB and η = 0.7; in this layout ITLinQ then scores like full reuse: hardly anybody is silenced.
+# M = 25 dB and η = 0.7; in this layout ITLinQ then scores 1% above full reuse: hardly anybody is silenced.
 # Below, R_score over a grid of (M, η), on *validation* deployments, which no result is reported on; framed are the best
 # point (solid) and the lineage's (dashed).
 
@@ -174,8 +174,9 @@ study.show(fig, "knowledge")
 # * The lineage's baselines differ in what they give (TDM a high tail, full reuse a high sum) and lie close together in
 #   R_score. TDM's tail rate is that of the decentralized learners of notebook 04.
 # * Tuned ITLinQ shows how much of the room above them is coordination: it silences APs, and it needs cross gains to do so.
-# * The gap between `Exhaustive` and `Observed oracle (joint)` is what not knowing the cross gains costs; the gap to
-#   `Observed oracle (local)` is what acting on one's own observation alone costs. They are the yardstick for learners that
+# * The gap between `Exhaustive` and `Observed oracle (joint)` is about what not knowing the cross gains costs; the gap to
+#   `Observed oracle (local)` about what acting on one's own observation alone costs (both were trained, so they may miss a
+#   little). They are the yardstick for learners that
 #   observe as the paper's agents do.
 
 # %%

@@ -73,9 +73,9 @@ WITH_DQN = [*LEARNERS, *(f"{name} (DQN)" for name in LEARNERS)]
 # on *validation* deployments; behaviour cloning gets as many of its own (learning rate and width). Rewards are standardised,
 # and α is meant in that unit. The paper states α = 1.0; if its rewards are not scaled, that is of the order of 1 / 5.6 here,
 # 5.6 being the spread of this log's rewards (no exact conversion: the logsumexp does not scale). (Only the `paper` preset runs
-# the trials; smaller ones take its choice.) Among the independent and CTDE learners the trials differ by little more than noise. What was *not*
-# chosen by equal trials: 2 × 64 hidden units, batches of 256 and the number of updates, the same for all learners. What
-# they cost and bring is measured below.
+# the trials, with half the updates of the final training; smaller ones take its choice.) Among the independent and CTDE
+# learners the trials differ by little more than noise. What was *not* chosen by equal trials: 2 × 64 hidden units, batches of
+# 256 and the number of updates, the same for all CQL learners. What they cost and bring is measured below.
 
 
 # %%
@@ -91,8 +91,8 @@ if preset == "paper":
 
 # %% [markdown]
 # How much training is enough? One change at a time of what a training costs: R_score on validation deployments against the
-# time of one core per seed. All learners get the same network, batch and updates, as many as the centralized one can use; the
-# other two would do with half the updates or half the batch.
+# time of one core per seed. All CQL learners get the same network, batch and updates, nearly as many as the centralized one can
+# use; the other two would do with half the updates or half the batch.
 
 # %%
 if preset == "paper":
@@ -362,14 +362,14 @@ judged.round(3)
 # %% [markdown]
 # ## What follows
 #
-# * Agents that act on their own observation score alike, however they are trained: CTDE, independent, online, or cloned
-#   from the log. They end where the one-step oracle on local observations does, or 1% above, and that was trained on everything a
+# * Agents that act on their own observation score alike, however they are trained: CTDE, independent, online, or cloned from
+#   the log. They end where the one-step oracle on local observations does, or 1% above, and that was trained on everything a
 #   simulator can tell. This is what an information limit looks like.
 # * Seeing all observations is worth far more than the paper's 2%.
 # * Tuned ITLinQ scores above every learner; it knows the gains between cells, and they do not.
-# * Noise of 3 dB in the reports costs the learners 1 to 2% of their score; with reports 5 TTIs old C and CTDE gain as much, for
-#   the reason above. Reports 20 TTIs old cost a tenth with the joint observation and a seventh without, and with it nearly all of
-#   CTDE's lead over the baselines with exact ones.
+# * Noise of 3 dB in the reports costs the learners 1 to 2% of their score; with reports 5 TTIs old C and CTDE gain as much,
+#   probably for the reason above (measured there for full reuse). Reports 20 TTIs old cost a tenth with the joint observation
+#   and a seventh without, and with it nearly all of CTDE's lead over the baselines with exact ones.
 
 # %%
 study.finish()

@@ -337,23 +337,24 @@ judged.round(3)
 # %% [markdown]
 # ## What follows
 #
-# * For the centralized agent the logs rank as the paper says, `sac`, `dqn`, `random`, with `mixture` last. For CTDE and I the logs
-#   of the two online agents give the same, and a random walk's 2 to 3% less.
-# * A good author is not all. The random walk scores below the mixture, and every CQL learner gets a better policy from its log.
-#   Only behaviour cloning does not: it can be no better than what the log does most often.
-# * CTDE collapses on `mixture`: it passes over its best user too often, and starves some users altogether, which no log shows.
-#   That log is narrow, and its access points do not act independently: in two thirds of the TTIs all serve their first user. CTDE,
-#   which adds up values, credits each one's action with what they earn together. That is a part of it: on the control, where only
-#   the acting together is gone, CTDE gets 0.82 instead of 0.65, and I gains a tenth. But the other learners reach 1.25 and 1.38
-#   there; the rest is not explained by this. Half of good data (`sac + mixture`) brings it to 0.97. A stronger penalty does more:
-#   the CTDE agents of the next section (γ = 0.9) score 0.64 on `mixture` with α = 0, 0.65 with 0.1, and 1.14 with 1.
-# * The penalty at α = 0.1 changes little on broad logs. On narrow ones it helps some, C on `dqn` and I on `mixture`. The α that is
-#   chosen on one log is not the one for another.
-# * Values: as the paper says, they are overestimated without the penalty where the log is narrow, by 1.4 on `mixture` and by 12.5
-#   (15.9, where 3.6 is earned) where only full reuse was logged. CQL ends that; on the last log it leaves values far *below* what
-#   is earned, as it is meant to, and the policy is full reuse again. On the broad log `sac` nothing is overestimated without it
-#   (the target takes the lesser of two critics; the values shown are the mean of both), and α = 1 lifts values above what is
-#   earned.
+# * For the centralized agent the logs rank as the paper says, `sac`, `dqn`, `random`, with `mixture` last. For CTDE and I the
+#   logs of the two online agents give the same, and a random walk's 2 to 3% less.
+# * A good author is not all. The random walk scores below the mixture, and every CQL learner gets a better policy from its
+#   log. Only behaviour cloning does not: it can be no better than what the log does most often.
+# * CTDE collapses on `mixture`: it passes over its best user too often, and starves some users altogether, though no log
+#   starves anybody. That log is narrow, and its access points do not act independently: in two thirds of the TTIs all serve
+#   their first user. CTDE, which adds up values, credits each one's action with what they earn together. That is a part of
+#   it: on the control, where only the acting together is gone, CTDE gets 0.82 instead of 0.65, and I gains 0.10. But the
+#   other learners reach 1.25 and 1.38 there; the rest is not explained by this. Half of good data (`sac + mixture`) brings it
+#   to 0.97. A stronger penalty does more: the CTDE agents of the section on values (γ = 0.9) score 0.65 on `mixture` with α =
+#   0 and with 0.1, and 1.14 with 1.
+# * The penalty at α = 0.1 changes little on broad logs. On narrow ones it helps some, C on `dqn` and I on `mixture`. The α
+#   that is chosen on one log is not the one for another.
+# * Values: as the paper says, they are overestimated without the penalty where the log is narrow, by 1.4 on `mixture` and by
+#   12.5 where only full reuse was logged (in standard deviations of the log's reward). With CQL at α = 1 an overestimate on
+#   `mixture` is no longer certain; on full reuse values end far *below* what is earned, as it is meant to be, and the policy
+#   is full reuse again. On the broad log `sac` nothing is overestimated without it (the target takes the lesser of two
+#   critics; the values shown are the mean of both), and α = 1 lifts values above what is earned.
 
 # %%
 study.finish()

@@ -266,10 +266,11 @@ judged.round(3)
 # %% [markdown]
 # ## What follows
 #
-# * No size of these is at TDM's level: with 5,000 transitions CTDE is 0.18 above it on `sac` and 0.19 on `random`. What is to
-#   be learned on local observations is learned from little: from 20,000 transitions on, I and CTDE gain nothing more.
-# * The centralized learner needs more, since it has 256 joint actions to value: 160,000 transitions of `sac`. From 5,000 it
-#   learns the rewards by heart (its TD loss goes to zero), and is hardly better than the other two.
+# * For C and CTDE no size of these is at TDM's level: with 5,000 transitions CTDE is 0.18 above it on `sac` and 0.19 on
+#   `random`. What is to be learned on local observations is learned from little: from 20,000 transitions on, I and CTDE gain
+#   nothing more.
+# * The centralized learner needs more, perhaps since it has 256 joint actions to value: 160,000 transitions of `sac`. From
+#   5,000 it learns the rewards by heart (its TD loss goes to zero), and is hardly better than the other two.
 # * On `random` it is best with 80,000 transitions, and worse again, with a larger spread, with more. The number of updates is
 #   the same for every size; why it does not simply level off was not looked into.
 # * One of five seeds of I-MARL-CQL fails on 5,000 transitions of `sac` (the wide interval on the left). That is the only

@@ -183,13 +183,13 @@ judged.round(3)
 # %% [markdown]
 # ## What follows
 #
-# * K8 does not hold here: learning from the log, the decentralized agents have the same tail rate and the same R_score with either
-#   backbone, within 1.5%. SAC gives up no sum rate; CTDE's is larger.
+# * K8 does not hold here: learning from the log, the decentralized agents have the same tail rate and the same R_score with
+#   either backbone, within 1.5%. SAC gives up no sum rate; CTDE's is larger.
 # * Tuned separately, SAC's CTDE has half a percent more sum rate; with the same γ, α and learning rate the difference is gone.
 #   What looks like a backbone can be a hyper-parameter.
-# * With the same hyper-parameters, only the centralized agents tell the backbones clearly apart. Offline SAC trades a little tail
-#   for sum rate, the reverse of the claim; online, where it explores by its own entropy over 256 joint actions, it is better in
-#   sum rate and R_score.
+# * With the same hyper-parameters, only the centralized agents tell the backbones clearly apart. Offline SAC trades a little
+#   tail for sum rate, the reverse of the claim; online, where it explores by its own entropy over 256 joint actions, it is
+#   better in sum rate and R_score.
 # * The centralized SAC agent reaches 1.55 online and 1.52 from the log, which a decentralized agent wrote.
 
 # %%

@@ -94,7 +94,7 @@ def both(make):
 # greedy policy takes too (what wrote the log drew its actions, so that nothing reaches 1); *KL*(log's writer ‖ sampled
 # policy), per joint action in nats, from the log's stored probabilities; the *Q-gap*, by how much the greedy joint action is
 # valued above the logged one at the end; and the *oscillation* of the TD loss: the mean step between neighbours of its curve,
-# in the middle half of training, over its mean. C-MARL-CQL has γ = 0 here: its TD loss is a regression on rewards.
+# in the middle half of training, over its mean. C-MARL-CQL has γ = 0 along α: its TD loss is a regression on rewards.
 
 
 # %%
@@ -219,9 +219,9 @@ judged.round(3)
 #
 # * CTDE hardly feels α: what it learns from this log is what a clone of the log does anyway. C-MARL-CQL, which can do better
 #   than the log, loses more and more from α = 0.5 on, and with α = 50 falls nearly to the level of the baselines.
-# * C-MARL-CQL's greedy policy comes closer to the log up to α = 2, as the paper says, CTDE's hardly. The sampled policy does not:
-#   the penalty pushes values apart (Q-gap), so that at a fixed temperature it becomes peaked, and its divergence from a log that
-#   was drawn grows, for CTDE from the smallest α on, for C from 0.5.
+# * C-MARL-CQL's greedy policy comes closer to the log up to α = 2, as the paper says, CTDE's hardly. C's sampled policy comes
+#   closer up to α = 0.5 and then moves away, CTDE's moves away from the smallest α on: where the penalty pushes values apart
+#   (Q-gap; for C from 2 on), a policy at a fixed temperature becomes peaked, and the log was drawn.
 # * The TD loss grows with α, but its steps do not grow as fast: relative to its size it oscillates less.
 # * The discount: CTDE does not care. C-MARL-CQL is best up to γ = 0.5 and loses 7% at 0.9. To look further than a
 #   TTI brings nothing here.

@@ -439,9 +439,9 @@ estimated.round(2)
 # %% [markdown]
 # ## All rows
 #
-# `value` is the median of the repeats. Where a `reference` is named, the target is about `ratio` = value / reference,
-# otherwise about the value; `ratio_low` and `ratio_high` are the smallest and largest repeat of what the target is about.
-# `reached` is computed from it. On CUDA there are rows for larger batches, more seeds, and the differences to the CPU.
+# `value` is the median of the repeats. Where a `reference` is named, the target is about `ratio`, the median of the repeats'
+# value / reference, otherwise about the value; `ratio_low` and `ratio_high` are the smallest and largest repeat of what the
+# target is about. `reached` is computed from it. On CUDA there are rows for larger batches, more seeds, and the differences to the CPU.
 
 
 # %%
