@@ -25,7 +25,8 @@ from .streams import PolicyStream, sample
 from .training import Scale, progress_bar
 from .views import CrossGainView, ObservationView
 
-HIDDEN = (256, 256)  # `study`: wider than any learner of the study, so that capacity is not the limit
+# The oracle's training, all `study`.
+HIDDEN = (256, 256)  # wider than any learner of the study, so that capacity is not the limit
 NUM_ENVS = 256  # states of one gradient step come from as many networks
 STRIDE = 4  # TTIs between two steps: consecutive states are nearly the same
 REUSE = 4  # minibatches from the memory per step

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-TAIL_PERCENTILE = 5.0
+TAIL_PERCENTILE = 5.0  # `paper`
 BLOCK_NUMBERS = 2**21  # rates of as many replicates are resampled at once: 16 MiB
 Statistic = Callable[[np.ndarray], np.ndarray]  # rates (..., D, J) -> (...)
 

@@ -33,7 +33,7 @@ from .tables import scores
 
 LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
 ITLINQ_M_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # the tuning grid, `study`
-ITLINQ_ETA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+ITLINQ_ETA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # likewise
 ITLINQ_TUNED = (10.0, 0.2)  # the best point of that grid at the `paper` preset (figures/tables/02_baselines_itlinq.csv)
 CURVE_POINTS = 10  # evaluations along a training, `study`
 
@@ -63,7 +63,7 @@ ONLINE_TUNED: dict[str, dict[str, Any]] = {
 }
 TRIAL_COLUMNS = ("paradigm", "backbone", "gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden")
 
-# One change at a time of what a training costs; recorded in figures/tables/04_training_paradigms_budget.csv.
+# One change at a time of what a training costs, `study`; recorded in figures/tables/04_training_paradigms_budget.csv.
 BUDGETS: tuple[dict[str, Any], ...] = (
     {},
     {"num_updates": 0.5},  # times the default
