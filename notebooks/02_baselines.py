@@ -24,7 +24,7 @@
 # oracles mark the room for learning: the best joint action with *all* channel gains known, and the best one-step policy
 # that was found on only what the agents of the paper observe, jointly or each for itself.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 6 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 4 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

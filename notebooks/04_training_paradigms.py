@@ -28,7 +28,7 @@
 # trials. Beside them: behaviour cloning, the online agents, all schedulers, and the oracles of notebook 02. The last
 # parameters count, never the best.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 17 minutes on 2 cores, two thirds of it trials.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores, more than half of it trials.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

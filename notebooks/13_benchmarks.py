@@ -27,7 +27,7 @@
 # **How to read it.** All figures are of one machine, named in the provenance beside the table. A busy machine widens the
 # intervals and lowers the shares of the machine's limit.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 4 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 3 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -38,19 +38,17 @@ seed = 0  # of the deployments and of the first training seed
 # %%
 import functools
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.ticker import LogLocator
 
 from rrmlab import AgentConfig, RRMEnv, benchmarks, collect, make_scheduler, plotting, train_offline, workloads
 from rrmlab.agents.learner import Learner
-from rrmlab.reference import BUDGETS, CURVE_POINTS, TUNED, TUNING_GRID
-from rrmlab.rollout import evaluate_seeds
-from rrmlab.study import PRESETS, Study
+from rrmlab.study import Study
 
 study = Study("13_benchmarks", preset, recompute, device, seed)
 SIZES = {
@@ -58,8 +56,8 @@ SIZES = {
     "quick": {"repeats": 3, "envs": 256, "peer_steps": 100, "updates": 20, "decisions": 1_000, "matrix": 1_024, "copy_mib": 128},
     "paper": {"repeats": 5, "envs": 2_048, "peer_steps": 100, "updates": 50, "decisions": 5_000, "matrix": 2_048, "copy_mib": 256},
 }  # fmt: skip
-# Of the growth's episodes: TTIs, and environments at 4 APs; of an evaluation: deployments.
-GROWTH_TTIS, GROWTH_ENVS, DEPLOYMENTS = {"smoke": (10, 8, 1), "quick": (50, 256, 10), "paper": (200, 256, 25)}[preset]
+# Of the growth's episodes: TTIs, and environments at 4 APs.
+GROWTH_TTIS, GROWTH_ENVS = {"smoke": (10, 8), "quick": (50, 256), "paper": (200, 256)}[preset]
 GROWTH_APS = (4, 9) if preset == "smoke" else (4, 9, 16, 36, 64)
 size = SIZES[preset]
 REPEATS, UPDATES, FEW = size["repeats"], size["updates"], min(3, size["repeats"])
@@ -316,6 +314,8 @@ left.set(xscale="log", yscale="log", xlabel="links I·J", ylabel="ms per step of
 right.set(xscale="log", yscale="log", xlabel="access points I", ylabel="ms per update")
 ticks = sorted(set(grown.aps) - {3, 5})
 right.set_xticks(ticks, ticks)
+right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+right.yaxis.set_major_formatter("{x:g}")
 right.minorticks_off()
 left.legend()
 right.legend()
@@ -325,116 +325,37 @@ study.show(fig, "growth")
 # %% [markdown]
 # ## The whole study
 #
-# Minutes that the notebooks' trainings and evaluations take on 2 cores at the `paper` preset, from rates measured here with
-# one thread: two worker processes of one thread each (online trainings one process), every configuration scored on 100 test
-# deployments of 2,000 TTIs per seed, and in 03 and 04 along the training too. A worker is timed alone; two at once share
-# caches and memory, so the true time is longer. Schedulers, oracles, reading and drawing are left out. Runs that two
-# notebooks share are counted in each.
+# How long each notebook took when it was last computed, and how much memory: from the provenance files beside the tables. A
+# notebook that finds its runs in `data/` takes far less than one that starts from nothing.
 
 
 # %%
-TEST = PRESETS["paper"].episodes * PRESETS["paper"].episode_ttis
-TUNING = PRESETS["paper"].tuning_episodes * PRESETS["paper"].episode_ttis // 4
-CURVE = CURVE_POINTS * (TUNING // 3)
-
-
-def plan():
-    """(notebook, what, configurations, times each, seeds, updates, scored TTIs, online transitions), the last of a seed."""
-    paper = PRESETS["paper"]
-
-    def tuned(backbone, **change):
-        names = ("centralized", "independent", "ctde")
-        return [AgentConfig(p, backbone, **(TUNED[p, backbone] | change)) for p in names]
-
-    sac, dqn = tuned("sac"), tuned("dqn")
-    online = {b: AgentConfig(backbone=b, alpha=0.0) for b in ("sac", "dqn")}
-    trials = math.prod(map(len, TUNING_GRID.values()))
-    budgets = [a for b in BUDGETS for a in tuned("sac", **{k: v for k, v in b.items() if k != "num_updates"})]
-    logged, steps, updates = 2 * paper.transitions, 2 * paper.transitions // paper.envs, paper.updates
-    return [
-        ("03", "online SAC and DQN", list(online.values()), 1, 10, steps, TEST + CURVE, logged),
-        ("04", "learners", [*sac, *dqn, AgentConfig(backbone="bc")], 1, 10, updates, TEST + CURVE, 0),
-        ("04", "tuning trials", [*sac, *dqn], trials, 2, paper.tuning_updates, TUNING, 0),
-        ("04", "budget trials", budgets, 1, 2, updates, TUNING, 0),
-        ("05", "6 datasets, with and without the penalty", sac, 12, 10, updates, TEST, 0),
-        ("06", "8 sizes of 2 datasets", sac, 16, 5, updates, TEST, 0),
-        ("07", "7 values of λ", sac, 7, 5, updates, TEST, 0),
-        ("07", "online SAC for each λ", [online["sac"]], 7, 1, steps, 0, logged),
-        ("08", "DQN offline", dqn, 1, 10, updates, TEST, 0),
-        ("08", "DQN online", tuned("dqn", alpha=0.0), 1, 10, steps, TEST, logged),
-        ("09", "9 values of α", sac, 9, 5, updates, TEST, 0),
-        ("09", "5 discounts", tuned("sac", gamma=0.9), 5, 5, updates, TEST, 0),
-    ]  # fmt: skip
-
-
-@functools.cache
-def estimate_minutes():
-    """Minutes of every line of the plan, training and evaluation: two arrays (R, lines)."""
-    lines = plan()
-    keys = list(dict.fromkeys((agent, line[4]) for line in lines for agent in line[2]))
-    data, few = log(), max(1, UPDATES // 5)
-    groups = {p: replace(SAC, paradigm=p, num_updates=1) for p in ("centralized", "ctde")}
-
-    def scoring(agent):
-        policies = train_offline(data, agent, seeds, progress=False)
-
-        def run():
-            evaluate_seeds(policies, network, DEPLOYMENTS, seed, "validation")
-            return len(policies) * DEPLOYMENTS * network.episode_ttis
-
-        return run
-
-    with benchmarks.threads(1):
-        # On the CPU whatever the device: this is about 2 cores.
-        learning = [workloads.learning(data, agent, [range(num)], few) for agent, num in keys]
-        update = benchmarks.interleaved(learning, FEW)
-        scored = benchmarks.interleaved([scoring(agent) for agent in groups.values()], FEW)
-    per_update = dict(zip(keys, update.T, strict=True))
-    per_tti = dict(zip(groups, scored.T, strict=True))
-    per_tti["independent"] = per_tti["ctde"]  # the same networks act
-    training, evaluation = [], []
-    for _, _, agents, times, num, updates, scored_ttis, logged in lines:
-        share = times / 60 / (1 if logged else 2)
-        # An online training also steps its environments, about as an evaluation does.
-        acting = sum(num * logged * per_tti[agent.paradigm] for agent in agents)
-        training.append(share * (acting + sum(updates * per_update[agent, num] for agent in agents)))
-        evaluation.append(share * sum(num * scored_ttis * per_tti[agent.paradigm] for agent in agents))
-    return np.array(training).T, np.array(evaluation).T
-
-
-def estimate():
-    training, evaluation = estimate_minutes()
-    together = training + evaluation
-    rows = [
-        {"notebook": nb, "what": what, "configurations": len(agents) * times, "seeds": num, "updates": updates,
-         "scored_ttis_per_seed": scored, "online_transitions_per_seed": logged, "workers": 1 if logged else 2,
-         "training_min": np.median(training[:, k]), "evaluation_min": np.median(evaluation[:, k]),
-         "minutes": np.median(together[:, k]), "minutes_low": together[:, k].min(), "minutes_high": together[:, k].max()}
-        for k, (nb, what, agents, times, num, updates, scored, logged) in enumerate(plan())
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+def whole_study():
+    """One row per notebook before this one: minutes and peak memory of its last run, NaN where it was never run."""
+    stored = {path.name[:2]: json.loads(path.read_text()) for path in (study.figures / "tables").glob("0[0-9]_*.json")}
+    facts = [(name, stored.get(name, {})) for name in (f"{k:02d}" for k in range(10))]
+    return pd.DataFrame([
+        {"notebook": name, "minutes": fact.get("wall_time_s", np.nan) / 60,
+         "peak_memory_gib": fact.get("peak_memory_gib", np.nan), "commit": fact.get("commit", ""), "date": fact.get("date", "")}
+        for name, fact in facts
+    ])  # fmt: skip
 
 
 def study_rows():
-    """The largest peak memory of the notebooks' runs, where they were recorded, and the estimated time."""
-    stored = sorted((study.figures / "tables").glob("[0-9][0-9]_*.json"))
-    recorded = {
-        path.stem: json.loads(path.read_text()).get("peak_memory_gib") for path in stored if path.stem < study.slug
-    }
-    without = ", ".join(name[:2] for name, peak in recorded.items() if peak is None) if recorded else "00 to 12"
-    peaks = [float(peak) for peak in recorded.values() if peak is not None]
-    training, evaluation = estimate_minutes()
+    """The largest peak memory of the notebooks' runs, and the time of those that train."""
+    runs = whole_study()
+    missing = ", ".join(runs.notebook[runs.isna().any(axis=1)])
     # A reference that is named and has no value: the target counts as not reached.
-    missing = f"missing: notebook {without}" if without else ""
+    missing = f"missing: notebook {missing}" if missing else ""
+    minutes = runs.minutes[runs.notebook >= "03"].sum()
     return [
-        benchmarks.row("peak memory of the study", "GiB", max(peaks, default=np.nan), "<= 4", missing),
-        benchmarks.row("estimated time of notebooks 03 to 09", "min", (training + evaluation).sum(1), "<= 120"),
+        benchmarks.row("peak memory of the study", "GiB", runs.peak_memory_gib.max(), "<= 4", missing),
+        benchmarks.row("time of notebooks 03 to 09", "min", minutes, "<= 120", missing),
     ]
 
 
-estimated = study.table("estimate", estimate)
-print(f"{estimated.minutes.sum():.0f} minutes in all")
-estimated.round(2)
+runs = study.table("study", whole_study)
+runs.round(2)
 
 # %% [markdown]
 # ## All rows
@@ -553,8 +474,6 @@ study.show(fig, "roofline")
 # * The networks are small. A part of an update is the fixed cost of its calls, which several seeds in one program share.
 # * CTDE grows with the number of APs, the centralized head with (N + 1)^I: this is where centralized training ends, whatever
 #   the machine.
-# * The estimate is the sum of rates measured in one process each, for notebooks 03 to 09; schedulers, oracles, reading and
-#   drawing are left out: read it as a lower bound.
 
 # %%
 print(f"{kept.sum()} of {len(aimed)} targets reached.")
