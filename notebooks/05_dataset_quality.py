@@ -346,8 +346,8 @@ judged.round(3)
 #   their first user. CTDE, which adds up values, credits each one's action with what they earn together. That is a part of
 #   it: on the control, where only the acting together is gone, CTDE gets 0.82 instead of 0.65, and I gains 0.10. But the
 #   other learners reach 1.25 and 1.38 there; the rest is not explained by this. Half of good data (`sac + mixture`) brings it
-#   to 0.97. A stronger penalty does more: the CTDE agents of the section on values (γ = 0.9) score 0.65 on `mixture` with α =
-#   0 and with 0.1, and 1.14 with 1.
+#   to 0.97. A stronger penalty does more: the CTDE agents of the section on values (γ = 0.9) score 0.65 on `mixture` with
+#   α = 0 and with 0.1, and 1.14 with 1.
 # * The penalty at α = 0.1 changes little on broad logs. On narrow ones it helps some, C on `dqn` and I on `mixture`. The α
 #   that is chosen on one log is not the one for another.
 # * Values: as the paper says, they are overestimated without the penalty where the log is narrow, by 1.4 on `mixture` and by

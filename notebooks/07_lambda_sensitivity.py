@@ -26,7 +26,7 @@
 # exhaustive oracle maximises the same reward with all gains known. Schedulers do not depend on λ. One agent wrote each log: how
 # results vary from log to log is not in the intervals, and a bootstrap over 5 seeds is rather too narrow.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 17 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

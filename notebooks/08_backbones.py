@@ -25,7 +25,7 @@
 # same paradigms without a penalty; γ, learning rate and temperature or loss were tuned for CTDE (notebook 03) and taken for the
 # other two, which have half as many seeds. Differences are paired on deployments.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 15 minutes on 2 cores, most of it online training.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 10 minutes on 2 cores, most of it online training.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

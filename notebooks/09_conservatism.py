@@ -25,7 +25,7 @@
 # **What is done here.** C- and CTDE-MARL-CQL (SAC backbone) on the log `sac`, one of the two varied, the rest as notebook 04 chose
 # it. α is meant on standardised rewards; at α = 0 nothing is conservative. I-MARL-CQL, which cannot be told from CTDE in notebook 04, is left out.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 15 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 13 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
