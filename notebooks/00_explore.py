@@ -42,8 +42,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import display
 
-from rrmlab import explore, plotting
-from rrmlab.study import Study
+from rrmlab.study import explore, plotting
+from rrmlab.study.notebook import Study
 
 study = Study("00_explore", preset, recompute, device, seed)
 network = replace(study.network, num_users=num_users, episode_ttis=min(500, study.network.episode_ttis))

@@ -46,10 +46,11 @@ import pandas as pd
 import torch
 from scipy.special import j0, j1
 
-from rrmlab import explore, plotting, radio
-from rrmlab.env import RRMEnv
-from rrmlab.schedulers import FullReuse
-from rrmlab.study import Study
+from rrmlab.game import radio
+from rrmlab.game.env import RRMEnv
+from rrmlab.game.schedulers import FullReuse
+from rrmlab.study import explore, plotting
+from rrmlab.study.notebook import Study
 
 study = Study("01_environment", preset, recompute, device, seed)
 network = study.network

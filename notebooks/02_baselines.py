@@ -38,9 +38,9 @@ import functools
 import numpy as np
 import pandas as pd
 
-from rrmlab import plotting, reference
-from rrmlab.study import Study
-from rrmlab.tables import Ends, seed_rows, summary, user_rate_cdf
+from rrmlab.study import methods, plotting, tuning
+from rrmlab.study.notebook import Study
+from rrmlab.study.tables import Ends, seed_rows, summary, user_rate_cdf
 
 study = Study("02_baselines", preset, recompute, device, seed)
 
@@ -54,7 +54,7 @@ study = Study("02_baselines", preset, recompute, device, seed)
 # point (solid) and the lineage's (dashed).
 
 # %%
-surface = study.table("itlinq", lambda: reference.itlinq_surface(study))
+surface = study.table("itlinq", lambda: tuning.itlinq_surface(study))
 best = surface.loc[surface.score.idxmax()]
 print(f"Best on validation deployments: M = {best.m_db:g} dB, eta = {best.eta:g}, R_score {best.score:.3f}")
 
@@ -91,7 +91,7 @@ study.show(fig, "itlinq")
 # %%
 @functools.cache
 def results():
-    return reference.schedulers(study, surface) | reference.observed_oracles(study)
+    return methods.schedulers(study, surface) | methods.observed_oracles(study)
 
 
 rows = study.table("", lambda: seed_rows(results(), study.seeds, Ends.of(results())))
@@ -102,7 +102,7 @@ rows[["method", "sum_rate", "tail_rate", "score", "normalised_score"]].round(3)
 # of the four baselines as the lineage sets them.
 
 # %%
-strongest = rows[rows.method.isin(reference.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
+strongest = rows[rows.method.isin(methods.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
 table = study.table("summary", lambda: summary(results(), Ends.of(results()), strongest))
 print(f"Best lineage baseline: {strongest}")
 table.round(3)
@@ -138,7 +138,7 @@ study.show(fig, "cdf")
 
 # %%
 def knowledge():
-    facts = reference.knowledge(study.network)
+    facts = methods.knowledge(study.network)
     twin = facts[facts.method == "ITLinQ"].assign(method="ITLinQ (tuned)")
     scores = table[["method", "score", "score_low", "score_high"]]
     return pd.concat([facts, twin]).merge(scores, on="method", how="left")

@@ -42,9 +42,10 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from rrmlab import load_dataset, plotting, reference
-from rrmlab.study import Study
-from rrmlab.tables import Ends, curves, seed_rows, summary
+from rrmlab import load_dataset
+from rrmlab.study import logs, methods, plotting, statistics, tuning
+from rrmlab.study.notebook import Study
+from rrmlab.study.tables import Ends, curves, seed_rows, summary
 
 study = Study("03_datasets", preset, recompute, device, seed)
 NAMES = ("sac", "dqn", "random", "mixture")
@@ -60,19 +61,19 @@ METHODS = ("Online SAC", "Online DQN", "Random walk", "Full reuse", "ITLinQ", "E
 
 # %%
 if preset == "paper":
-    trials = study.table("tuning", lambda: reference.online_trials(study))
-    display(reference.chosen(trials))
+    trials = study.table("tuning", lambda: tuning.online_trials(study))
+    display(tuning.chosen(trials))
 
 
 # %%
 @functools.cache
 def online():
-    return reference.online_agents(study)
+    return methods.online_agents(study)
 
 
 @functools.cache
 def results():
-    everything = reference.schedulers(study) | online()[0]
+    everything = methods.schedulers(study) | online()[0]
     return {name: everything[name] for name in METHODS}
 
 
@@ -107,7 +108,7 @@ study.show(fig, "curves")
 # %%
 @functools.cache
 def datasets():
-    folders = reference.datasets(study, online()[1])
+    folders = logs.datasets(study, online()[1])
     return {name: load_dataset(folders[name]) for name in NAMES}
 
 
@@ -118,7 +119,7 @@ def joint_shares(data):
     return np.sort(np.bincount(code, minlength=actions ** data.actions.shape[1]) / len(data))[::-1]
 
 
-def statistics():
+def log_statistics():
     facts = []
     for name, data in datasets().items():
         shares, rewards = joint_shares(data), data.rewards.numpy()
@@ -138,7 +139,7 @@ def statistics():
     return pd.DataFrame(facts)
 
 
-study.table("statistics", statistics).round(3)
+study.table("statistics", log_statistics).round(3)
 
 
 # %%
@@ -146,7 +147,7 @@ def contents():
     """What the three panels draw: per dataset the reward's quantiles, the actions' shares, the joint actions' shares."""
     parts = []
     for name, data in datasets().items():
-        quantiles = plotting.quantiles(data.rewards.numpy())
+        quantiles = statistics.quantiles(data.rewards.numpy())
         counts = np.bincount(data.actions.numpy().ravel(), minlength=data.mask.shape[-1])
         shares = joint_shares(data)
         for panel, x, y in (

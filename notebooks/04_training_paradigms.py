@@ -44,11 +44,13 @@ import pandas as pd
 import torch
 from IPython.display import display
 
-from rrmlab import AgentConfig, BadReports, RRMEnv, make_scheduler, plotting, reference
-from rrmlab.claims import holds, row, text, together
-from rrmlab.study import Study
-from rrmlab.sweep import ReportJob, run_jobs
-from rrmlab.tables import (
+from rrmlab import AgentConfig, BadReports, RRMEnv, make_scheduler
+from rrmlab.game.views import CellView
+from rrmlab.study import methods, plotting, tuning
+from rrmlab.study.claims import holds, row, text, together
+from rrmlab.study.jobs import ReportJob, run_jobs
+from rrmlab.study.notebook import Study
+from rrmlab.study.tables import (
     Ends,
     by_condition,
     columns,
@@ -60,7 +62,6 @@ from rrmlab.tables import (
     summary,
     user_rate_cdf,
 )
-from rrmlab.views import CellView
 
 study = Study("04_training_paradigms", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
@@ -81,13 +82,13 @@ WITH_DQN = [*LEARNERS, *(f"{name} (DQN)" for name in LEARNERS)]
 # %%
 @functools.cache
 def online():
-    return reference.online_agents(study)
+    return methods.online_agents(study)
 
 
 if preset == "paper":
-    trials = study.table("tuning", lambda: reference.trials(study, online()[1]["sac"][0]))
+    trials = study.table("tuning", lambda: tuning.trials(study, online()[1]["sac"][0]))
     spread = trials.groupby(["method", "trial"]).score.mean().groupby("method").agg(["min", "median", "max"])
-    display(reference.chosen(trials), spread.round(3))
+    display(tuning.chosen(trials), spread.round(3))
 
 # %% [markdown]
 # How much training is enough? One change at a time of what a training costs: R_score on validation deployments against the
@@ -96,7 +97,7 @@ if preset == "paper":
 
 # %%
 if preset == "paper":
-    budget = study.table("budget", lambda: reference.budget_trials(study, online()[1]["sac"][0]))
+    budget = study.table("budget", lambda: tuning.budget_trials(study, online()[1]["sac"][0]))
     cost = ["method", "num_updates", "learning_rate", "hidden", "batch_size"]
     display(budget.groupby(cost)[["score", "training_s"]].mean().unstack("method").round(3))
 
@@ -111,8 +112,8 @@ if preset == "paper":
 # %%
 @functools.cache
 def results():
-    offline = run_jobs(study.data, reference.offline_jobs(study, online()[1]["sac"][0]))
-    return reference.schedulers(study) | reference.observed_oracles(study) | online()[0] | offline
+    offline = run_jobs(study.data, methods.offline_jobs(study, online()[1]["sac"][0]))
+    return methods.schedulers(study) | methods.observed_oracles(study) | online()[0] | offline
 
 
 def tidy():
@@ -121,7 +122,7 @@ def tidy():
 
 
 rows = study.table("", tidy)
-strongest = rows[rows.method.isin(reference.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
+strongest = rows[rows.method.isin(methods.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
 table = study.table("summary", lambda: summary(results(), Ends.of(results()), strongest))
 print(f"Ratios are to {strongest}.")
 table.sort_values("score", ascending=False).round(3)
@@ -282,16 +283,16 @@ study.table("served_signal", served_signal).round(2)
 # %%
 def costs():
     counted = []
-    for (paradigm, backbone), choice in reference.TUNED.items():
+    for (paradigm, backbone), choice in tuning.TUNED.items():
         agent = AgentConfig(paradigm, backbone, **choice)
-        method = reference.method_name(agent)
-        facts = {"method": method, "paradigm": paradigm, "backbone": backbone, **reference.cost(study.network, agent)}
+        method = methods.method_name(agent)
+        facts = {"method": method, "paradigm": paradigm, "backbone": backbone, **methods.cost(study.network, agent)}
         counted.append(facts | {"training_s_per_seed": results()[method].seconds / len(study.seeds)})
     return pd.DataFrame(counted)
 
 
 cost = study.table("cost", costs)
-exchanged = study.table("knowledge", lambda: reference.knowledge(study.network)).set_index("method").exchanged
+exchanged = study.table("knowledge", lambda: methods.knowledge(study.network)).set_index("method").exchanged
 cost["exchanged_per_tti"] = cost.method.str.replace(" (DQN)", "").map(exchanged)
 cost.round(2)
 

@@ -46,13 +46,15 @@ import pandas as pd
 import seaborn as sns
 import torch
 
-from rrmlab import AgentConfig, collect, load_dataset, metrics, plotting, reference
-from rrmlab.claims import all_hold, holds, row, text, together
-from rrmlab.schedulers import Mixture
-from rrmlab.streams import PolicyStream, sample
-from rrmlab.study import Study
-from rrmlab.sweep import OfflineJob, run_jobs
-from rrmlab.tables import Ends, by_condition, paired, scored, scores, seed_rows, summary
+from rrmlab import AgentConfig, collect, load_dataset
+from rrmlab.game import evaluation
+from rrmlab.game.schedulers import Mixture
+from rrmlab.random_streams import PolicyStream, sample
+from rrmlab.study import logs, methods, plotting, statistics, tuning
+from rrmlab.study.claims import all_hold, holds, row, text, together
+from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.notebook import Study
+from rrmlab.study.tables import Ends, by_condition, paired, scored, scores, seed_rows, summary
 
 study = Study("05_dataset_quality", preset, recompute, device, seed)
 PURE = ["sac", "dqn", "random", "mixture"]
@@ -87,17 +89,17 @@ class MixtureByAP(Mixture):
 
 @functools.cache
 def schedulers():
-    return reference.schedulers(study)
+    return methods.schedulers(study)
 
 
 @functools.cache
-def logs():
-    folders = reference.datasets(study, reference.online_agents(study)[1])
+def log_folders():
+    folders = logs.datasets(study, methods.online_agents(study)[1])
     for name in MIXED:
         parts = [folders[part] for part in name.split(" + ")]
-        folders[name] = reference.joined(study, parts, study.sizes.transitions)
-    writer = MixtureByAP(reference.behaviour("mixture").members)
-    folders[CONTROL] = reference.collected(study, CONTROL, study.sizes.transitions, writer)
+        folders[name] = logs.joined(study, parts, study.sizes.transitions)
+    writer = MixtureByAP(logs.behaviour("mixture").members)
+    folders[CONTROL] = logs.collected(study, CONTROL, study.sizes.transitions, writer)
     return folders
 
 
@@ -116,21 +118,21 @@ def logs():
 @functools.cache
 def results():
     jobs = {}
-    for name, data in logs().items():
-        for method, job in reference.offline_jobs(study, data, ("sac",)).items():
+    for name, data in log_folders().items():
+        for method, job in methods.offline_jobs(study, data, ("sac",)).items():
             if name == CONTROL and method == "BC":
                 continue
             jobs[name, method] = replace(job, curve=None) if name != "sac" else job
             if name in PURE and method != "BC":
                 agent = replace(job.agent, alpha=0.0)
-                jobs[name, reference.method_name(agent)] = replace(job, agent=agent, curve=None)
+                jobs[name, methods.method_name(agent)] = replace(job, agent=agent, curve=None)
     done = run_jobs(study.data, jobs)
-    return {name: {method: result for (log, method), result in done.items() if log == name} for name in logs()}
+    return {name: {method: result for (log, method), result in done.items() if log == name} for name in log_folders()}
 
 
 @functools.cache
 def behaviours():
-    found = reference.behaviours(study, reference.online_agents(study)[0])
+    found = logs.behaviours(study, methods.online_agents(study)[0])
     return {name: {"behaviour": result} for name, result in found.items()}
 
 
@@ -184,7 +186,7 @@ study.show(fig, "summary")
 
 # %%
 def choices():
-    data = load_dataset(logs()["sac"]).take(min(5_000, study.sizes.transitions))
+    data = load_dataset(log_folders()["sac"]).take(min(5_000, study.sizes.transitions))
     obs, mask = data.obs[data.rows], data.mask[data.rows]
     found = []
     for name in [*PURE, CONTROL]:
@@ -216,9 +218,9 @@ NETWORKS = 40
 
 @functools.cache
 def valued():
-    tuned = reference.TUNED["ctde", "sac"]
-    narrowest = reference.collected(study, "full reuse", study.sizes.transitions)
-    folders, jobs = logs() | {"full reuse": narrowest}, {}
+    tuned = tuning.TUNED["ctde", "sac"]
+    narrowest = logs.collected(study, "full reuse", study.sizes.transitions)
+    folders, jobs = log_folders() | {"full reuse": narrowest}, {}
     for name in WIDTHS:
         for alpha in ALPHAS:
             agent = AgentConfig(**(tuned | {"gamma": GAMMA, "alpha": alpha}), num_updates=study.sizes.updates)
@@ -260,12 +262,12 @@ def gap_draws(name, alpha):
     """Learned minus returned: interquartile mean over seeds, and bootstrap draws (seeds × networks, common to all)."""
     part = overestimated[(overestimated.dataset == name) & (overestimated.alpha == alpha)]
     gap = (part.learned - part.returned).to_numpy().reshape(-1, NETWORKS, 1)  # (S, D, 1): sum_rate is the mean over D
-    return metrics.estimate_value(gap, metrics.sum_rate), metrics.bootstrap(gap, metrics.sum_rate)
+    return statistics.estimate_value(gap, evaluation.sum_rate), statistics.bootstrap(gap, evaluation.sum_rate)
 
 
 overestimated = study.table("values", values)
 gaps = {(name, alpha): gap_draws(name, alpha) for name in WIDTHS for alpha in ALPHAS}
-over = {key: (value, *metrics.interval(draws)) for key, (value, draws) in gaps.items()}
+over = {key: (value, *statistics.interval(draws)) for key, (value, draws) in gaps.items()}
 pd.DataFrame(over, index=["learned − returned", "low", "high"]).T.round(3)
 
 # %%
@@ -295,8 +297,8 @@ study.show(fig, "values")
 @functools.cache
 def second_log():
     """CTDE-MARL-CQL on the log of the second SAC agent."""
-    (job,) = (j for m, j in reference.offline_jobs(study, logs()["sac"], ("sac",)).items() if m == "CTDE-MARL-CQL")
-    other = reference.online_agents(study)[1]["sac"][1]
+    (job,) = (j for m, j in methods.offline_jobs(study, log_folders()["sac"], ("sac",)).items() if m == "CTDE-MARL-CQL")
+    other = methods.online_agents(study)[1]["sac"][1]
     return run_jobs(study.data, {"": replace(job, data=other, curve=None)})[""]
 
 
@@ -318,7 +320,7 @@ def claims():
     for name in WIDTHS:
         (without, without_draws), (with_it, with_draws) = gaps[name, 0.0], gaps[name, 1.0]
         draws = np.abs(without_draws) - np.abs(with_draws)
-        smaller[name] = (abs(without) - abs(with_it), *metrics.interval(draws))
+        smaller[name] = (abs(without) - abs(with_it), *statistics.interval(draws))
     found = {f"overestimated on {name}": holds(over[name, 0.0]) for name in WIDTHS}
     helped = {f"smaller error with CQL on {name}": holds(smaller[name]) for name in WIDTHS if over[name, 0.0][1] > 0}
     k2 = row(

@@ -43,11 +43,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from rrmlab import plotting, reference
-from rrmlab.claims import row, text, together, within
-from rrmlab.study import Study
-from rrmlab.sweep import OfflineJob, run_jobs
-from rrmlab.tables import Ends, by_condition, columns, curves, interval_at, paired, seed_rows, summary
+from rrmlab.study import logs, methods, plotting
+from rrmlab.study.claims import row, text, together, within
+from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.notebook import Study
+from rrmlab.study.tables import Ends, by_condition, columns, curves, interval_at, paired, seed_rows, summary
 
 study = Study("06_dataset_size", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
@@ -60,21 +60,21 @@ SIZES = [LARGEST // 2**k for k in range(7, -1, -1)]  # 5,000 to 640,000 at the `
 # %%
 @functools.cache
 def schedulers():
-    return reference.schedulers(study)
+    return methods.schedulers(study)
 
 
 @functools.cache
-def logs():
-    agents = reference.online_agents(study)[1]["sac"]
-    return {"sac": reference.joined(study, agents, LARGEST), "random": reference.collected(study, "random", LARGEST)}
+def log_folders():
+    agents = methods.online_agents(study)[1]["sac"]
+    return {"sac": logs.joined(study, agents, LARGEST), "random": logs.collected(study, "random", LARGEST)}
 
 
 @functools.cache
 def trained():
     """By log, size, method, and how many times the usual number of updates."""
     jobs = {}
-    for log, data in logs().items():
-        for method, full in reference.offline_jobs(study, data, ("sac",)).items():
+    for log, data in log_folders().items():
+        for method, full in methods.offline_jobs(study, data, ("sac",)).items():
             for size in SIZES if method in LEARNERS else []:
                 for times in (1, 2) if log == "sac" and size >= LARGEST // 2 and method in LONGER else (1,):
                     jobs[log, size, method, times] = OfflineJob(

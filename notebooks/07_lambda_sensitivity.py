@@ -40,11 +40,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from rrmlab import plotting, reference
-from rrmlab.claims import all_hold, row, text
-from rrmlab.study import Study
-from rrmlab.sweep import OfflineJob, run_jobs, score_scheduler
-from rrmlab.tables import Ends, by_condition, paired, scored, seed_rows, summary
+from rrmlab.study import methods, plotting
+from rrmlab.study.claims import all_hold, row, text
+from rrmlab.study.jobs import OfflineJob, run_jobs, score_scheduler
+from rrmlab.study.notebook import Study
+from rrmlab.study.tables import Ends, by_condition, paired, scored, seed_rows, summary
 
 study = Study("07_lambda_sensitivity", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
@@ -54,13 +54,13 @@ LAMBDAS = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 # %%
 @functools.cache
 def schedulers():
-    return reference.schedulers(study)
+    return methods.schedulers(study)
 
 
 @functools.cache
 def results():
     networks = {lam: replace(study.network, lam=lam) for lam in LAMBDAS}
-    logging = reference.online_jobs(study)["Online SAC"]
+    logging = methods.online_jobs(study)["Online SAC"]
     online = {
         lam: replace(
             logging, network=network, seeds=study.seeds[:1], logs=1, curve=None,
@@ -72,7 +72,7 @@ def results():
     jobs = {}
     for lam, network in networks.items():
         (data,) = online[lam].datasets(wrote[lam].folder)
-        for method, full in reference.offline_jobs(study, data, ("sac",)).items():
+        for method, full in methods.offline_jobs(study, data, ("sac",)).items():
             if method != "BC":
                 scoring = replace(study.scoring, network=network)
                 jobs[lam, method] = OfflineJob(data, full.agent, study.sweep_seeds, scoring, device=device)

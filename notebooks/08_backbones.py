@@ -39,12 +39,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from rrmlab import metrics, plotting, reference
 from rrmlab.agents.paradigms import PARADIGMS
-from rrmlab.claims import all_hold, row, text
-from rrmlab.study import Study
-from rrmlab.sweep import run_jobs
-from rrmlab.tables import SCORES, Ends, columns, interval_at, paired, seed_rows, summary, user_rate_cdf
+from rrmlab.study import methods, plotting, statistics, tuning
+from rrmlab.study.claims import all_hold, row, text
+from rrmlab.study.jobs import run_jobs
+from rrmlab.study.notebook import Study
+from rrmlab.study.tables import SCORES, Ends, columns, interval_at, paired, seed_rows, summary, user_rate_cdf
 
 study = Study("08_backbones", preset, recompute, device, seed)
 PAIRS = {
@@ -57,23 +57,23 @@ METHODS = {how: [name for pair in pairs.values() for name in pair] for how, pair
 MATCHED = {
     short: (sac, f"{dqn} matched")
     for (short, (sac, dqn)), paradigm in zip(PAIRS["offline"].items(), PARADIGMS, strict=True)
-    if reference.TUNED[paradigm, "sac"] != reference.TUNED[paradigm, "dqn"]
+    if tuning.TUNED[paradigm, "sac"] != tuning.TUNED[paradigm, "dqn"]
 }
 
 
 # %%
 @functools.cache
 def schedulers():
-    return reference.schedulers(study)
+    return methods.schedulers(study)
 
 
 @functools.cache
 def results():
-    log = reference.online_agents(study)[1]["sac"][0]
-    jobs = reference.offline_jobs(study, log)
+    log = methods.online_agents(study)[1]["sac"][0]
+    jobs = methods.offline_jobs(study, log)
     for sac, matched in MATCHED.values():
         jobs[matched] = replace(jobs[sac], agent=replace(jobs[sac].agent, backbone="dqn"))
-    done = run_jobs(study.data, jobs) | run_jobs(study.data, reference.online_jobs(study, tuple(PARADIGMS)))
+    done = run_jobs(study.data, jobs) | run_jobs(study.data, methods.online_jobs(study, tuple(PARADIGMS)))
     names = [*METHODS["offline"], *(matched for _, matched in MATCHED.values()), *METHODS["online"]]
     return {name: done[name] for name in names}
 
@@ -118,7 +118,7 @@ def differences():
             for name, statistic in SCORES.items():
                 first, second = results()[sac], results()[dqn]
                 facts = {"training": how, "paradigm": paradigm, "figure": name, "seeds": len(first.rates)}
-                facts["sac_better"] = metrics.probability_of_improvement(
+                facts["sac_better"] = statistics.probability_of_improvement(
                     statistic(first.rates), statistic(second.rates)
                 )
                 found.append(facts | columns("difference", paired(first, second, name)))

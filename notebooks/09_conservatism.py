@@ -40,12 +40,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from rrmlab import load_dataset, plotting, reference
-from rrmlab.claims import all_hold, row, text
-from rrmlab.study import Study
-from rrmlab.sweep import OfflineJob, run_jobs
-from rrmlab.tables import Ends, by_condition, columns, paired, seed_rows, seeds_interval, summary
-from rrmlab.views import ObservationView
+from rrmlab import load_dataset
+from rrmlab.game.views import ObservationView
+from rrmlab.study import methods, plotting
+from rrmlab.study.claims import all_hold, row, text
+from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.notebook import Study
+from rrmlab.study.tables import Ends, by_condition, columns, paired, seed_rows, seeds_interval, summary
 
 study = Study("09_conservatism", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "CTDE-MARL-CQL"]  # α = 0 among them
@@ -56,13 +57,13 @@ GAMMAS = [0.0, 0.5, 0.9, 0.95, 0.99]
 # %%
 @functools.cache
 def log():
-    return reference.online_agents(study)[1]["sac"][0]
+    return methods.online_agents(study)[1]["sac"][0]
 
 
 @functools.cache
 def results():
     """By the value that is varied: results["alpha"][value][learner]."""
-    chosen = reference.offline_jobs(study, log(), ("sac",))
+    chosen = methods.offline_jobs(study, log(), ("sac",))
     jobs = {}
     for axis, values in (("alpha", ALPHAS), ("gamma", GAMMAS)):
         for value in values:
@@ -78,7 +79,7 @@ def results():
 
 @functools.cache
 def ends():
-    return Ends.of(reference.schedulers(study))
+    return Ends.of(methods.schedulers(study))
 
 
 def both(make):

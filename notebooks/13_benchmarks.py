@@ -46,9 +46,11 @@ import seaborn as sns
 import torch
 from matplotlib.ticker import LogLocator
 
-from rrmlab import AgentConfig, RRMEnv, benchmarks, collect, make_scheduler, plotting, train_offline, workloads
+from rrmlab import AgentConfig, RRMEnv, collect, make_scheduler, train_offline
 from rrmlab.agents.learner import Learner
-from rrmlab.study import Study
+from rrmlab.bench import measure, workloads
+from rrmlab.study import plotting
+from rrmlab.study.notebook import Study
 
 study = Study("13_benchmarks", preset, recompute, device, seed)
 SIZES = {
@@ -64,7 +66,7 @@ REPEATS, UPDATES, FEW = size["repeats"], size["updates"], min(3, size["repeats"]
 DQN = AgentConfig("centralized", "dqn", gamma=0.99, hidden=(128, 128))
 SAC = AgentConfig()
 network, seeds = study.network, tuple(range(seed, seed + 10))
-timed = functools.partial(benchmarks.interleaved, repeats=REPEATS, wait=benchmarks.waiting(device))
+timed = functools.partial(measure.interleaved, repeats=REPEATS, wait=measure.waiting(device))
 
 # %% [markdown]
 # ## What the machine can do
@@ -76,7 +78,7 @@ timed = functools.partial(benchmarks.interleaved, repeats=REPEATS, wait=benchmar
 # %%
 @functools.cache
 def rates():
-    return benchmarks.machine_rates(device, size["matrix"], size["copy_mib"], REPEATS)
+    return measure.machine_rates(device, size["matrix"], size["copy_mib"], REPEATS)
 
 
 def machine():
@@ -99,7 +101,7 @@ limits.round(1)
 
 # %%
 def count():
-    counted = benchmarks.step_flops(network)
+    counted = measure.step_flops(network)
     rows = [
         {"precision": precision, "item": item, "operations": number}
         for precision, items in counted.items()
@@ -154,7 +156,7 @@ def update_seconds():
 
 def step_limit_s():
     """Seconds of a step at the machine's limit: the float64 part at dgemm's rate plus the float32 part at sgemm's."""
-    counted = {precision: sum(items.values()) for precision, items in benchmarks.step_flops(network).items()}
+    counted = {precision: sum(items.values()) for precision, items in measure.step_flops(network).items()}
     return 1e-9 * (counted["float64"] / rates()["dgemm"] + counted["float32"] / rates()["sgemm"])
 
 
@@ -162,8 +164,8 @@ def speed_rows():
     env_peer, env = environment_seconds()
     update_peer, update, ten = update_seconds()
     batch, single, other = 1 / env.T
-    gflop = 1e-9 * 10 * benchmarks.update_flops(SAC, network.num_aps, network.top_n)
-    row = benchmarks.row
+    gflop = 1e-9 * 10 * measure.update_flops(SAC, network.num_aps, network.top_n)
+    row = measure.row
     return [
         row("environment steps, batch", "steps/s", batch, ">= 2000", env_peer, other),
         row("environment steps, single", "steps/s", single, ">= 5", env_peer, other),
@@ -180,21 +182,21 @@ def collecting_rows():
     runs = pd.DataFrame([workloads.in_fresh_process(workloads.collect_and_save, num, seed) for _ in range(FEW)])
     name, target = f"collecting {num:,} transitions", f"<= {1 + runs.imported_gib.median():.2f}"
     return [
-        benchmarks.row(name, "s", runs.seconds, "<= 10"),
-        benchmarks.row(f"{name}, on disk", "GiB", runs.disk_gib, "<= 1"),
-        benchmarks.row(f"{name}, peak memory", "GiB", runs.peak_gib, target),
-        benchmarks.row("memory after importing", "GiB", runs.imported_gib),
+        measure.row(name, "s", runs.seconds, "<= 10"),
+        measure.row(f"{name}, on disk", "GiB", runs.disk_gib, "<= 1"),
+        measure.row(f"{name}, peak memory", "GiB", runs.peak_gib, target),
+        measure.row("memory after importing", "GiB", runs.imported_gib),
     ]
 
 
 def decision_rows():
     policy = train_offline(log(), replace(SAC, num_updates=1), seeds[:1], progress=False)[0]
-    with benchmarks.threads(1):
-        spent = benchmarks.latencies_ms(workloads.one_decision(policy, log().obs[0]), size["decisions"])
+    with measure.threads(1):
+        spent = measure.latencies_ms(workloads.one_decision(policy, log().obs[0]), size["decisions"])
     tails = np.percentile(spent.reshape(5, -1), 99, axis=1)
-    row = benchmarks.row("decision of one AP", "ms, 99th percentile", tails, "<= 0.2")
+    row = measure.row("decision of one AP", "ms, 99th percentile", tails, "<= 0.2")
     value = float(np.percentile(spent, 99))
-    return [row | {"value": value, "reached": benchmarks.reached(value, row["target"])}]
+    return [row | {"value": value, "reached": measure.reached(value, row["target"])}]
 
 
 # %% [markdown]
@@ -223,7 +225,7 @@ def profiled():
     }
     for work in works.values():
         work()
-    return pd.DataFrame([{"what": what, **benchmarks.time_shares(work)} for what, work in works.items()])
+    return pd.DataFrame([{"what": what, **measure.time_shares(work)} for what, work in works.items()])
 
 
 shares = study.table("profile", profiled)
@@ -287,12 +289,12 @@ def growth_rows():
         each = 1e6 * seconds / [size(i) for i in aps]
         k = 1 + np.median(each[:, 1:] / each[:, :1], axis=0).argmax()
         unit, reference = f"{unit}, {aps[k]} APs", f"the same, {aps[0]} APs"
-        return benchmarks.row(name, unit, each[:, k], "<= 1.0", reference, each[:, 0])
+        return measure.row(name, unit, each[:, k], "<= 1.0", reference, each[:, 0])
 
     return [
         worst("growth of an environment step", "environment step", "µs per link", lambda i: 6 * i * i),
         worst("growth of a CTDE update", "CTDE update", "µs per AP", lambda i: i),
-        benchmarks.row("centralized stops at", "APs", max(growth_seconds()["centralized update"][0])),
+        measure.row("centralized stops at", "APs", max(growth_seconds()["centralized update"][0])),
     ]
 
 
@@ -352,8 +354,8 @@ def study_rows():
     missing = f"missing: notebook {absent}" if absent else ""
     minutes = np.nan if absent else runs.minutes[runs.notebook >= "03"].sum()
     return [
-        benchmarks.row("peak memory of the study", "GiB", runs.peak_memory_gib.max(), "<= 4", missing),
-        benchmarks.row("time of notebooks 03 to 09", "min", minutes, "<= 120", missing),
+        measure.row("peak memory of the study", "GiB", runs.peak_memory_gib.max(), "<= 4", missing),
+        measure.row("time of notebooks 03 to 09", "min", minutes, "<= 120", missing),
     ]
 
 
@@ -372,15 +374,15 @@ def cuda_rows():
         return []
     rows = []
     (seconds,) = timed([workloads.random_episodes(network, 4096, seed, device)]).T
-    rows.append(benchmarks.row("environment steps, E = 4096", "steps/s", 1 / seconds))
+    rows.append(measure.row("environment steps, E = 4096", "steps/s", 1 / seconds))
     for num in (10, 100):
         (seconds,) = timed([workloads.learning(log(), SAC, [range(seed, seed + num)], UPDATES, device)]).T
-        rows.append(benchmarks.row(f"update, CTDE-SAC, {num} seeds", "ms", 1e3 * seconds))
+        rows.append(measure.row(f"update, CTDE-SAC, {num} seeds", "ms", 1e3 * seconds))
     apart = workloads.device_differences(network, SAC, device)
     return [
         *rows,
-        benchmarks.row("largest difference to the CPU, one episode", "bit/s/Hz", apart["episode"]),
-        benchmarks.row("largest difference to the CPU, 100 updates", "of a parameter", apart["updates"]),
+        measure.row("largest difference to the CPU, one episode", "bit/s/Hz", apart["episode"]),
+        measure.row("largest difference to the CPU, 100 updates", "of a parameter", apart["updates"]),
     ]
 
 
@@ -400,7 +402,7 @@ table.round(3)
 aimed = table[table.target.notna()].iloc[::-1].reset_index(drop=True)
 judged = aimed.ratio.where(aimed.reference.notna(), aimed.value)
 columns = (judged, aimed.ratio_low, aimed.ratio_high)
-margins = np.array([[benchmarks.margin(v, t) for v, t in zip(c, aimed.target, strict=True)] for c in columns])
+margins = np.array([[measure.margin(v, t) for v, t in zip(c, aimed.target, strict=True)] for c in columns])
 kept = aimed.reached.astype(str) == "True"
 compared = ~aimed.reference.fillna("missing").str.startswith("missing")
 units = aimed.unit.str.split(",").str[0].radd(" ").mask(compared, "×")
@@ -434,14 +436,14 @@ study.show(fig)
 # %%
 def roofline():
     i, n = network.num_aps, network.top_n
-    step = sum(sum(items.values()) for items in benchmarks.step_flops(network).values())
+    step = sum(sum(items.values()) for items in measure.step_flops(network).values())
     rows = []
     _, one, ten = update_seconds()
     (dqn, dqn_size), (sac, sac_size) = (
-        (benchmarks.update_flops(agent, i, n), benchmarks.update_bytes(agent, i, n)) for agent in (DQN, SAC)
+        (measure.update_flops(agent, i, n), measure.update_bytes(agent, i, n)) for agent in (DQN, SAC)
     )
     for what, flops, moved, seconds in (
-        ("environment step, batch", step, benchmarks.step_bytes(network), environment_seconds()[1][:, 0]),
+        ("environment step, batch", step, measure.step_bytes(network), environment_seconds()[1][:, 0]),
         ("DQN-CQL update, one seed", dqn, dqn_size, one[:, 0]),
         ("CTDE-SAC update, ten seeds", 10 * sac, 10 * sac_size, ten[:, 0]),
     ):

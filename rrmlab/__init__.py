@@ -1,17 +1,19 @@
 """Offline multi-agent reinforcement learning for radio resource management (arXiv 2501.12991), open and runnable."""
 
-from .agents.learner import AgentConfig
+from .agents.config import AgentConfig
 from .agents.policy import Policy
+from .agents.stack import evaluate_seeds
 from .config import NetworkConfig
-from .datasets import Dataset, collect, load_dataset, mix
-from .env import RRMEnv
+from .game.env import RRMEnv
+from .game.evaluation import Scores, evaluate
+from .game.imperfect_reports import BadReports
+from .game.radio import Deployment
+from .game.schedulers import make_scheduler
+from .learning.collection import collect
+from .learning.dataset import Dataset, load_dataset, mix
+from .learning.offline import train_offline
+from .learning.online import train_online
 from .memory import keep_freed_memory
-from .online import train_online
-from .radio import Deployment
-from .reports import BadReports
-from .rollout import Scores, evaluate, evaluate_seeds
-from .schedulers import make_scheduler
-from .training import train_offline
 
 __version__ = "0.1.0"
 

@@ -12,8 +12,9 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from .config import NetworkConfig, seed_number
-from .env import RRMEnv
+from .checks import seed_number
+from .config import NetworkConfig
+from .game.env import RRMEnv
 
 try:
     from pettingzoo import ParallelEnv

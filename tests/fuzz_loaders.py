@@ -25,12 +25,12 @@ else:
 
 with instrumented:
     from rrmlab import AgentConfig, NetworkConfig, Policy, collect, load_dataset, make_scheduler, train_offline
-    from rrmlab import checkpoint as training
+    from rrmlab.command.main import parser
     from rrmlab.command.notebooks import Notebook, UserError, assign
-    from rrmlab.reproduce import parser
-    from rrmlab.results import read_result, score_result
-    from rrmlab.rollout import Scores
+    from rrmlab.game.evaluation import Scores
+    from rrmlab.learning import progress as training
     from rrmlab.storage import SUMS, CorruptFileError, new_folder
+    from rrmlab.study.store import read_result, score_result
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def make(root: Path) -> None:
     scores = [Scores.of(rng.random((3, 4)), rng.random(3), 3.0) for _ in policies]
     with new_folder(root / "result") as folder:
         score_result(folder, scores, 1.5, policies)
-    training.save(root / "training", FACTS, {"done": policies[0].tensors["obs_mean"]})
+    training.save_checkpoint(root / "training", FACTS, {"done": policies[0].tensors["obs_mean"]})
 
 
 def root() -> Path:
@@ -150,7 +150,7 @@ def reading(kind: str, load) -> None:
 
 def training_checkpoint(folder: Path) -> None:
     try:
-        training.load(folder, FACTS)
+        training.load_checkpoint(folder, FACTS)
     except CorruptFileError:
         raise
     except ValueError as error:

@@ -11,15 +11,16 @@ import warnings
 import numpy as np
 import pytest
 
-from rrmlab.agents.learner import AgentConfig
+from rrmlab.agents.config import AgentConfig
 from rrmlab.agents.policy import Policy
 from rrmlab.config import NetworkConfig
-from rrmlab.datasets import collect, load_dataset
-from rrmlab.results import read_result, score_result
-from rrmlab.rollout import Scores
-from rrmlab.schedulers import RandomWalk
+from rrmlab.game.evaluation import Scores
+from rrmlab.game.schedulers import RandomWalk
+from rrmlab.learning.collection import collect
+from rrmlab.learning.dataset import load_dataset
+from rrmlab.learning.offline import train_offline
 from rrmlab.storage import SUMS, new_folder
-from rrmlab.training import train_offline
+from rrmlab.study.store import read_result, score_result
 
 NETWORK = NetworkConfig(num_aps=2, num_users=5, top_n=2, episode_ttis=12, warmup_ttis=2)
 LOADERS = {"dataset": load_dataset, "checkpoint": Policy.load, "result": read_result}

@@ -22,9 +22,9 @@ from test_reproduce import Repository
 
 from rrmlab import storage
 from rrmlab.command import notebooks as source
-from rrmlab.reproduce import main
-from rrmlab.results import code_fingerprint, stored
+from rrmlab.command.main import main
 from rrmlab.storage import lock, new_file, new_folder, verify
+from rrmlab.study.store import code_fingerprint, stored
 
 # ---- two at once ----
 

@@ -8,10 +8,10 @@ from bad_input import many
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rrmlab.reproduce
+import rrmlab.command.main
 from rrmlab.command import notebooks as source
+from rrmlab.command.main import main
 from rrmlab.command.runs import Result
-from rrmlab.reproduce import main
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def repository(tmp_path_factory):
         (root / "notebooks" / f"{name}.py").write_text(cell)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "PACKAGE", root / "package")
-        patch.setattr(rrmlab.reproduce, "schedule", lambda order, *_: {n.name: Result("done") for n in order})
+        patch.setattr(rrmlab.command.main, "schedule", lambda order, *_: {n.name: Result("done") for n in order})
         patch.chdir(root)
         yield root
 

@@ -27,10 +27,10 @@ from rrmlab import (
     train_offline,
     train_online,
 )
-from rrmlab.results import read_result
-from rrmlab.rollout import tune_itlinq
-from rrmlab.schedulers import Mixture
+from rrmlab.game.schedulers import Mixture
 from rrmlab.storage import CorruptFileError, new_folder
+from rrmlab.study.store import read_result
+from rrmlab.study.tuning import tune_itlinq
 
 POLICY = train_offline(DATA, AGENT, [0], progress=False)[0]
 

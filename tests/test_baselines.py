@@ -5,10 +5,10 @@ That table comes from 64 deployments; its sum rates are good to about 4% and its
 
 import pytest
 
-from rrmlab import env
 from rrmlab.config import NetworkConfig
-from rrmlab.rollout import evaluate
-from rrmlab.schedulers import TDM, Exhaustive, FullReuse, ITLinQ, RandomWalk
+from rrmlab.game import env
+from rrmlab.game.evaluation import evaluate
+from rrmlab.game.schedulers import TDM, Exhaustive, FullReuse, ITLinQ, RandomWalk
 
 NETWORK = NetworkConfig(episode_ttis=1000)
 NUM_DEPLOYMENTS = 400

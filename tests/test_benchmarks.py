@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rrmlab import benchmarks, workloads
-from rrmlab.agents.learner import AgentConfig, Learner
+from rrmlab.agents.config import AgentConfig
+from rrmlab.agents.learner import Learner
 from rrmlab.agents.paradigms import PARADIGMS
+from rrmlab.bench import measure, workloads
 from rrmlab.config import NetworkConfig
-from rrmlab.datasets import collect
+from rrmlab.game.schedulers import make_scheduler
+from rrmlab.learning.collection import collect
 from rrmlab.memory import peak_memory_gib
-from rrmlab.schedulers import make_scheduler
 
 SMALL = NetworkConfig(num_aps=2, num_users=6, top_n=2, episode_ttis=5, warmup_ttis=3)
 
@@ -33,20 +34,20 @@ def test_update_flops_equal_those_of_a_real_update(paradigm, backbone, gamma):
     with FlopCounterMode(display=False) as masking:  # joint masks are made by a product that no network has
         for mask in (batch.mask, batch.next_mask)[: 1 + (gamma > 0 and backbone != "bc")]:
             learner.paradigm.masks(mask)
-    assert counter.get_total_flops() == 2 * benchmarks.update_flops(agent, 3, 2) + masking.get_total_flops()
+    assert counter.get_total_flops() == 2 * measure.update_flops(agent, 3, 2) + masking.get_total_flops()
 
 
 def test_update_flops_by_hand():
     """Layers 2-2-2 are 8 multiply-adds; the backward pass has 8 for the weights and 4 for the last layer's inputs."""
     agent = AgentConfig("centralized", "dqn", gamma=0.0, hidden=(2,), batch_size=1)
-    assert benchmarks.update_flops(agent, 1, 1) == 2 * (8 + 8 + 4)
+    assert measure.update_flops(agent, 1, 1) == 2 * (8 + 8 + 4)
     looking_ahead = AgentConfig("centralized", "dqn", gamma=0.9, hidden=(2,), batch_size=10)
-    assert benchmarks.update_flops(looking_ahead, 1, 1) == 10 * 2 * (20 + 2 * 8)
+    assert measure.update_flops(looking_ahead, 1, 1) == 10 * 2 * (20 + 2 * 8)
 
 
 def test_step_flops_by_hand():
     one = NetworkConfig(num_aps=1, num_users=1, top_n=1, num_sinusoids=1)
-    counted = benchmarks.step_flops(one)
+    counted = measure.step_flops(one)
     assert sum(counted["float64"].values()) == 8 + 3 + 12 + 11
     assert sum(counted["float32"].values()) == 2 + 2 + 4 + 4 + 3 + 2 + 1 + 1 + 3 + 5
 
@@ -57,22 +58,22 @@ def test_fading_is_counted_like_the_matrix_product_that_computes_it():
     m, links = config.num_sinusoids, config.num_aps * config.num_users
     with FlopCounterMode(display=False) as counter:
         torch.bmm(torch.ones(links, 2, 2 * m), torch.ones(links, 2 * m, ttis))
-    fading = benchmarks.step_flops(config)["float64"]["fading: sum of M complex rotations"]
+    fading = measure.step_flops(config)["float64"]["fading: sum of M complex rotations"]
     assert counter.get_total_flops() == ttis * fading
 
 
 def test_step_bytes_by_hand():
     """One link: its gain, three numbers of the user, and an observation of 2, a mask of 2, a slot and an action."""
-    assert benchmarks.step_bytes(NetworkConfig(num_aps=1, num_users=1, top_n=1)) == 2 * (4 + 12 + (8 + 2 + 8) + 8)
+    assert measure.step_bytes(NetworkConfig(num_aps=1, num_users=1, top_n=1)) == 2 * (4 + 12 + (8 + 2 + 8) + 8)
 
 
 def test_update_bytes_by_hand():
     """Layers 2-2-2: 12 parameters, each with a gradient and two moments, and 12 of the target; 2 observations of 2
     numbers; outputs of 2 + 2 units in one pass, or three with a discount. All read and written, 4 bytes each."""
     agent = AgentConfig("centralized", "dqn", gamma=0.0, hidden=(2,), batch_size=1)
-    assert benchmarks.update_bytes(agent, 1, 1) == 8 * (4 * 12 + 12 + 4 + 4)
+    assert measure.update_bytes(agent, 1, 1) == 8 * (4 * 12 + 12 + 4 + 4)
     agent = AgentConfig("centralized", "dqn", gamma=0.9, hidden=(2,), batch_size=1)
-    assert benchmarks.update_bytes(agent, 1, 1) == 8 * (4 * 12 + 12 + 4 + 3 * 4)
+    assert measure.update_bytes(agent, 1, 1) == 8 * (4 * 12 + 12 + 4 + 3 * 4)
 
 
 # --- timing -------------------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def works(events, units=1):
 
 def test_pieces_of_work_take_turns():
     events = []
-    benchmarks.interleaved(works(events), repeats=3)
+    measure.interleaved(works(events), repeats=3)
     assert "".join(events) == "ab" + "ab" + "ba" + "ab"  # a first round that is not counted, then forth and back
 
 
@@ -101,37 +102,37 @@ def test_seconds_are_per_unit_and_the_first_round_is_not_counted():
         return work
 
     pieces = [spend([100.0, 2.0, 4.0], 2), None, spend([100.0, 30.0, 60.0], 3)]
-    seconds = benchmarks.interleaved(pieces, repeats=2, clock=lambda: now)
+    seconds = measure.interleaved(pieces, repeats=2, clock=lambda: now)
     np.testing.assert_array_equal(seconds, [[1.0, math.nan, 10.0], [2.0, math.nan, 20.0]])
 
 
 def test_the_clock_is_read_after_the_device_has_finished():
     events = []
     pieces = [lambda: events.append("work") or 1]
-    benchmarks.interleaved(pieces, 1, lambda: events.append("clock") or 0.0, lambda: events.append("wait"))
+    measure.interleaved(pieces, 1, lambda: events.append("clock") or 0.0, lambda: events.append("wait"))
     assert events == ["work", "wait", "clock", "work", "wait", "clock"]
 
 
 def test_latencies():
     ticks = iter([0.0, 0.001, 0.003, 0.006])
     calls = []
-    spent = benchmarks.latencies_ms(lambda: calls.append(1), 3, clock=lambda: next(ticks))
+    spent = measure.latencies_ms(lambda: calls.append(1), 3, clock=lambda: next(ticks))
     np.testing.assert_allclose(spent, [1, 2, 3])
     assert len(calls) == 3
-    benchmarks.latencies_ms(lambda: calls.append(1), 20)
+    measure.latencies_ms(lambda: calls.append(1), 20)
     assert len(calls) == 3 + 22
 
 
 def test_threads_are_put_back():
     before = torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="inside"), benchmarks.threads(before + 1):
+    with pytest.raises(RuntimeError, match="inside"), measure.threads(before + 1):
         assert torch.get_num_threads() == before + 1
         raise RuntimeError("inside")
     assert torch.get_num_threads() == before
 
 
 def test_machine_rates():
-    rates = benchmarks.machine_rates(size=16, copy_mib=1, repeats=1)
+    rates = measure.machine_rates(size=16, copy_mib=1, repeats=1)
     assert set(rates) == {"sgemm", "dgemm", "copy"}
     assert all(0 < rate < math.inf for rate in rates.values())
 
@@ -143,7 +144,7 @@ COLUMNS = ["row", "value", "unit", "reference", "reference_value", "ratio", "tar
 
 @pytest.mark.parametrize(("target", "expected"), [(">= 2", True), (">= 2.1", False), ("<= 2", True), ("<= 1.9", False)])
 def test_reached_follows_from_the_ratio_where_there_is_a_reference(target, expected):
-    row = benchmarks.row("r", "steps/s", [10.0, 40.0, 30.0], target, "peer", [10.0, 20.0, 10.0])
+    row = measure.row("r", "steps/s", [10.0, 40.0, 30.0], target, "peer", [10.0, 20.0, 10.0])
     assert list(row)[:8] == COLUMNS
     assert (row["value"], row["reference_value"], row["ratio"]) == (30, 10, 2)  # ratios 1, 2, 3, repeat by repeat
     assert (row["ratio_low"], row["ratio_high"], row["repeats"]) == (1, 3, 3)
@@ -152,26 +153,26 @@ def test_reached_follows_from_the_ratio_where_there_is_a_reference(target, expec
 
 @pytest.mark.parametrize(("value", "expected"), [(9.9, True), (10.1, False), (math.nan, False)])
 def test_reached_follows_from_the_value_where_there_is_none(value, expected):
-    row = benchmarks.row("r", "s", value, "<= 10")
+    row = measure.row("r", "s", value, "<= 10")
     assert row["reached"] is expected
     assert math.isnan(row["ratio"]) and math.isnan(row["reference_value"]) and row["reference"] == ""
 
 
 def test_without_a_target_nothing_is_reached():
-    assert benchmarks.row("r", "s", 1.0)["reached"] is None
+    assert measure.row("r", "s", 1.0)["reached"] is None
 
 
 def test_a_missing_reference_reaches_no_target():
-    seconds = benchmarks.interleaved([lambda: 1, None], repeats=2)
+    seconds = measure.interleaved([lambda: 1, None], repeats=2)
     for target in (">= 0", "<= 1e9"):
-        row = benchmarks.row("r", "steps/s", 1 / seconds[:, 0], target, "peer (missing)", 1 / seconds[:, 1])
+        row = measure.row("r", "steps/s", 1 / seconds[:, 0], target, "peer (missing)", 1 / seconds[:, 1])
         assert row["reached"] is False and math.isnan(row["ratio"]) and math.isnan(row["reference_value"])
         assert row["value"] > 0
-    assert benchmarks.row("r", "s", 1.0, "<= 2", "peer (missing)")["reached"] is False
+    assert measure.row("r", "s", 1.0, "<= 2", "peer (missing)")["reached"] is False
 
 
 def test_margin_points_the_same_way_for_both_kinds_of_target():
-    assert benchmarks.margin(6.0, ">= 3") == benchmarks.margin(1.5, "<= 3") == 2
+    assert measure.margin(6.0, ">= 3") == measure.margin(1.5, "<= 3") == 2
 
 
 # --- work ---------------------------------------------------------------------------------------------------
@@ -230,8 +231,8 @@ def test_d3rlpy_learns_from_the_same_data(capsys):
 
 def test_time_shares_tell_products_from_the_rest():
     a = torch.rand(700, 700)
-    products = benchmarks.time_shares(lambda: (a @ a).shape[0])
-    plain = benchmarks.time_shares(lambda: sum(range(10**6)))
+    products = measure.time_shares(lambda: (a @ a).shape[0])
+    plain = measure.time_shares(lambda: sum(range(10**6)))
     for shares in (products, plain):
         assert list(shares) == ["matrix products", "other operations", "rest"]
         assert sum(shares.values()) == pytest.approx(1)

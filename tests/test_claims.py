@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from rrmlab import claims
+from rrmlab.study import claims
 
 GOOD, BAD, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
 

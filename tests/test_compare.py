@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rrmlab.compare import compare
-from rrmlab.reproduce import main
+from rrmlab.command.compare import compare
+from rrmlab.command.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "figures" / "tables"

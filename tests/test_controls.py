@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from rrmlab import metrics
-from rrmlab.agents.learner import AgentConfig
+from rrmlab.agents.config import AgentConfig
+from rrmlab.agents.stack import evaluate_seeds
 from rrmlab.config import NetworkConfig
-from rrmlab.datasets import collect
-from rrmlab.rollout import evaluate, evaluate_seeds
-from rrmlab.schedulers import FullReuse, ITLinQ, Mixture, RandomWalk
-from rrmlab.training import train_offline
+from rrmlab.game import evaluation
+from rrmlab.game.evaluation import evaluate
+from rrmlab.game.schedulers import FullReuse, ITLinQ, Mixture, RandomWalk
+from rrmlab.learning.collection import collect
+from rrmlab.learning.offline import train_offline
+from rrmlab.study import statistics
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +46,7 @@ def shuffled(data, seed=0):
 def ratio(scores, reference):
     """Paired ratio of R_score to a scheduler's on common test deployments: (value, low, high)."""
     reference = evaluate(reference, NETWORK, EPISODES).rates
-    return metrics.paired(np.stack([s.rates for s in scores]), reference, metrics.score)
+    return statistics.paired(np.stack([s.rates for s in scores]), reference, evaluation.score)
 
 
 def test_shuffling_keeps_what_it_should(random_walk):

@@ -11,14 +11,14 @@ from soak import cases
 from stored_files import LOADERS, FakeKernels, content_of, files, hidden
 from test_reproduce import Repository
 
-from rrmlab import explore
 from rrmlab.agents.policy import Policy
 from rrmlab.command import notebooks as source
+from rrmlab.command.main import main
 from rrmlab.command.runs import Run
-from rrmlab.datasets import load_dataset
-from rrmlab.reproduce import main
-from rrmlab.results import stored
+from rrmlab.learning.dataset import load_dataset
 from rrmlab.storage import SUMS, CorruptFileError, verify
+from rrmlab.study import explore
+from rrmlab.study.store import stored
 
 
 def damaged(kind, content, draw):

@@ -16,15 +16,16 @@ import torch
 from minari import MinariDataset
 from minari.dataset.minari_storage import MinariStorage
 
-from rrmlab import datasets
-from rrmlab.agents.learner import AgentConfig
+from rrmlab.agents.config import AgentConfig
 from rrmlab.config import NetworkConfig
-from rrmlab.datasets import collect, join, load_dataset, mix
-from rrmlab.env import RRMEnv
-from rrmlab.radio import Deployment
-from rrmlab.schedulers import TDM, Exhaustive, FullReuse, ITLinQ, MaxSINR, Mixture, RandomWalk
+from rrmlab.game.env import RRMEnv
+from rrmlab.game.radio import Deployment
+from rrmlab.game.schedulers import TDM, Exhaustive, FullReuse, ITLinQ, MaxSINR, Mixture, RandomWalk
+from rrmlab.learning import dataset
+from rrmlab.learning.collection import collect
+from rrmlab.learning.dataset import join, load_dataset, mix
+from rrmlab.learning.offline import train_offline
 from rrmlab.storage import CorruptFileError, new_folder
-from rrmlab.training import train_offline
 
 NETWORK = NetworkConfig(num_aps=3, num_users=7, top_n=2, episode_ttis=30, warmup_ttis=10)
 OTHER_SHAPE = dataclasses.replace(NETWORK, top_n=3)
@@ -162,7 +163,7 @@ def test_save_and_load(name, policy, tmp_path):
 
 def test_collect_is_deterministic_and_does_not_depend_on_the_group(walk, monkeypatch):
     assert_same(collect(RandomWalk(), NETWORK, 75, seed=3), walk)
-    monkeypatch.setattr(datasets, "COLLECTION_ENVS", 2)
+    monkeypatch.setattr(dataset, "COLLECTION_ENVS", 2)
     assert_same(collect(RandomWalk(), NETWORK, 75, seed=3), walk)
     assert not torch.equal(collect(RandomWalk(), NETWORK, 75, seed=4).rewards, walk.rewards)
     assert not torch.equal(collect(RandomWalk(seed=1), NETWORK, 75, seed=3).actions, walk.actions)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from rrmlab import env as env_module
-from rrmlab import radio
+from rrmlab.checks import known_device
 from rrmlab.config import NetworkConfig
-from rrmlab.env import RRMEnv, known_device
-from rrmlab.radio import Deployment, DeploymentError
-from rrmlab.views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
+from rrmlab.game import env as env_module
+from rrmlab.game import radio
+from rrmlab.game.env import RRMEnv
+from rrmlab.game.radio import Deployment, DeploymentError
+from rrmlab.game.views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
 SMALL = NetworkConfig(num_aps=2, num_users=4, top_n=3, episode_ttis=6, warmup_ttis=4, require_users=False)
 FIELDS = [field.name for field in dataclasses.fields(Deployment)]

@@ -10,15 +10,17 @@ import pytest
 import torch
 from reference_game import ReferenceGame
 
-from rrmlab import metrics, rollout
-from rrmlab.agents.learner import AgentConfig
+from rrmlab.agents.config import AgentConfig
 from rrmlab.agents.policy import Policy
+from rrmlab.agents.stack import evaluate_seeds
 from rrmlab.config import NetworkConfig
-from rrmlab.datasets import collect
-from rrmlab.radio import Deployment
-from rrmlab.rollout import Scores, evaluate, evaluate_seeds, tune_itlinq
-from rrmlab.schedulers import FullReuse, ITLinQ, Mixture, RandomWalk
-from rrmlab.training import train_offline
+from rrmlab.game import evaluation
+from rrmlab.game.evaluation import Scores, evaluate
+from rrmlab.game.radio import Deployment
+from rrmlab.game.schedulers import FullReuse, ITLinQ, Mixture, RandomWalk
+from rrmlab.learning.collection import collect
+from rrmlab.learning.offline import train_offline
+from rrmlab.study.tuning import tune_itlinq
 
 NETWORK = NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=60, warmup_ttis=20)
 KINDS = [
@@ -78,7 +80,7 @@ def test_fields_of_the_scores_agree():
     assert scores.sum_rate == pytest.approx(scores.rates.sum() / 8)
     assert scores.tail_rate == pytest.approx(np.percentile(scores.rates, 5))
     assert scores.score == pytest.approx(scores.rates.mean() + 2 * scores.tail_rate)
-    assert scores.score == pytest.approx(metrics.score(scores.rates, 2.0))
+    assert scores.score == pytest.approx(evaluation.score(scores.rates, 2.0))
     assert scores.deployment_tail_rate == pytest.approx(np.percentile(scores.rates, 5, axis=1).mean())
     assert (scores.rates >= 0).all()
     assert all(
@@ -130,7 +132,7 @@ def test_bad_requests(data):
 @pytest.mark.parametrize("change", [{"top_n": 3}, {"num_aps": 2}], ids=["N", "I"])
 def test_a_policy_of_another_network_is_refused_before_it_runs(data, change, monkeypatch):
     policies = trained(data)
-    monkeypatch.setattr(rollout, "RRMEnv", None)
+    monkeypatch.setattr(evaluation, "RRMEnv", None)
     with pytest.raises(ValueError, match=f"another network: {next(iter(change))} = "):
         evaluate(policies[0], dataclasses.replace(NETWORK, **change), 2)
     with pytest.raises(ValueError, match="another network"):
@@ -148,7 +150,7 @@ def test_seeds_side_by_side_score_as_each_alone(data, paradigm, backbone, monkey
     for policy, scores in zip(policies, together, strict=True):
         assert_equal(scores, evaluate(policy, NETWORK, 4, seed=2))
     assert len({scores.sum_rate for scores in together}) == 3, "the seeds are different policies"
-    monkeypatch.setattr(rollout, "EVALUATION_ENVS", 7)  # two of each seed at once, and a last one
+    monkeypatch.setattr(evaluation, "EVALUATION_ENVS", 7)  # two of each seed at once, and a last one
     for scores, again in zip(together, evaluate_seeds(policies, NETWORK, 5, seed=2), strict=True):
         np.testing.assert_array_equal(again.rates[:4], scores.rates)
 
@@ -156,7 +158,7 @@ def test_seeds_side_by_side_score_as_each_alone(data, paradigm, backbone, monkey
 def test_a_greedy_policy_is_what_act_says(data):
     """`evaluate` adds nothing to `act`: a loop over the environment serves the same users."""
     policy = trained(data, seeds=[4])[0]
-    env = rollout.RRMEnv(NETWORK, 3, seed=6, split="test")
+    env = evaluation.RRMEnv(NETWORK, 3, seed=6, split="test")
     obs, info = env.reset()
     total = 0.0
     for _ in range(NETWORK.episode_ttis):

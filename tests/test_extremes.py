@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from soak import cases
 
 from rrmlab import AgentConfig, NetworkConfig, RRMEnv, collect, evaluate, make_scheduler, train_offline
-from rrmlab.radio import Deployment, DeploymentError, fading_power
-from rrmlab.schedulers import SCHEDULERS
+from rrmlab.game.radio import Deployment, DeploymentError, fading_power
+from rrmlab.game.schedulers import SCHEDULERS
 
 BASE = NetworkConfig(episode_ttis=6, warmup_ttis=5)
 POWERFUL = {"tx_power_dbm": 60.0, "noise_psd_dbm_hz": -200.0, "bandwidth_hz": 1e3}

@@ -10,8 +10,8 @@ from rrmlab import AgentConfig, NetworkConfig, RRMEnv, collect, evaluate, evalua
 from rrmlab.agents.learner import Batch, Learner
 from rrmlab.agents.networks import StackedMLP
 from rrmlab.agents.paradigms import PARADIGMS
+from rrmlab.game.radio import Deployment, fading, user_position
 from rrmlab.memory import peak_memory_gib
-from rrmlab.radio import Deployment, fading, user_position
 
 SMALL = NetworkConfig(episode_ttis=30, warmup_ttis=20)
 

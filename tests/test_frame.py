@@ -60,7 +60,7 @@ def test_extras_reach_everything():
 
 
 def test_notebooks_are_in_step_with_their_pairs(capsys, monkeypatch):
-    from rrmlab.reproduce import main
+    from rrmlab.command.main import main
 
     if not list((ROOT / "notebooks").glob("*.py")):
         pytest.skip("no notebooks yet")

@@ -17,10 +17,10 @@ from stored_files import (
 )
 
 from rrmlab.command import kernels
-from rrmlab.results import read_result, score_result, stored
-from rrmlab.rollout import Scores
+from rrmlab.game.evaluation import Scores
 from rrmlab.storage import new_file, new_folder
-from rrmlab.study import Study
+from rrmlab.study.notebook import Study
+from rrmlab.study.store import read_result, score_result, stored
 
 
 def table_writer(root):

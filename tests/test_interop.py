@@ -11,11 +11,11 @@ import torch
 from pettingzoo.test import parallel_api_test
 
 from rrmlab.config import NetworkConfig
-from rrmlab.datasets import collect
-from rrmlab.env import RRMEnv
+from rrmlab.game.env import RRMEnv
+from rrmlab.game.radio import Deployment
+from rrmlab.game.schedulers import RandomWalk
 from rrmlab.interop import RRMParallelEnv
-from rrmlab.radio import Deployment
-from rrmlab.schedulers import RandomWalk
+from rrmlab.learning.collection import collect
 
 # Few users, so that slots stay empty and masks differ from TTI to TTI and from AP to AP.
 NETWORK = NetworkConfig(num_aps=3, num_users=7, top_n=3, episode_ttis=30, warmup_ttis=10)

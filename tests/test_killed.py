@@ -21,11 +21,12 @@ from safetensors.numpy import load_file
 from soak import cases
 from test_reproduce import Repository
 
-from rrmlab import AgentConfig, NetworkConfig, RRMEnv, collect, load_dataset, make_scheduler, sweep
+from rrmlab import AgentConfig, NetworkConfig, RRMEnv, collect, load_dataset, make_scheduler
 from rrmlab.agents.learner import Learner
-from rrmlab.online import train_online
+from rrmlab.learning.offline import train_offline
+from rrmlab.learning.online import train_online
 from rrmlab.storage import SUMS, verify
-from rrmlab.training import train_offline
+from rrmlab.study import jobs
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork, no locks")
 TESTS = Path(__file__).parent
@@ -52,12 +53,12 @@ def counted(file, kind, name):
         yield
 
 
-class Job(sweep.OfflineJob):
+class Job(jobs.OfflineJob):
     """Counts its updates, in whatever process it runs, and saves more often than these short trainings would."""
 
     def _train(self, checkpoint):
         often = functools.partial(train_offline, checkpoint_every=EVERY)
-        with mock.patch.object(sweep, "train_offline", often), counted(self.data.parent / COUNT, Learner, "update"):
+        with mock.patch.object(jobs, "train_offline", often), counted(self.data.parent / COUNT, Learner, "update"):
             return super()._train(checkpoint)
 
 
@@ -87,8 +88,8 @@ def gather(folder):
 
 def train_all(folder, root, workers):
     agents = [AgentConfig(backbone="dqn", alpha=a, hidden=(8,), num_updates=UPDATES // 2) for a in (0.0, 0.5)]
-    scoring = sweep.Scoring(NETWORK, 3)
-    sweep.run_jobs(root, {a.alpha: Job(folder / "given", a, (0, 1), scoring) for a in agents}, workers)
+    scoring = jobs.Scoring(NETWORK, 3)
+    jobs.run_jobs(root, {a.alpha: Job(folder / "given", a, (0, 1), scoring) for a in agents}, workers)
 
 
 NOTEBOOK = """

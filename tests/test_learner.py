@@ -14,14 +14,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rrmlab.agents.learner import AgentConfig, Batch, Learner, Metrics
+from rrmlab.agents.config import AgentConfig
+from rrmlab.agents.learner import Batch, Learner, Metrics
 from rrmlab.agents.paradigms import PARADIGMS
-from rrmlab.agents.policy import Policy, PolicyStack
+from rrmlab.agents.policy import Policy
+from rrmlab.agents.scale import Scale
+from rrmlab.agents.stack import PolicyStack
 from rrmlab.config import NetworkConfig
-from rrmlab.datasets import Dataset
-from rrmlab.env import ObservationView
+from rrmlab.game.env import ObservationView
+from rrmlab.learning.dataset import Dataset
+from rrmlab.learning.minibatches import Minibatches
+from rrmlab.learning.offline import train_offline
 from rrmlab.storage import CorruptFileError
-from rrmlab.training import Minibatches, Scale, train_offline
 
 GRID = list(itertools.product(PARADIGMS, ("dqn", "sac")))
 SMALL = NetworkConfig(num_aps=2, num_users=6, top_n=2)

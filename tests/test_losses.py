@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from rrmlab.agents import losses
-from rrmlab.agents.learner import AgentConfig, Learner
+from rrmlab.agents.config import AgentConfig
+from rrmlab.agents.learner import Learner
 from rrmlab.agents.paradigms import JOINT_ACTION_LIMIT, PARADIGMS
 
 

@@ -6,8 +6,9 @@ Shapes: D evaluation deployments, J users, S training seeds.
 import numpy as np
 import pytest
 
-from rrmlab import metrics
-from rrmlab.metrics import (
+from rrmlab.game import evaluation
+from rrmlab.game.evaluation import score, sum_rate, tail_rate
+from rrmlab.study.statistics import (
     bootstrap,
     estimate,
     estimate_value,
@@ -16,9 +17,6 @@ from rrmlab.metrics import (
     normalised,
     paired,
     probability_of_improvement,
-    score,
-    sum_rate,
-    tail_rate,
 )
 
 
@@ -243,4 +241,4 @@ def test_what_cannot_be_paired_is_refused():
 
 
 def test_the_tail_is_the_fifth_percentile():
-    assert metrics.TAIL_PERCENTILE == 5.0
+    assert evaluation.TAIL_PERCENTILE == 5.0

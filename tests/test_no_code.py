@@ -23,11 +23,11 @@ from test_reproduce import Repository
 
 import rrmlab
 from rrmlab.command import notebooks as source
+from rrmlab.command.main import main
 from rrmlab.command.runs import Run
-from rrmlab.datasets import load_dataset
-from rrmlab.reproduce import main
+from rrmlab.learning.dataset import load_dataset
 from rrmlab.storage import SUMS, CorruptFileError
-from rrmlab.study import Study
+from rrmlab.study.notebook import Study
 
 FORBIDDEN = (
     "pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve",  # modules

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from reference_game import ReferenceGame
 from scipy.special import j0
 
-from rrmlab import radio
 from rrmlab.config import NetworkConfig
-from rrmlab.radio import Deployment, DeploymentError
+from rrmlab.game import radio
+from rrmlab.game.radio import Deployment, DeploymentError
 
 few = settings(deadline=None, max_examples=15, derandomize=True)
 f64 = torch.float64

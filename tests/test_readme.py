@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rrmlab import readme
+from rrmlab.command import readme
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from rrmlab import BadReports, NetworkConfig, RRMEnv, evaluate, evaluate_seeds, make_scheduler, train_offline
-from rrmlab.agents.learner import AgentConfig
-from rrmlab.datasets import collect
-from rrmlab.results import read_result, score_result, stored
-from rrmlab.sweep import ReportJob, Scoring, run_jobs
-from rrmlab.views import SILENT, CellView, ObservationView
+from rrmlab.agents.config import AgentConfig
+from rrmlab.game.views import SILENT, CellView, ObservationView
+from rrmlab.learning.collection import collect
+from rrmlab.study.jobs import ReportJob, Scoring, run_jobs
+from rrmlab.study.store import read_result, score_result, stored
 
 NETWORK = NetworkConfig(episode_ttis=12)
 

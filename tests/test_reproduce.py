@@ -15,8 +15,8 @@ import pytest
 
 from rrmlab.command import notebooks as source
 from rrmlab.command.kernels import Scrubber
+from rrmlab.command.main import main
 from rrmlab.command.pairs import ABSOLUTE
-from rrmlab.reproduce import main
 
 PARAMETERS = 'preset: str = "paper"\nrecompute: bool = False  # True: compute, False: draw\n'
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from rrmlab import AgentConfig, NetworkConfig, collect, make_scheduler, sweep, train_offline, train_online
+from rrmlab import AgentConfig, NetworkConfig, collect, make_scheduler, train_offline, train_online
 from rrmlab.agents.learner import Learner
 from rrmlab.storage import CorruptFileError
+from rrmlab.study import jobs
 
 NETWORK = NetworkConfig(episode_ttis=60, warmup_ttis=10)
 AGENT = AgentConfig(hidden=(8, 8), batch_size=16, num_updates=1_300, gamma=0.5)
@@ -196,11 +197,11 @@ def test_a_seed_that_breaks_online_acts_on(monkeypatch):
 def test_an_interrupted_run_of_a_sweep_goes_on(damaged, data, tmp_path, monkeypatch, capsys):
     """Ctrl-C in a training: the same call continues it; a checkpoint that was damaged since is said and left."""
     often = functools.partial(train_offline, checkpoint_every=10)
-    monkeypatch.setattr(sweep, "train_offline", often)
+    monkeypatch.setattr(jobs, "train_offline", often)
     agent = AgentConfig(hidden=(4,), batch_size=8, num_updates=50)
     data.save(tmp_path / "data")
-    job = sweep.OfflineJob(tmp_path / "data", agent, (0, 1), sweep.Scoring(data.network, 2))
-    whole = sweep.run_jobs(tmp_path / "whole", {0: job}, 1)[0]
+    job = jobs.OfflineJob(tmp_path / "data", agent, (0, 1), jobs.Scoring(data.network, 2))
+    whole = jobs.run_jobs(tmp_path / "whole", {0: job}, 1)[0]
     update, calls = Learner.update, []
 
     def interrupted(self, batch):
@@ -211,12 +212,12 @@ def test_an_interrupted_run_of_a_sweep_goes_on(damaged, data, tmp_path, monkeypa
 
     monkeypatch.setattr(Learner, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sweep.run_jobs(tmp_path / "runs", {0: job}, 1)
+        jobs.run_jobs(tmp_path / "runs", {0: job}, 1)
     (state,) = (tmp_path / "runs").rglob(".*.checkpoint/training/state")
     if damaged:
         state.write_bytes(state.read_bytes()[:-1])
     capsys.readouterr()
-    result = sweep.run_jobs(tmp_path / "runs", {0: job}, 1)[0]
+    result = jobs.run_jobs(tmp_path / "runs", {0: job}, 1)[0]
     assert ("starting the training again: " in capsys.readouterr().out) == damaged
     assert len(calls) == 35 + (50 if damaged else 20)
     assert_same(result.policies, whole.policies)
@@ -225,5 +226,5 @@ def test_an_interrupted_run_of_a_sweep_goes_on(damaged, data, tmp_path, monkeypa
     # Killed after all was done but tidying up.
     (result.folder.with_name(f".{result.folder.name}.checkpoint") / "training").mkdir(parents=True)
     result.folder.with_name(f".{result.folder.name}.lock").touch()
-    sweep.run_jobs(tmp_path / "runs", {0: job}, 1)
+    jobs.run_jobs(tmp_path / "runs", {0: job}, 1)
     assert not list((tmp_path / "runs").rglob(".*"))

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from rrmlab import AgentConfig, NetworkConfig, collect, evaluate_seeds, make_scheduler, metrics, sweep, train_offline
+from rrmlab import AgentConfig, NetworkConfig, collect, evaluate_seeds, make_scheduler, train_offline
 from rrmlab.agents.learner import Learner
-from rrmlab.online import Replay, ReplaySampler, train_online
-from rrmlab.training import Minibatches, Scale
+from rrmlab.agents.scale import Scale
+from rrmlab.game import evaluation
+from rrmlab.learning.minibatches import Minibatches, Replay, ReplaySampler
+from rrmlab.learning.online import train_online
+from rrmlab.study import jobs, statistics
 
 TESTS = Path(__file__).parent
 NETWORK = NetworkConfig(episode_ttis=60, warmup_ttis=10)
@@ -114,20 +117,20 @@ def test_scores_after_a_whole_training(data, device):
     alone = train_offline(data, agent, [5], progress=False)
     beside = train_offline(data, agent, [5, 9], device, progress=False)[:1]
     ours, theirs = (evaluate_seeds([p.to("cpu") for p in policies], NETWORK, 10)[0] for policies in (alone, beside))
-    low, high = metrics.interval(metrics.bootstrap(ours.rates[None], metrics.score, 200))
+    low, high = statistics.interval(statistics.bootstrap(ours.rates[None], evaluation.score, 200))
     assert low <= theirs.score <= high and high > low
 
 
 def test_workers_change_nothing(data, tmp_path):
     data.save(tmp_path / "data")
     agents = [AgentConfig(alpha=alpha, hidden=(8,), batch_size=16, num_updates=60) for alpha in (0.0, 0.5)]
-    scoring = sweep.Scoring(NETWORK, 3)
-    jobs = {agent.alpha: sweep.OfflineJob(tmp_path / "data", agent, (0, 1), scoring) for agent in agents}
+    scoring = jobs.Scoring(NETWORK, 3)
+    asked = {agent.alpha: jobs.OfflineJob(tmp_path / "data", agent, (0, 1), scoring) for agent in agents}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the workers
-    one = sweep.run_jobs(tmp_path / "one", jobs, 1)
+    one = jobs.run_jobs(tmp_path / "one", asked, 1)
     torch.set_num_threads(threads)
-    two = sweep.run_jobs(tmp_path / "two", jobs, 2)
+    two = jobs.run_jobs(tmp_path / "two", asked, 2)
     for name, result in one.items():
         assert result.folder.name == two[name].folder.name
         assert all(np.array_equal(result.arrays[a], two[name].arrays[a]) for a in ("rates", "rewards"))

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from reference_game import SILENT, ReferenceGame
 from scipy import stats
 
-from rrmlab import rollout
 from rrmlab.config import NetworkConfig
-from rrmlab.env import CellView, CrossGainView, NetworkView, ObservationView, RRMEnv
-from rrmlab.radio import Deployment
-from rrmlab.rollout import evaluate, run_episode
-from rrmlab.schedulers import (
+from rrmlab.game import evaluation
+from rrmlab.game.env import CellView, CrossGainView, NetworkView, ObservationView, RRMEnv
+from rrmlab.game.evaluation import evaluate, run_episode
+from rrmlab.game.radio import Deployment
+from rrmlab.game.schedulers import (
     SCHEDULERS,
     TDM,
     Exhaustive,
@@ -34,7 +34,7 @@ from rrmlab.schedulers import (
     joint_rewards,
     make_scheduler,
 )
-from rrmlab.streams import BLOCK_TTIS, PolicyStream, sample
+from rrmlab.random_streams import BLOCK_TTIS, PolicyStream, sample
 
 NETWORKS = {
     "default": NetworkConfig(warmup_ttis=20, episode_ttis=30),
@@ -378,7 +378,7 @@ def test_the_first_episodes_do_not_depend_on_how_many_are_scored(name, monkeypat
     six, three = scored(6), scored(3)
     np.testing.assert_array_equal(three.rates, six.rates[:3])
     np.testing.assert_array_equal(three.rewards, six.rewards[:3])
-    monkeypatch.setattr(rollout, "EVALUATION_ENVS", 4)  # and not on how many run at once
+    monkeypatch.setattr(evaluation, "EVALUATION_ENVS", 4)  # and not on how many run at once
     np.testing.assert_array_equal(scored(6).rates, six.rates)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rrmlab import metrics, tables
-from rrmlab.results import Result
+from rrmlab.game import evaluation
+from rrmlab.study import statistics, tables
+from rrmlab.study.store import Result
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,9 @@ def test_ends_are_0_and_100(results):
 def test_intervals_are_those_of_metrics(results, name):
     statistic = tables.SCORES[name]
     bc, itlinq = results["BC"], results["ITLinQ"]
-    assert tables.scored(bc, name) == pytest.approx(metrics.estimate(bc.rates, statistic))
+    assert tables.scored(bc, name) == pytest.approx(statistics.estimate(bc.rates, statistic))
     for kind in ("difference", "ratio"):
-        expected = metrics.paired(bc.rates, itlinq.rates, statistic, kind)
+        expected = statistics.paired(bc.rates, itlinq.rates, statistic, kind)
         assert tables.paired(bc, itlinq, name, kind) == pytest.approx(expected)
 
 
@@ -71,7 +72,7 @@ def test_rows_name_seeds_conditions_and_runs(results):
     assert rows[rows.method == "ITLinQ"].seed.isna().all()
     assert set(rows.run) == {"walk", "oracle", "itlinq", "bc"}
     first = rows[(rows.method == "BC") & (rows.seed == 3)].iloc[0]
-    assert first.score == pytest.approx(float(metrics.score(results["BC"].rates[0])))
+    assert first.score == pytest.approx(float(evaluation.score(results["BC"].rates[0])))
 
 
 def test_interval_over_seeds_holds_the_mean_and_narrows_with_more_seeds():

@@ -6,19 +6,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rrmlab import reference
-from rrmlab.agents.learner import AgentConfig
-from rrmlab.agents.policy import method_name
+from rrmlab.agents.config import AgentConfig, method_name
+from rrmlab.study import tuning
 
 TABLES = Path(__file__).resolve().parents[1] / "figures" / "tables"
 
 
 def taken():
     """Method, table of its trials, and the hyper-parameters that the study takes."""
-    for (paradigm, backbone), choice in reference.TUNED.items():
+    for (paradigm, backbone), choice in tuning.TUNED.items():
         yield method_name(AgentConfig(paradigm, backbone)), "04_training_paradigms_tuning", choice
-    yield "BC", "04_training_paradigms_tuning", reference.BC_TUNED
-    for backbone, choice in reference.ONLINE_TUNED.items():
+    yield "BC", "04_training_paradigms_tuning", tuning.BC_TUNED
+    for backbone, choice in tuning.ONLINE_TUNED.items():
         yield method_name(AgentConfig(backbone=backbone), online=True), "03_datasets_tuning", choice
 
 
@@ -36,4 +35,4 @@ def test_the_best_trial_is_taken(method, table, choice):
 def test_the_best_point_of_itlinq_is_taken():
     surface = pd.read_csv(TABLES / "02_baselines_itlinq.csv")
     best = surface.loc[surface.score.idxmax()]
-    assert (best.m_db, best.eta) == reference.ITLINQ_TUNED
+    assert (best.m_db, best.eta) == tuning.ITLINQ_TUNED

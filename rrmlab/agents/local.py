@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config import whole_number
+from ..checks import whole_number
 
 if TYPE_CHECKING:
     from .policy import Policy

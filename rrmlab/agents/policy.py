@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,17 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from ..config import NetworkConfig, check_kind
-from ..env import known_device
+from ..checks import check_kind, known_device
+from ..config import NetworkConfig
+from ..game.views import ObservationView
+from ..random_streams import PolicyStream, sample
 from ..storage import CorruptFileError, new_folder, read_json, reading, verify
-from ..streams import PolicyStream, sample
-from ..views import ObservationView
 from . import losses
-from .learner import AgentConfig
+from .config import AgentConfig, method_name
+from .files import DESCRIPTION, FORMAT, _check_tensors, _networks
 from .local import local_decision
 from .networks import StackedMLP
 from .paradigms import PARADIGMS
-
-FORMAT = 1  # of the checkpoint
-DESCRIPTION = {"format", "agent", "network", "seed"}  # names in policy.json
 
 
 class Policy:
@@ -259,94 +255,12 @@ class Policy:
         return policy
 
 
-class PolicyStack:
-    """Greedy policies of several seeds of one configuration run as one: S equal groups of environments, one per seed.
-
-    Raises:
-        ValueError: policies of different configurations.
-    """
-
-    knowledge = ObservationView
-
-    def __init__(self, policies: Sequence[Policy]) -> None:
-        if len({(p.config, p.network) for p in policies}) != 1 or any(p.stochastic for p in policies):
-            raise ValueError("policies: must be greedy and of one AgentConfig and one NetworkConfig")
-        self.first, self.size = policies[0], len(policies)
-        name = "actor" if "actor" in policies[0]._nets else "critic"
-        layers = zip(*(p._nets[name].layers for p in policies), strict=True)
-        self._net = copy.deepcopy(policies[0]._nets[name])
-        self._net.layers = torch.nn.ParameterList(torch.cat(list(same)) for same in layers)
-        self._net.requires_grad_(False)
-        scales = [torch.stack([p.tensors[k] for p in policies]) for k in ("obs_mean", "obs_std")]
-        self._mean, self._std = (scale[:, None, None] for scale in scales)  # (S, 1, 1, 2N)
-
-    @property
-    def name(self) -> str:
-        return self.first.name
-
-    def begin(self, key: Tensor) -> None:
-        """Greedy: nothing to prepare."""
-
-    def check_fits(self, network: NetworkConfig) -> None:
-        """See `Policy.check_fits`."""
-        self.first.check_fits(network)
-
-    def serve(self, view: ObservationView) -> Tensor:
-        """Users to serve (S * E, I)."""
-        paradigm = self.first.paradigm
-        obs = (view.obs.to(self._mean).unflatten(0, (self.size, -1)) - self._mean) / self._std
-        inputs = paradigm.observations(obs)
-        values = self._net(inputs if "actor" in self.first._nets else inputs.unsqueeze(1))
-        mask = paradigm.masks(view.action_mask.unflatten(0, (self.size, -1)))
-        choice = losses.masked(values if values.ndim == mask.ndim else values[:, 0], mask).argmax(-1)  # (S, H, E)
-        return view.users(paradigm.split(choice, view.action_mask.shape[-1], view.obs.shape[1]).flatten(0, 1))
-
-
 def _as_tensor(name: str, values: Any) -> Tensor:
     """Tensors, arrays and nested lists of numbers as a tensor; ValueError for anything else."""
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(f"{name}: must be a tensor, an array or nested lists, got {type(values).__name__}") from None
-
-
-def method_name(config: AgentConfig, online: bool = False) -> str:
-    """Name of a configuration in tables and figures, such as "CTDE-MARL-CQL (DQN)"; "Online SAC" is CTDE."""
-    if config.backbone == "bc":
-        return "BC"
-    prefix = {"centralized": "C", "independent": "I", "ctde": "CTDE"}[config.paradigm]
-    if online:
-        return f"Online {'' if prefix == 'CTDE' else prefix + '-'}{config.backbone.upper()}"
-    return f"{prefix}-MARL{'-CQL' if config.alpha else ''}{' (DQN)' if config.backbone == 'dqn' else ''}"
-
-
-def _networks(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
-    """Stack dimensions of each of the agent's networks, and the layer sizes that they share."""
-    heads, inputs, actions = PARADIGMS[config.paradigm].heads(network.num_aps, network.top_n)
-    stacks: dict[str, tuple[int, ...]] = {"critic": (2 if config.backbone == "sac" else 1, heads)}
-    if config.backbone == "sac":
-        stacks["actor"] = (heads,)
-    return stacks, (inputs, *config.hidden, actions)
-
-
-def _check_tensors(tensors: dict[str, Tensor], config: AgentConfig, network: NetworkConfig) -> None:
-    """Raise ValueError unless the tensors are those of the agent on that network, float32, finite, with scales > 0."""
-    wanted: dict[str, tuple[int, ...]] = {"obs_mean": (2 * network.top_n,), "obs_std": (2 * network.top_n,)}
-    wanted |= {"reward_mean": (), "reward_std": ()}
-    stacks, sizes = _networks(config, network)
-    for name, stack in stacks.items():
-        for k, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-            wanted |= {f"{name}.{2 * k}": (*stack, fan_in, fan_out), f"{name}.{2 * k + 1}": (*stack, 1, fan_out)}
-    for name in sorted(wanted.keys() ^ tensors.keys()):
-        raise ValueError(f"tensor {name} is {'missing' if name in wanted else 'not one of this agent'}")
-    for name, shape in wanted.items():
-        found = tensors[name]
-        if tuple(found.shape) != shape or found.dtype != torch.float32:
-            raise ValueError(f"tensor {name} is {found.dtype} {tuple(found.shape)}, must be torch.float32 {shape}")
-        if not bool(torch.isfinite(found).all()):
-            raise ValueError(f"tensor {name} holds NaN or infinity, as after a training that diverged")
-        if name.endswith("_std") and not bool((found > 0).all()):
-            raise ValueError(f"tensor {name} must be above 0")
 
 
 def _stack_of(tensors: dict[str, Tensor], name: str, stack: tuple[int, ...], sizes: tuple[int, ...]) -> StackedMLP:

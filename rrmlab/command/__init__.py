@@ -1,1 +1,1 @@
-"""The `rrmlab` command beneath `rrmlab.reproduce`: notebooks as sources, runs of them, their pairs, kernels."""
+"""The `rrmlab` command: notebooks as sources, runs of them, their pairs, kernels, the README's numbers."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from rrmlab.storage import new_file
+from ..storage import new_file
 
 EMPTY = "get_ipython().reset(new_session=True)"  # no variables, cells counted from 1
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

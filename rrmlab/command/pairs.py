@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rrmlab.command.kernels import ANSI, Kernels, Scrubber, clean, dump, write
-from rrmlab.command.notebooks import Notebook, UserError, load
+from .kernels import ANSI, Kernels, Scrubber, clean, dump, write
+from .notebooks import Notebook, UserError, load
 
 MAX_BYTES = 1_000_000
 ABSOLUTE = re.compile(r"(?<![\w.~-])/(?:home|root|work|tmp|Users|private|mnt)/\w|\b[A-Z]:\\+Users\b")

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rrmlab.command import notebooks as source
-from rrmlab.command.kernels import Kernels, Scrubber, clean, dump, write
-from rrmlab.command.notebooks import Notebook
-from rrmlab.storage import read_json, sha256
+from ..storage import read_json, sha256
+from . import notebooks as source
+from .kernels import Kernels, Scrubber, clean, dump, write
+from .notebooks import Notebook
 
 GOOD = ("done", "up to date")
 

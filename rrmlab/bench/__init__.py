@@ -1,0 +1,1 @@
+"""Speed and memory against peers: how it is measured, and what is timed."""

@@ -1,0 +1,106 @@
+"""Is an argument what it must be: checks that name the field, its value and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from dataclasses import field
+from typing import Any
+
+import torch
+
+
+def constant(default: Any, unit: str, provenance: str, doc: str) -> Any:
+    """A dataclass field that carries its unit, its provenance and what it is."""
+    return field(default=default, metadata={"unit": unit, "provenance": provenance, "doc": doc})
+
+
+def check_types(config: Any) -> None:
+    """Raise ValueError for a field of the wrong type, NaN or infinity; numbers may be given as int for float."""
+    for f in dataclasses.fields(config):
+        value, kind = getattr(config, f.name), type(f.default)
+        # NumPy scalars and ints for floats are what a parameter sweep hands over; they become plain numbers.
+        if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+            value = value.item()
+        if type(value) is int and value.bit_length() > 63:  # too long for arithmetic, perhaps even to print
+            raise ValueError(f"{f.name}: a whole number of {value.bit_length()} bits, at most 63 are allowed")
+        if kind is float and type(value) is int:
+            value = float(value)
+        if f.default is not None and type(value) is not kind:
+            raise ValueError(f"{f.name} = {value!r}: expected {kind.__name__}, got {type(value).__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{f.name} = {value}: must be finite")
+        object.__setattr__(config, f.name, value)
+
+
+def check_range(config: Any, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    """Raise ValueError unless low <= value <= high (low < value where `open_low`)."""
+    value = getattr(config, name)
+    if value > high or value < low or (open_low and value == low):
+        bracket = "(" if open_low else "["
+        raise ValueError(f"{name} = {value}: must lie in {bracket}{low:g}, {high:g}]")
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Raise ValueError unless the value is of that class."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ValueError(f"{name}: must be {article} {kind.__name__}, got {type(value).__name__}")
+
+
+def whole_number(name: str, value: Any) -> int:
+    """The value as an int, of whatever integer type; ValueError for anything else, True and 2.0 among it."""
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except (TypeError, ValueError, RuntimeError):  # what NumPy's and PyTorch's arrays raise
+        pass
+    raise ValueError(f"{name} = {value!r}: must be a whole number")
+
+
+def seed_number(value: Any, name: str = "seed") -> int:
+    """A seed as an int; ValueError unless it is a whole number in 0 ... 2^63 - 1."""
+    seed = whole_number(name, value)
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"{name} = {seed}: must lie in 0 ... 2^63 - 1")
+    return seed
+
+
+def real_number(name: str, value: Any) -> float:
+    """The value as a float; ValueError unless it is one finite number (no text, no True)."""
+    try:
+        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name} = {value!r}: must be one finite number")
+    return number
+
+
+def several(name: str, values: Any) -> list[Any]:
+    """The values as a list; ValueError if they cannot be gone through."""
+    try:
+        return list(values)
+    except TypeError:
+        raise ValueError(f"{name} = {values!r}: must be several, such as a list") from None
+
+
+def from_dict(cls: type, values: dict[str, Any]) -> Any:
+    """Build a config from a plain dict; ValueError on a key it does not have."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{cls.__name__}: must be made from a dict, got {type(values).__name__}")
+    known = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(str(name) for name in set(values) - known)
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    return cls(**values)
+
+
+def known_device(device: Any) -> torch.device:
+    """The device; ValueError if it is none, or not there."""
+    try:
+        torch.empty(0, device=device)  # only its use shows whether it is there
+        return torch.device(device)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        raise ValueError(f"device = {device!r}: not a device that is there ({str(error).splitlines()[0]})") from None

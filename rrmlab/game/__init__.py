@@ -1,0 +1,1 @@
+"""The simulator: the radio, the game played on it, and who acts by rule."""

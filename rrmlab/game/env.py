@@ -1,0 +1,334 @@
+"""The game: E networks at once, one TTI per step.
+
+Shapes: E environments, I APs, J users, N top users, T TTIs. An action is a slot: 0 is silence, n the n-th best of the
+AP's users by the PF factor. Schedulers may also name users directly (`step_users`).
+
+Inside, the environments are the last dimension, so that every operation runs along them; outside, the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checks import check_kind, known_device, whole_number
+from ..config import NetworkConfig
+from .radio import Deployment, association, link_snr
+from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
+
+BLOCK_TTIS = 1200  # gains of so many TTIs at most are computed at once
+BLOCK_LINKS = 2**21  # ... and fewer where one environment's gains would pass this (8 MiB in float32)
+CHUNK_LINKS = {"cpu": 2**20, "cuda": 2**26}  # computed in pieces that stay in a processor's cache, or fill the device
+SUM_COLUMNS = 256  # of which every processor's vectors, and their share of a thread, are a divisor
+
+
+class RRMEnv:
+    """A batch of networks (Gymnasium's five-tuple, with a batch dimension in front of everything).
+
+    After `reset` and after every step these describe the decision that comes next: `sinr`, `weights`, `averages`
+    (E, J), `slots` (E, I, N), `action_mask` (E, I, N+1), `transmitting` (E, I) (the last TTI's transmitters),
+    `serving` (E, J), `ttis` (counted TTIs so far), `deployment`.
+
+    Args:
+        config: the network and the rules.
+        num_envs: E.
+        seed: names the deployments together with `split`; `reset` takes the next E of them each time.
+        split: "train", "validation" or "test".
+        device: where the game is computed; draws are made on the CPU whatever it is.
+        copies: the E environments are so many copies of E / copies deployments, one copy after the other; what does not
+            depend on actions is computed once for all of them.
+        dtype: torch.float32 or torch.float64 for the state; observations and rewards follow it.
+
+    Raises:
+        ValueError: no NetworkConfig, `num_envs` below 1 or no multiple of `copies`, another dtype, or a device that is
+            not there.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        num_envs: int = 1,
+        seed: int = 0,
+        split: str = "train",
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        copies: int = 1,
+    ) -> None:
+        check_kind("config", config, NetworkConfig)
+        num_envs, copies = whole_number("num_envs", num_envs), whole_number("copies", copies)
+        if num_envs < 1:
+            raise ValueError(f"num_envs = {num_envs}: must be at least 1")
+        if copies < 1 or num_envs % copies:
+            raise ValueError(f"copies = {copies}: must be at least 1 and divide num_envs = {num_envs}")
+        if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype = {dtype!r}: must be torch.float32 or torch.float64")
+        self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
+        self.device, self.dtype, self.copies = known_device(device), dtype, copies
+        self.deployment: Deployment  # from the first `reset` on
+        self._averages: Tensor  # (J, E) as all that follows, from the first `reset` on
+        self._on: Tensor
+        self._next_index = 0
+        self._ap = torch.arange(config.num_aps, device=self.device)
+        self._user = torch.arange(config.num_users, device=self.device)[:, None]
+        # What users receive from each AP (I, J, E). Rows of whole vectors: PyTorch sums a row's end in another order.
+        width = config.num_users * num_envs
+        self._padded = torch.zeros(config.num_aps, -(-width // SUM_COLUMNS) * SUM_COLUMNS, dtype=dtype, device=device)
+        self._received = self._padded[:, :width].unflatten(1, (config.num_users, num_envs))
+        # One TTI more than counted: the observation after the last step needs its gains.
+        self._total_ttis = config.warmup_ttis + config.episode_ttis + 1
+        links = config.num_aps * config.num_users
+        blocks = -(-self._total_ttis // max(1, min(BLOCK_TTIS, BLOCK_LINKS // links)))
+        # Not a function of E: a block's length shows in the last bit.
+        self._block_len = -(-self._total_ttis // blocks)
+
+    def reset(self, deployment: Deployment | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Start an episode on the given deployments or on the next ones of the stream, E / copies in number.
+
+        Returns:
+            obs (E, I, 2N) and info with "action_mask".
+
+        Raises:
+            ValueError: `deployment` has another number of environments, APs or users, or numbers that are not finite.
+        """
+        config, num = self.config, self.num_envs // self.copies
+        if deployment is not None:
+            check_kind("deployment", deployment, Deployment)
+        else:
+            deployment = Deployment.draw(config, num, self.seed, self.split, self._next_index)
+            self._next_index += num
+        deployment.check(config, num)
+        self.deployment = deployment.to(self.device).repeat(self.copies)
+        self.serving = association(config, self.deployment)
+        self._serving = self.serving.T.contiguous()
+        self._own = self._ap[:, None, None] == self._serving  # (I, J, E)
+        self._block_start = -self._block_len
+        self.ttis = 0
+        self._warm_up()
+        return self._observe()
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Serve slots: actions (E, I) int64, 0 for silence, n for the n-th top user.
+
+        Returns:
+            obs (E, I, 2N), reward (E,), terminated (E,) bool (never), truncated (E,) bool, and info with "rates" (E, J)
+            in bit/s/Hz and "action_mask" (E, I, N+1) bool.
+
+        Raises:
+            ValueError: a wrong shape or dtype, an action out of range or masked.
+            RuntimeError: before `reset` or after truncation.
+        """
+        self._check_running()
+        self._check_choice("actions", actions, 0, self.config.top_n)
+        users = self.view().users(actions)
+        empty = (users == SILENT) & (actions > 0)
+        if bool(empty.any()):
+            e, i = empty.nonzero()[0].tolist()
+            raise ValueError(f"actions[{e}, {i}] = {actions[e, i]}: that slot is empty; see action_mask")
+        return self._advance(users)
+
+    def step_users(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Like `step`, with the served user of each AP (E, I) int64, -1 for silence; each serves its own users only."""
+        self._check_running()
+        self._check_choice("users", users, SILENT, self.config.num_users - 1)
+        foreign = (self.serving.gather(1, users.clamp(min=0)) != self._ap) & (users != SILENT)
+        if bool(foreign.any()):
+            e, i = foreign.nonzero()[0].tolist()
+            raise ValueError(
+                f"users[{e}, {i}] = {users[e, i]}: AP {self.serving[e, users[e, i]]} serves that user, not AP {i}"
+            )
+        return self._advance(users)
+
+    def set_state(self, averages: Tensor, transmitting: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Replace the averaged rates (E, J) and the last transmitters (E, I) bool, and observe anew.
+
+        Raises:
+            ValueError: a wrong shape or dtype, or rates that are negative or not finite.
+            RuntimeError: before `reset` or after truncation.
+        """
+        self._check_running()
+        for name, given, letters, own in (
+            ("averages", averages, "(E, J)", self.averages),
+            ("transmitting", transmitting, "(E, I)", self.transmitting),
+        ):
+            fits = isinstance(given, Tensor) and given.shape == own.shape
+            if not fits or (given.dtype != torch.bool if own.dtype == torch.bool else not given.is_floating_point()):
+                got = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+                kind = "bool" if own.dtype == torch.bool else "float"
+                raise ValueError(f"{name}: must be a {kind} tensor of shape {letters} = {tuple(own.shape)}, got {got}")
+        # NaN fails too.
+        if not bool(((averages >= 0) & (averages <= torch.finfo(self.dtype).max)).all()):
+            raise ValueError("averages: must be finite and not negative")
+        self._averages = averages.to(self._averages).T.clone(memory_format=torch.contiguous_format)
+        self._on = transmitting.to(self._on).T.clone(memory_format=torch.contiguous_format)
+        return self._observe()
+
+    def view(self, kind: type[ObservationView] = ObservationView) -> Any:
+        """What a scheduler of that knowledge may look at, and nothing else."""
+        base = (self.obs, self.action_mask, self.slots)
+        if kind is ObservationView:
+            return ObservationView(*base)
+        if kind is CellView:
+            own = [(self._own * values).permute(2, 0, 1) for values in (self._sinr, self._weights)]
+            return CellView(*base, *own)
+        if kind is CrossGainView:
+            i, n = self.config.num_aps, self.config.top_n
+            gain = self._link_snr().gather(1, self._top.expand(i, -1, -1)) * self._filled
+            weight = self._weights.gather(0, self._top) * self._filled
+            return CrossGainView(*base, gain.permute(2, 0, 1).unflatten(2, (i, n)), weight.T.unflatten(1, (i, n)))
+        if kind is NetworkView:
+            return NetworkView(*base, self.sinr, self.weights, self.serving, self.snr, self.ttis)
+        raise ValueError(f"kind = {kind!r}: must be ObservationView, CellView, CrossGainView or NetworkView")
+
+    @property
+    def snr(self) -> Tensor:
+        """Current SNR of every link (E, I, J), linear."""
+        return self._link_snr().permute(2, 0, 1)
+
+    @property
+    def sinr(self) -> Tensor:
+        """Reported SINR of every user (E, J), linear."""
+        return self._sinr.T
+
+    @property
+    def averages(self) -> Tensor:
+        """Averaged rate of every user (E, J), bit/s/Hz."""
+        return self._averages.T
+
+    @property
+    def weights(self) -> Tensor:
+        """PF weight of every user (E, J)."""
+        return self._weights.T
+
+    @property
+    def transmitting(self) -> Tensor:
+        """Which APs transmitted in the last TTI (E, I), bool."""
+        return self._on.T > 0
+
+    def _check_running(self) -> None:
+        if not hasattr(self, "deployment"):
+            raise RuntimeError("the environment was not started: call reset() first")
+        if self.ttis >= self.config.episode_ttis:
+            raise RuntimeError(f"the episode was truncated after {self.ttis} TTIs: call reset() before another step")
+
+    def _check_choice(self, name: str, choice: Tensor, low: int, high: int) -> None:
+        shape = (self.num_envs, self.config.num_aps)
+        if not isinstance(choice, Tensor) or tuple(choice.shape) != shape or choice.dtype != torch.int64:
+            got = f"{choice.dtype} {tuple(choice.shape)}" if isinstance(choice, Tensor) else type(choice).__name__
+            raise ValueError(f"{name}: must be an int64 tensor of shape (E, I) = {shape}, got {got}")
+        smallest, largest = choice.aminmax()
+        if smallest < low or largest > high:
+            raise ValueError(f"{name}: must lie in {low} ... {high}, got {int(smallest)} ... {int(largest)}")
+
+    def _link_snr(self) -> Tensor:
+        signal, cross = self._gains()
+        return torch.where(self._own, signal, cross)
+
+    def _gains(self) -> tuple[Tensor, Tensor]:
+        """SNR from the serving AP (J, E), and from the other APs (I, J, E), 0 at the serving one."""
+        k = self._time - self._block_start
+        if not 0 <= k < self._block_len:
+            self._compute_block(self._time)
+            k = 0
+        if self.copies == 1:
+            return self._signal[k], self._cross[k]
+        return self._signal[k].repeat(1, self.copies), self._cross[k].repeat(1, 1, self.copies)
+
+    def _compute_block(self, start: int) -> None:
+        config, e = self.config, self.num_envs // self.copies
+        num = min(self._block_len, self._total_ttis - start)
+        self._block_start = start
+        i, j = config.num_aps, config.num_users
+        if not hasattr(self, "_cross"):
+            self._cross = torch.empty(self._block_len, i, j, e, dtype=self.dtype, device=self.device)
+            self._signal = torch.empty(self._block_len, j, e, dtype=self.dtype, device=self.device)
+        chunk = max(1, CHUNK_LINKS[self.device.type] // (i * j * num))
+        for first in range(0, e, chunk):
+            part = slice(first, min(first + chunk, e))
+            # (E, I, J, T), as it lies in memory
+            snr = link_snr(config, self.deployment[part], start, num, self.dtype).permute(1, 2, 3, 0)
+            own = self._own[..., part].permute(2, 0, 1).unsqueeze(-1).to(self.dtype)
+            # Separate sums, no difference of large ones: the serving signal is up to 10^7 times the interference.
+            self._signal[:num, :, part] = (snr * own).sum(1).permute(2, 1, 0)
+            self._cross[:num, :, :, part] = (snr * (1 - own)).permute(3, 1, 2, 0)
+
+    def _interference(self, cross: Tensor) -> Tensor:
+        """At every user (J, E), in units of the noise."""
+        torch.mul(cross, self._on.unsqueeze(1), out=self._received)
+        return self._padded.sum(0)[: self._user.numel() * self.num_envs].view(-1, self.num_envs)
+
+    def _warm_up(self) -> None:
+        """Averages after the warm-up: every AP that has a user transmits, round robin over its users."""
+        config, own = self.config, self._own
+        count = own.sum(1)  # (I, E)
+        self._on = (count > 0).to(self.dtype)
+        turn = ((own.cumsum(1) - 1) * own).sum(0)  # (J, E): the user's place in its AP's round
+        length = count.gather(0, self._serving)
+        for t in range(config.warmup_ttis + 1):
+            self._time = t
+            signal, cross = self._gains()
+            rates = torch.log2(1 + signal / (1 + self._interference(cross)))
+            if t == 0:
+                self._averages = rates * (config.num_aps / config.num_users)
+            if t < config.warmup_ttis:
+                self._average(rates * (t % length == turn))
+
+    def _average(self, rates: Tensor) -> None:
+        self._averages = torch.lerp(self._averages, rates, self.config.averaging)
+
+    def _advance(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        signal, cross = self._gains()
+        users = users.T.contiguous()
+        self._on = (users != SILENT).to(self.dtype)
+        served = torch.zeros_like(self._averages).scatter_add_(0, users.clamp(min=0), self._on)
+        rates = served * torch.log2(1 + signal / (1 + self._interference(cross)))  # (J, E)
+        # w^lambda by exp and log: the CPU's pow rounds differently at the end of a tensor, so with the batch.
+        earned = (self.config.lam * self._log_weights).exp_().mul_(rates)
+        self._average(rates)
+        self.ttis += 1
+        self._time += 1
+        obs, info = self._observe()
+        info["rates"] = rates.T
+        ended = torch.full((self.num_envs,), self.ttis == self.config.episode_ttis, device=self.device)
+        # Summed along contiguous users: the order of a sum across rows would depend on E.
+        return obs, earned.T.contiguous().sum(1), torch.zeros_like(ended), ended, info
+
+    def _observe(self) -> tuple[Tensor, dict[str, Any]]:
+        """Report SINRs under the last TTI's transmitters, rank the users and fill the slots."""
+        i, n = self.config.num_aps, self.config.top_n
+        signal, cross = self._gains()
+        self._sinr = signal / (1 + self._interference(cross))
+        self._weights = 1 / self._averages.clamp(min=self.config.average_floor)
+        self._log_weights = self._weights.log()
+        best = self._rank(self._weights * torch.log2(1 + self._sinr))  # (I, N, E)
+        self._top, self._filled = (x.flatten(0, 1) for x in best)  # (I N, E)
+        sinr_db = 10 * torch.log10(self._sinr.gather(0, self._top))
+        values = torch.stack([sinr_db, self._log_weights.gather(0, self._top)], 1)  # (I N, 2, E)
+        empty = ~self._filled
+        values.masked_fill_(empty.unsqueeze(1), 0)
+        self.obs = values.flatten(0, 1).T.contiguous().view(-1, i, 2 * n)
+        self.slots = self._top.masked_fill(empty, SILENT).T.contiguous().view(-1, i, n)
+        self.action_mask = torch.nn.functional.pad(self._filled.T.reshape(-1, i, n), (1, 0), value=True)
+        # Copies: what a caller writes into them must not change what the next step checks.
+        return self.obs.clone(), {"action_mask": self.action_mask.clone()}
+
+    def _rank(self, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """The N best own users of every AP by factor (J, E) >= 0: users (I, N, E), any where there is none, and whether
+        there is one.
+
+        The user's index stands in the last bits of the factor as an integer, which orders like the number itself: one
+        maximum finds value and user, and equal factors go to the lower index.
+        """
+        i, j = self.config.num_aps, self.config.num_users
+        last_bits = (1 << j.bit_length()) - 1
+        nobody = -1 - j  # below all, and stands for user j
+        key = (factor.double().view(torch.int64) | last_bits) - self._user
+        key = torch.cat([key, key.new_full((1, self.num_envs), nobody)])
+        found, users = [], []
+        for _ in range(self.config.top_n):
+            best = key.new_full((i, self.num_envs), nobody).scatter_reduce_(0, self._serving, key[:j], "amax")
+            users.append(last_bits - (best & last_bits))
+            found.append(best >= 0)
+            key.scatter_(0, users[-1], nobody)
+        return torch.stack(users, 1).clamp_(max=j - 1), torch.stack(found, 1)

@@ -1,0 +1,1 @@
+"""Logs in, policies out: collecting, offline and online training."""

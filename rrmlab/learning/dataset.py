@@ -1,0 +1,298 @@
+"""Logged data: collected from any behaviour, kept on disk as Minari datasets, held in memory as contiguous tensors.
+
+Shapes: R stored observations, n transitions, I APs, N top users.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import h5py
+import numpy as np
+import torch
+from minari import __version__ as minari_version
+from minari import supported_dataset_versions
+from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
+from torch import Tensor
+
+from ..checks import check_kind, seed_number, several, whole_number
+from ..config import NetworkConfig
+from ..game.schedulers import check_proportions
+from ..storage import CorruptFileError, as_path, new_folder, read_json, reading, verify
+
+HDF5_FILE = "main_data.hdf5"  # Minari's name for it
+SUBSAMPLE_STREAM = 1_000_033  # keeps the stream of `take` apart from all others
+_DTYPES = {
+    "obs": torch.float32,
+    "mask": torch.bool,
+    "rows": torch.int64,
+    "actions": torch.int64,
+    "rewards": torch.float32,
+    "terminated": torch.bool,
+    "truncated": torch.bool,
+    "log_prob": torch.float64,
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Transitions in the order in which they were logged, raw.
+
+    Attributes:
+        obs: (R, I, 2N) float32; an episode of T steps has T+1 rows, so the last one is the true next observation.
+        mask: (R, I, N+1) bool, action masks of the rows.
+        rows: (n,) int64, row of each transition; its next observation is the row after.
+        actions: (n, I) int64.
+        rewards: (n,) float32.
+        terminated, truncated: (n,) bool.
+        log_prob: (n,) float64, ln of the behaviour's probability of the joint action; 0 where it is deterministic.
+        metadata: "network" (a NetworkConfig as dict), "behaviour", "seed" and what else describes the data.
+    """
+
+    obs: Tensor
+    mask: Tensor
+    rows: Tensor
+    actions: Tensor
+    rewards: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    log_prob: Tensor
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The network the data comes from; ValueError if the metadata do not say."""
+        if not isinstance(self.metadata, dict) or "network" not in self.metadata:
+            raise ValueError('metadata: must be a dict with the key "network", a NetworkConfig as a dict')
+        return NetworkConfig.from_dict(self.metadata["network"])
+
+    def check(self) -> None:
+        """Raise ValueError unless there are transitions, the columns are tensors of the stated types, their shapes fit
+        the network of the metadata, all is finite, silence is always allowed and no action is masked."""
+        aps, n = self.network.num_aps, self.network.top_n
+        for name, dtype in _DTYPES.items():
+            column = getattr(self, name)
+            if not isinstance(column, Tensor) or column.dtype != dtype:
+                got = f"a tensor of {column.dtype}" if isinstance(column, Tensor) else type(column).__name__
+                raise ValueError(f"{name}: must be a tensor of {dtype}, got {got}")
+        size, stored = self.rows.numel(), self.obs.shape[:1]
+        if not size:
+            raise ValueError("rows: the dataset has no transitions")
+        wanted: dict[str, tuple[int, ...]]
+        wanted = {"actions": (size, aps), "obs": (*stored, aps, 2 * n), "mask": (*stored, aps, n + 1)}
+        wanted |= {name: (size,) for name in ("rows", "rewards", "terminated", "truncated", "log_prob")}
+        for name, shape in wanted.items():
+            found = tuple(getattr(self, name).shape)
+            if found != shape:
+                raise ValueError(f"{name} of shape {found}: the network of the dataset wants {shape}")
+        for name in ("obs", "rewards", "log_prob"):
+            if not bool(torch.isfinite(getattr(self, name)).all()):
+                raise ValueError(f"{name}: must be finite, found NaN or infinity")
+        if not 0 <= int(self.rows.min()) <= int(self.rows.max()) < len(self.obs) - 1:
+            raise ValueError(f"rows: must lie in 0 ... {len(self.obs) - 2}, each with its next observation after it")
+        if not 0 <= int(self.actions.min()) <= int(self.actions.max()) <= n:
+            raise ValueError(f"actions: must lie in 0 ... {n}")
+        if not bool(self.mask[self.rows].gather(-1, self.actions.unsqueeze(-1)).all()):
+            raise ValueError("actions: some are masked, they choose an empty slot")
+        if not bool(self.mask[..., 0].all()):
+            raise ValueError("mask: action 0, silence, must be allowed everywhere")
+
+    def select(self, index: Tensor) -> Dataset:
+        """The transitions at `index` (k,) int64; the stored observations are shared, not copied.
+
+        Raises:
+            ValueError: no such index, or one that names a transition that is not there.
+        """
+        if not isinstance(index, Tensor) or index.dtype != torch.int64 or index.ndim != 1:
+            got = f"{index.dtype} {tuple(index.shape)}" if isinstance(index, Tensor) else type(index).__name__
+            raise ValueError(f"index: must be an int64 tensor of shape (k,), got {got}")
+        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(self):
+            raise ValueError(f"index: must lie in 0 ... {len(self) - 1}")
+        names = ("rows", "actions", "rewards", "terminated", "truncated", "log_prob")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    def take(self, num_transitions: int, seed: int = 0) -> Dataset:
+        """A random subset, in logged order, with its own observations only. With the same seed a smaller one is part of
+        a larger one.
+
+        Raises:
+            ValueError: more transitions than there are, or fewer than 1, or no seed.
+        """
+        num_transitions, seed = whole_number("num_transitions", num_transitions), seed_number(seed)
+        if not 1 <= num_transitions <= len(self):
+            raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {len(self)}, the dataset's size")
+        order = np.random.default_rng(np.random.SeedSequence((SUBSAMPLE_STREAM, seed))).permutation(len(self))
+        taken = self.select(torch.from_numpy(np.sort(order[:num_transitions])))
+        used = torch.zeros(len(self.obs), dtype=torch.bool)
+        used[taken.rows] = used[taken.rows + 1] = True
+        return replace(taken, obs=self.obs[used], mask=self.mask[used], rows=(used.cumsum(0) - 1)[taken.rows])
+
+    def save(self, path: str | Path) -> Path:
+        """Write a Minari dataset to the folder `path` (replaced as a whole), with SHA256SUMS beside the data.
+
+        `minari.load_dataset(path.name)` opens it when MINARI_DATASETS_PATH is the folder above.
+
+        Raises:
+            ValueError: there are no transitions.
+        """
+        if len(self) == 0:
+            raise ValueError("the dataset has no transitions: there is nothing to save")
+        path = as_path(path)
+        _, aps, features = self.obs.shape
+        box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
+        discrete = gym.spaces.MultiDiscrete([self.mask.shape[-1]] * aps)
+        with new_folder(path) as folder:
+            # An absolute path: Minari 0.5.4 joins a relative one to itself when it adds up the size.
+            storage = MinariStorage.new(folder.resolve() / "data", box, discrete)
+            # In memory first: HDF5 brings the whole process down when the disk is full while it writes.
+            storage._file_path = memory = io.BytesIO()
+            storage.update_episodes(self._episodes())
+            (folder / "data" / HDF5_FILE).write_bytes(memory.getbuffer())
+            storage.update_metadata(
+                {
+                    "dataset_id": path.name,
+                    "dataset_size": storage.get_size(),
+                    "minari_version": minari_version,
+                    "algorithm_name": str(self.metadata.get("behaviour", "")),
+                    "rrmlab": self.metadata,
+                }
+            )
+        return path
+
+    def _episodes(self) -> list[EpisodeBuffer]:
+        """Runs of consecutive transitions; a run that stops before the episode's end is marked truncated there."""
+        ends = self.terminated | self.truncated
+        breaks = (self.rows[1:] != self.rows[:-1] + 1) | ends[:-1]
+        bounds = [0, *(breaks.nonzero().flatten() + 1).tolist(), len(self)]
+        episodes = []
+        for first, last in itertools.pairwise(bounds):
+            rows = slice(int(self.rows[first]), int(self.rows[last - 1]) + 2)
+            truncated = self.truncated[first:last].numpy().copy()
+            truncated[-1] |= not bool(self.terminated[last - 1])
+            episodes.append(
+                EpisodeBuffer(
+                    observations=self.obs[rows].flatten(1).numpy(),
+                    actions=self.actions[first:last].numpy(),
+                    rewards=self.rewards[first:last].numpy(),
+                    terminations=self.terminated[first:last].numpy(),
+                    truncations=truncated,
+                    infos={"action_mask": self.mask[rows].numpy(), "log_prob": self.log_prob[first:last].numpy()},
+                )
+            )
+        return episodes
+
+
+def join(parts: Sequence[Dataset], metadata: dict[str, Any]) -> Dataset:
+    """Datasets of one shape, one after the other.
+
+    Raises:
+        ValueError: data of different networks; only their episodes may differ in length.
+    """
+    networks = [{**part.network.to_dict(), "episode_ttis": 0} for part in parts]
+    for network in networks[1:]:
+        different = [
+            f"{name} = {network[name]} and {value}" for name, value in networks[0].items() if network[name] != value
+        ]
+        if different:
+            raise ValueError(f"datasets of different networks cannot be joined: {'; '.join(different)}")
+    starts = np.cumsum([0] + [len(part.obs) for part in parts[:-1]]).tolist()
+    rows = torch.cat([part.rows + start for part, start in zip(parts, starts, strict=True)])
+    names = ("obs", "mask", "actions", "rewards", "terminated", "truncated", "log_prob")
+    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return Dataset(rows=rows, metadata=metadata, **columns)
+
+
+def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitions: int, seed: int = 0) -> Dataset:
+    """A random subset of several datasets of one network in the given proportions, deterministic in the seed.
+
+    Raises:
+        ValueError: data that do not pass `Dataset.check`, proportions that are not one positive number each, a dataset
+            too small for its share, or no seed.
+    """
+    for data in several("datasets", datasets):
+        check_kind("datasets", data, Dataset)
+        data.check()
+    proportions = check_proportions(proportions, datasets, "datasets")
+    num_transitions, size = whole_number("num_transitions", num_transitions), sum(map(len, datasets))
+    if not 1 <= num_transitions <= size:
+        raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {size}, what all datasets hold")
+    edges = np.round(np.cumsum([0, *proportions]) / sum(proportions) * num_transitions).astype(int)
+    parts = [data.take(int(n), seed) for data, n in zip(datasets, np.diff(edges), strict=True)]
+    names = [str(data.metadata.get("behaviour")) for data in datasets]
+    return join(parts, {**datasets[0].metadata, "behaviour": " + ".join(names), "proportions": proportions})
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """Load what `Dataset.save` wrote, after checking it against its SHA256SUMS; then what it holds is checked.
+
+    The files are read without Minari, whose loader makes the environment that a dataset names and so runs its code.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
+    """
+    folder = verify(path)
+    about, file = folder / "data" / "metadata.json", folder / "data" / HDF5_FILE
+    stored = read_json(about)
+    if str(stored.get("minari_version")) not in supported_dataset_versions or stored.get("data_format") != "hdf5":
+        raise CorruptFileError(
+            f"{about}: data_format {stored.get('data_format')!r} of Minari {stored.get('minari_version')!r}, this "
+            f"version reads 'hdf5' of Minari {', '.join(sorted(supported_dataset_versions))}"
+        )
+    if "rrmlab" not in stored:
+        raise CorruptFileError(f"{folder}: a Minari dataset, but not one of rrmlab (its metadata has no key 'rrmlab')")
+    metadata = stored["rrmlab"]
+    with reading(about):
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("network"), dict):
+            raise ValueError("its 'rrmlab' has no 'network'")
+        network = NetworkConfig.from_dict(metadata["network"])
+    with reading(file):
+        with h5py.File(file, "r") as opened:
+            if len(opened) != stored.get("total_episodes") or not len(opened):
+                raise ValueError(f"it has {len(opened)} episodes, its metadata say {stored.get('total_episodes')}")
+            episodes = [_read_episode(opened, f"episode_{k}", network) for k in range(len(opened))]
+        lengths = np.array([len(episode["rewards"]) for episode in episodes])
+        columns = {name: torch.from_numpy(np.concatenate([e[name] for e in episodes])) for name in episodes[0]}
+        columns["obs"] = columns["obs"].unflatten(1, (network.num_aps, -1))
+        # Every episode stores one observation more than it has transitions.
+        rows = torch.arange(lengths.sum()) + torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths))
+        data = Dataset(rows=rows, metadata=metadata, **columns)
+        data.check()
+    return data
+
+
+def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> dict[str, np.ndarray]:
+    """The columns of an episode; ValueError unless all are there, of the shape and type that `Dataset` wants."""
+    rewards = file.get(f"{episode}/rewards")
+    steps = rewards.shape[0] if isinstance(rewards, h5py.Dataset) and rewards.ndim else 0
+    aps, n = network.num_aps, network.top_n
+    wanted = {
+        "rewards": ("rewards", (steps,), np.float32),
+        "obs": ("observations", (steps + 1, aps * 2 * n), np.float32),
+        "mask": ("infos/action_mask", (steps + 1, aps, n + 1), bool),
+        "actions": ("actions", (steps, aps), np.int64),
+        "terminated": ("terminations", (steps,), bool),
+        "truncated": ("truncations", (steps,), bool),
+        "log_prob": ("infos/log_prob", (steps,), np.float64),
+    }
+    columns = {}
+    for name, (place, shape, kind) in wanted.items():
+        stored = file.get(f"{episode}/{place}")
+        if not isinstance(stored, h5py.Dataset):
+            raise ValueError(f"{episode} has no {place}")
+        if stored.shape != shape or stored.dtype != kind:
+            raise ValueError(
+                f"{place} of {episode} is {stored.dtype} {stored.shape}, the network wants {np.dtype(kind)} {shape}"
+            )
+        columns[name] = stored[()]
+    return columns

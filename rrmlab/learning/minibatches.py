@@ -1,0 +1,184 @@
+"""Minibatches of all seeds: from a dataset, or from the replay buffer of an online training.
+
+Shapes: S seeds, B batch, E environments of each seed, I APs, N top users."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..agents.learner import Batch
+from ..agents.scale import Scale
+from ..config import NetworkConfig
+from ..random_streams import seeded_generators
+from .dataset import Dataset
+
+INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once, `study`
+
+
+class Minibatches:
+    """Minibatches of all seeds from a dataset held in contiguous tensors."""
+
+    def __init__(
+        self, data: Dataset, scale: Scale, size: int, seeds: Sequence[int], device: str | torch.device
+    ) -> None:
+        self.obs, self.mask = scale.obs(data.obs).to(device), data.mask.to(device)
+        self.rows, self.actions = data.rows.to(device), data.actions.to(device)
+        self.reward, self.terminated = scale.reward(data.rewards).to(device), data.terminated.to(device)
+        self._generators = seeded_generators(seeds, purpose=1)
+        self._size, self._used = size, INDEX_BLOCK
+
+    def skip(self, num: int) -> None:
+        """Leave out the first `num` minibatches, as if they had been taken."""
+        for _ in range(-(-num // INDEX_BLOCK)):
+            self._draw()
+        self._used = INDEX_BLOCK - -num % INDEX_BLOCK
+
+    def _draw(self) -> None:
+        drawn = [torch.randint(len(self.rows), (INDEX_BLOCK, self._size), generator=g) for g in self._generators]
+        self._index, self._used = torch.stack(drawn, 1).to(self.rows.device), 0
+
+    def next(self) -> Batch:
+        """The next minibatch of every seed."""
+        if self._used == INDEX_BLOCK:
+            self._draw()
+        index = self._index[self._used]  # (S, B)
+        self._used += 1
+        rows = self.rows[index]
+        return Batch(
+            self.obs[rows],
+            self.mask[rows],
+            self.actions[index],
+            self.reward[index],
+            self.terminated[index],
+            self.obs[rows + 1],
+            self.mask[rows + 1],
+        )
+
+
+class Replay:
+    """Everything seen: a row per step, and one more at an episode's end for the true last observation."""
+
+    def __init__(
+        self, steps: int, episode: int, seeds: int, envs: int, network: NetworkConfig, device: str | torch.device
+    ) -> None:
+        rows, aps, n = steps + math.ceil(steps / episode), network.num_aps, network.top_n
+        self.size = (seeds, envs)
+        self.obs = torch.empty(rows, seeds, envs, aps, 2 * n, device=device)
+        self.mask = torch.empty(rows, seeds, envs, aps, n + 1, dtype=torch.bool, device=device)
+        self.actions = torch.empty(steps, seeds, envs, aps, dtype=torch.int64, device=device)
+        self.rewards = torch.empty(steps, seeds, envs, device=device)
+        self.log_prob = torch.empty(steps, seeds, envs, dtype=torch.float64, device=device)
+        self.rows = torch.empty(steps, dtype=torch.int64, device=device)
+        self.last = torch.zeros(steps, dtype=torch.bool, device=device)
+        self.steps = self._row = 0
+
+    def add(self, obs: Tensor, mask: Tensor, actions: Tensor, reward: Tensor, log_prob: Tensor) -> None:
+        """Append one step of all S * E environments."""
+        self._put(obs, mask)
+        self.rows[self.steps] = self._row - 1
+        self.actions[self.steps] = actions.unflatten(0, self.size)
+        self.rewards[self.steps] = reward.unflatten(0, self.size)
+        self.log_prob[self.steps] = log_prob.unflatten(0, self.size)
+        self.steps += 1
+
+    def close(self, obs: Tensor, mask: Tensor) -> None:
+        """Append the last observation of an episode."""
+        self.last[self.steps - 1] = True
+        self._put(obs, mask)
+
+    def _put(self, obs: Tensor, mask: Tensor) -> None:
+        self.obs[self._row] = obs.unflatten(0, self.size)
+        self.mask[self._row] = mask.unflatten(0, self.size)
+        self._row += 1
+
+    def last_episode(self) -> dict[str, Tensor]:
+        """What the episode that just ended has added, by name."""
+        before = self.last[: self.steps - 1].nonzero()
+        first = int(before[-1]) + 1 if len(before) else 0
+        columns = {name: getattr(self, name)[first : self.steps] for name in ("actions", "rewards", "log_prob")}
+        rows = slice(int(self.rows[first]), self._row)
+        return columns | {"obs": self.obs[rows], "mask": self.mask[rows]}
+
+    def append(self, episode: dict[str, Tensor]) -> None:
+        """Add an episode that `last_episode` gave."""
+        rows, steps = len(episode["obs"]), len(episode["actions"])
+        self.rows[self.steps : self.steps + steps] = torch.arange(self._row, self._row + steps)
+        for name in ("actions", "rewards", "log_prob"):
+            getattr(self, name)[self.steps : self.steps + steps] = episode[name].to(self.rows.device)
+        for name in ("obs", "mask"):
+            getattr(self, name)[self._row : self._row + rows] = episode[name].to(self.rows.device)
+        self.steps, self._row = self.steps + steps, self._row + rows
+        self.last[self.steps - 1] = True
+
+    def second_half(self, k: int, metadata: dict[str, Any]) -> Dataset:
+        """The transitions of the k-th seed's second half, environment after environment."""
+        begin = self.steps // 2
+        start = int(self.rows[begin])
+        rows = self._row - start
+        envs = self.size[1]
+
+        def column(tensor: Tensor, first: int, length: int) -> Tensor:
+            return tensor[first : first + length, k].transpose(0, 1).flatten(0, 1).cpu()
+
+        steps = self.steps - begin
+        offset = torch.arange(envs)[:, None] * rows
+        truncated = self.last[begin:].cpu().repeat(envs)
+        return Dataset(
+            obs=column(self.obs, start, rows),
+            mask=column(self.mask, start, rows),
+            rows=(offset + self.rows[begin : self.steps].cpu() - start).flatten(),
+            actions=column(self.actions, begin, steps),
+            rewards=column(self.rewards, begin, steps),
+            terminated=torch.zeros_like(truncated),
+            truncated=truncated,
+            log_prob=column(self.log_prob, begin, steps),
+            metadata=metadata,
+        )
+
+
+class ReplaySampler:
+    """Minibatches of all seeds from the replay, uniform over what is there, each seed from its own generator."""
+
+    def __init__(self, replay: Replay, scale: Scale, size: int, seeds: Sequence[int]) -> None:
+        self.replay, self.scale, self._size = replay, scale, size
+        self._generators = seeded_generators(seeds, purpose=1)
+        self._seed = torch.arange(len(seeds), device=replay.rows.device)[:, None]
+        self._used = INDEX_BLOCK
+
+    def skip(self, num: int) -> None:
+        """Leave out the first `num` minibatches, as if they had been taken."""
+        for _ in range(-(-num // INDEX_BLOCK)):
+            self._draw()
+        self._used = INDEX_BLOCK - -num % INDEX_BLOCK
+
+    def _draw(self) -> None:
+        # The buffer grows, so what is drawn ahead is a place in [0, 1), not an index.
+        drawn = [torch.rand(INDEX_BLOCK, self._size, generator=g, dtype=torch.float64) for g in self._generators]
+        self._place, self._used = torch.stack(drawn, 1).to(self.replay.rows.device), 0
+
+    def next(self) -> Batch:
+        """The next minibatch of every seed."""
+        replay = self.replay
+        if self._used == INDEX_BLOCK:
+            self._draw()
+        # The newest step is left out: its next observation is stored with the step after it.
+        count = (replay.steps - 1) * replay.size[1]
+        index = (self._place[self._used] * count).long()  # (S, B)
+        self._used += 1
+        step, env = index // replay.size[1], index % replay.size[1]
+        row = replay.rows[step]
+        reward = replay.rewards[step, self._seed, env]
+        return Batch(
+            self.scale.obs(replay.obs[row, self._seed, env]),
+            replay.mask[row, self._seed, env],
+            replay.actions[step, self._seed, env],
+            self.scale.reward(reward),
+            torch.zeros_like(reward, dtype=torch.bool),
+            self.scale.obs(replay.obs[row + 1, self._seed, env]),
+            replay.mask[row + 1, self._seed, env],
+        )

@@ -1,0 +1,212 @@
+"""Online training: E environments per seed, one replay buffer, the same learner as offline.
+
+Shapes: S seeds, E environments of each seed, T TTIs of an episode, I APs, N top users.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..agents import losses
+from ..agents.config import AgentConfig, method_name
+from ..agents.learner import Learner
+from ..agents.policy import Policy
+from ..agents.scale import Scale
+from ..checks import check_kind, known_device, whole_number
+from ..config import NetworkConfig
+from ..game.env import RRMEnv
+from ..game.radio import Deployment
+from ..game.schedulers import RandomWalk
+from ..random_streams import PolicyStream, sample
+from ..storage import CorruptFileError, as_path, reading
+from .collection import collect
+from .dataset import Dataset
+from .minibatches import Replay, ReplaySampler
+from .progress import (
+    LOG_POINTS,
+    Evaluation,
+    History,
+    Watch,
+    check_options,
+    check_seeds,
+    load_checkpoint,
+    policies_of,
+    progress_bar,
+    save_checkpoint,
+)
+
+NUM_ENVS = 80  # environments of a seed, `study`: 640,000 transitions are then four episodes each
+PILOT_TRANSITIONS = 20_000  # random walk, sets the scales of observations and rewards, then frozen, `study`
+WARMUP_TRANSITIONS = 10_000  # acted uniformly before the first update, `study`
+EPSILON = (1.0, 0.05, 0.2)  # DQN explores: first, last, share of the training over which it falls, `study`
+
+
+@dataclass(frozen=True)
+class OnlineRun:
+    """Result of one seed.
+
+    Attributes:
+        policy: the last parameters, with the history of losses and evaluations.
+        data: the transitions of the second half of the training.
+    """
+
+    policy: Policy
+    data: Dataset
+
+
+def train_online(
+    network: NetworkConfig,
+    config: AgentConfig,
+    seeds: Sequence[int] = range(5),
+    num_transitions: int = 640_000,
+    num_envs: int = NUM_ENVS,
+    device: str | torch.device = "cpu",
+    evaluate_every: int = 0,
+    evaluation: Evaluation | None = None,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> list[OnlineRun]:
+    """Train while acting on training deployments; one update per seed and step of its environments.
+
+    SAC acts by sampling its policy, DQN epsilon-greedily. With alpha = 0 (usual online) nothing is conservative.
+
+    Args:
+        network: the network to act in.
+        config: paradigm x backbone x penalty; `num_updates` is not used.
+        seeds: training seeds; each has deployments, parameters and minibatches of its own.
+        num_transitions: per seed, rounded up to whole steps of its environments.
+        num_envs: E.
+        device: where to act and to train.
+        evaluate_every: transitions between two calls of `evaluation`, 0 for none.
+        evaluation: scores the policies of all seeds.
+        progress: show a progress bar.
+        checkpoint: folder in which the training keeps where it is at every episode's end, and what it saw in that
+            episode; the same call goes on from there, and ends with the same bits as if it had never stopped.
+
+    Returns:
+        one OnlineRun per seed; in the histories "update" counts steps of the environments, "eval_update" transitions.
+
+    Raises:
+        ValueError: what `train_offline` refuses too, fewer than two steps, backbone "bc", which needs data, or a
+            checkpoint of another training.
+        CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
+        FloatingPointError: the losses of all seeds became NaN or infinite.
+
+    A seed whose loss becomes NaN or infinite learns no more, with a warning; it acts with its last good parameters.
+    """
+    check_kind("network", network, NetworkConfig)
+    check_kind("config", config, AgentConfig)
+    check_options(evaluate_every, evaluation, progress, checkpoint)
+    seeds, device = check_seeds(seeds), known_device(device)
+    num_transitions, num_envs = whole_number("num_transitions", num_transitions), whole_number("num_envs", num_envs)
+    if config.backbone == "bc":
+        raise ValueError("backbone = 'bc': behaviour cloning needs logged data; online training takes sac or dqn")
+    # The first update is made at the second step, when the first one's next observation is there.
+    if num_envs < 1 or num_transitions <= num_envs:
+        raise ValueError(f"num_transitions = {num_transitions}, num_envs = {num_envs}: need at least two steps")
+    steps, episode = math.ceil(num_transitions / num_envs), network.episode_ttis
+    pilot = collect(RandomWalk(seed=0), network, min(PILOT_TRANSITIONS, num_transitions), seed=0)
+    scale = Scale.of(pilot.obs, pilot.mask, pilot.rewards)
+    learner = Learner(config, network.num_aps, network.top_n, seeds, device)
+    replay = Replay(steps, episode, len(seeds), num_envs, network, device)
+    batches = ReplaySampler(replay, scale, config.batch_size, seeds)
+    history = History(len(seeds), max(1, steps // LOG_POINTS))
+    env = RRMEnv(network, len(seeds) * num_envs, device=device)
+    label = method_name(config, online=True)
+    bar = progress_bar(steps, f"{label}, {len(seeds)} seeds", progress)
+    warmup = min(WARMUP_TRANSITIONS // num_envs, steps // 10)
+    watch, done = Watch(learner, seeds), 0
+    if checkpoint is not None:
+        facts = {
+            "network": network.to_dict(), "agent": config.to_dict(), "seeds": seeds, "transitions": num_transitions,
+            "envs": num_envs, "evaluate_every": evaluate_every, "version": version("rrmlab"),
+        }  # fmt: skip
+        if (stored := load_checkpoint(as_path(checkpoint) / "state", facts)) is not None:
+            with reading(as_path(checkpoint) / "state"):
+                done = int(stored["done"])
+                learner.restore(stored)
+                history.restore(stored)
+                watch.restore(stored)
+            for k in range(done // episode):
+                if (seen := load_checkpoint(as_path(checkpoint) / f"episode_{k}", facts)) is None:
+                    raise CorruptFileError(f"{checkpoint}: episode_{k} is missing; delete the folder and start again")
+                with reading(as_path(checkpoint) / f"episode_{k}"):
+                    replay.append(seen)
+            batches.skip(max(0, done - max(warmup, 1)))
+    bar.update(done)
+    for step in range(done, steps):
+        if step % episode == 0:
+            first = step // episode * num_envs
+            draws = [Deployment.draw(network, num_envs, seed, "train", first) for seed in seeds]
+            env.reset(Deployment.concat(draws))
+            stream = PolicyStream(env.deployment.key, 0, 2 * network.num_aps)
+        with torch.no_grad():
+            uniform = stream.next().to(device).unflatten(0, (len(seeds), num_envs))
+            actions, log_prob = _explore(learner, scale, env, uniform, step, steps, warmup)
+        obs, mask = env.obs, env.action_mask
+        _, reward, _, truncated, _ = env.step(actions)
+        replay.add(obs, mask, actions, reward, log_prob)
+        if bool(truncated[0]) or step == steps - 1:
+            replay.close(env.obs, env.action_mask)
+        if step >= max(warmup, 1):
+            metrics = learner.update(batches.next())
+            watch.look(step + 1, metrics, last=step == steps - 1)
+            history.add(step + 1, metrics, last=step == steps - 1)
+        if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
+            history.add_scores((step + 1) * num_envs, evaluation(policies_of(learner, network, scale, seeds)))
+        if checkpoint is not None and bool(truncated[0]):
+            save_checkpoint(as_path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
+            state = {"done": torch.tensor(step + 1), **learner.state(), **history.state(), **watch.state()}
+            save_checkpoint(as_path(checkpoint) / "state", facts, state)
+        bar.update()
+    bar.close()
+    policies = policies_of(learner, network, scale, seeds, history)
+    common = {"network": network.to_dict(), "behaviour": label, "split": "train", "agent": config.to_dict()}
+    return [
+        OnlineRun(policy, replay.second_half(k, {**common, "seed": seed}))
+        for k, (policy, seed) in enumerate(zip(policies, seeds, strict=True))
+    ]
+
+
+def collect_online(
+    backbone: str, network: NetworkConfig, num_transitions: int, seed: int, device: str | torch.device
+) -> Dataset:
+    """The transitions of the second half of an online CTDE training of 2 * num_transitions."""
+    if backbone not in ("sac", "dqn"):
+        raise ValueError(f"behaviour = {backbone!r}: must be 'sac', 'dqn', a scheduler or a policy")
+    config = AgentConfig(backbone=backbone, alpha=0.0)
+    envs = min(NUM_ENVS, num_transitions)
+    run = train_online(network, config, [seed], 2 * num_transitions, envs, device)[0]
+    return run.data.select(torch.arange(len(run.data) - num_transitions, len(run.data)))
+
+
+def _explore(
+    learner: Learner, scale: Scale, env: RRMEnv, uniform: Tensor, step: int, steps: int, warmup: int
+) -> tuple[Tensor, Tensor]:
+    """Actions (S*E, I) and their joint log-probability (S*E,), from uniform numbers (S, E, 2I)."""
+    paradigm, aps = learner.paradigm, env.config.num_aps
+    size = uniform.shape[:2]
+    obs = paradigm.observations(scale.obs(env.obs).unflatten(0, size))
+    mask = paradigm.masks(env.action_mask.unflatten(0, size))  # (S, H, E, A)
+    if step < warmup:
+        probability = mask / mask.sum(-1, keepdim=True)
+    elif learner.actor is not None:
+        probability = losses.log_policy(learner.actor(obs), mask).exp()
+    else:
+        first, last, share = EPSILON
+        epsilon = max(last, first + (last - first) * step / (share * steps))
+        greedy = losses.masked(learner.critic(obs.unsqueeze(1))[:, 0], mask).argmax(-1, keepdim=True)
+        probability = (mask * (epsilon / mask.sum(-1, keepdim=True))).scatter_add(
+            -1, greedy, torch.full_like(greedy, 1 - epsilon, dtype=torch.float32)
+        )
+    heads = probability.shape[1]
+    choice = sample(probability, uniform[..., :heads].transpose(1, 2))  # (S, H, E)
+    log_prob = losses.taken(probability, choice).log().sum(1)
+    return paradigm.split(choice, learner.num_actions, aps).flatten(0, 1), log_prob.flatten()

@@ -1,0 +1,243 @@
+"""What is kept of a training along the way: the curves of its losses and scores, and its last good parameters.
+
+Shapes: S seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..agents.learner import Learner, Metrics
+from ..agents.policy import Policy
+from ..agents.scale import Scale
+from ..checks import check_kind, seed_number, several, whole_number
+from ..config import NetworkConfig
+from ..storage import as_path, new_folder, read_json, reading, verify
+
+CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work, `study`
+Evaluation = Callable[[list[Policy]], list[Any]]  # policies of all seeds -> their Scores
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """The seeds as a list; ValueError if there are none, or one is negative, named twice or not a whole number."""
+    seeds = [seed_number(seed, "seeds, one of them") for seed in several("seeds", seeds)]
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds = {seeds}: need at least one, none negative and none twice")
+    return seeds
+
+
+def check_options(evaluate_every: Any, evaluation: Any, progress: Any, checkpoint: Any) -> None:
+    """ValueError for what no training, offline or online, takes."""
+    if whole_number("evaluate_every", evaluate_every) < 0:
+        raise ValueError(f"evaluate_every = {evaluate_every}: must be at least 0")
+    if evaluation is not None and not callable(evaluation):
+        raise ValueError(f"evaluation = {evaluation!r}: must be a function of the policies")
+    check_kind("progress", progress, bool)
+    if checkpoint is not None:
+        as_path(checkpoint)
+
+
+def progress_bar(total: int, text: str, show: bool) -> tqdm:
+    """A bar that is redrawn on a terminal and in a notebook, and rarely where the output is a log."""
+    interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
+    # A text bar also in notebooks: the widget freezes at 0% where nobody renders it.
+    return tqdm(
+        total=total, desc=text, disable=not show, mininterval=1.0 if interactive else 30.0, ncols=100, leave=False
+    )
+
+
+def policies_of(
+    learner: Learner, network: NetworkConfig, scale: Scale, seeds: Sequence[int], history: History | None = None
+) -> list[Policy]:
+    """One Policy per seed, with copies of its parameters."""
+    stacks = {name: p.detach() for name, p in learner.parameters().items()}
+    device = learner.log_temperature.device
+    scales = {name: tensor.to(device) for name, tensor in scale.tensors.items()}
+    return [
+        Policy(
+            learner.config,
+            network,
+            {**{name: stack[k].clone() for name, stack in stacks.items()}, **scales},
+            seed,
+            history.of_seed(k) if history else None,
+        )
+        for k, seed in enumerate(seeds)
+    ]
+
+
+LOG_POINTS = 200  # of the loss curves, `study`
+WATCH_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back, `study`
+
+
+class History:
+    """Loss and score curves of all seeds."""
+
+    def __init__(self, seeds: int, every: int) -> None:
+        self._every, self._count = every, 0
+        self._sum: Tensor | None = None  # of the metrics since the last log point (columns, S)
+        self._updates: list[int] = []
+        self._points: list[Tensor] = []  # each (columns, S)
+        self._eval_updates: list[int] = []
+        self._scores: list[np.ndarray] = []  # each (3, S)
+
+    def add(self, update: int, metrics: Metrics, last: bool = False) -> None:
+        """Average the metrics over the updates since the last log point."""
+        values = torch.stack(metrics)
+        self._sum = values if self._sum is None else self._sum.to(values) + values
+        self._count += 1
+        if update % self._every == 0 or last:
+            self._updates.append(update)
+            self._points.append((self._sum / self._count).cpu())
+            self._sum, self._count = None, 0
+
+    def add_scores(self, update: int, scores: list[Any]) -> None:
+        """Log an evaluation of all seeds."""
+        self._eval_updates.append(update)
+        self._scores.append(
+            np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")])
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything logged so far, by name."""
+        tensors = {"history.update": torch.tensor(self._updates), "history.count": torch.tensor(self._count)}
+        if self._points:
+            tensors["history.points"] = torch.stack(self._points)
+        if self._sum is not None:
+            tensors["history.sum"] = self._sum
+        if self._scores:
+            tensors["history.eval_update"] = torch.tensor(self._eval_updates)
+            tensors["history.scores"] = torch.from_numpy(np.stack(self._scores))
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave; other names are ignored."""
+        self._updates, self._count = tensors["history.update"].tolist(), int(tensors["history.count"])
+        self._points = list(tensors.get("history.points", ()))
+        self._sum = tensors.get("history.sum")
+        self._eval_updates = tensors["history.eval_update"].tolist() if "history.scores" in tensors else []
+        self._scores = list(tensors["history.scores"].numpy()) if "history.scores" in tensors else []
+
+    def of_seed(self, k: int) -> dict[str, np.ndarray]:
+        """Columns of the k-th seed."""
+        points = torch.stack(self._points)[..., k].double().numpy()
+        columns = {"update": np.array(self._updates), **dict(zip(Metrics._fields, points.T, strict=True))}
+        if self._scores:
+            scores = np.stack(self._scores)[..., k]
+            columns["eval_update"] = np.array(self._eval_updates)
+            columns |= dict(zip(("eval_sum_rate", "eval_tail_rate", "eval_score"), scores.T, strict=True))
+        return columns
+
+
+class Watch:
+    """Looks after the seeds' losses: one that is no number any more stops its seed, and no other."""
+
+    def __init__(self, learner: Learner, seeds: Sequence[int]) -> None:
+        self._learner, self._seeds = learner, seeds
+        self._good, self._since = self._copy(), 0
+        self._stopped: dict[int, dict[str, Tensor]] = {}  # last good tensors, by the seed's place
+
+    def look(self, update: int, metrics: Metrics, last: bool = False) -> None:
+        """After an update: warn of seeds that it broke; keep what is good from time to time."""
+        broken = ~torch.stack(metrics).isfinite().all(0)
+        due = last or update % WATCH_UPDATES == 0
+        if due:  # the metrics are of the parameters before the update
+            for tensor in self._learner.parameters().values():
+                broken |= ~tensor.detach().isfinite().flatten(1).all(1)
+        for k in self._stopped:  # they were told
+            broken[k] = False
+        for k in broken.nonzero().flatten().tolist():
+            self._stopped[k] = {name: tensor[k].clone() for name, tensor in self._good.items()}
+            losses = ", ".join(f"{name} = {float(value[k]):g}" for name, value in metrics._asdict().items())
+            warnings.warn(
+                f"seed {self._seeds[k]} stopped at update {update} ({losses}; its minibatch {update}): it keeps its "
+                f"parameters of update {self._since}, the other seeds go on",
+                stacklevel=3,
+            )
+        if len(self._stopped) == len(self._seeds):
+            raise FloatingPointError(f"all seeds stopped, the last one at update {update}: lower learning_rate")
+        if due:
+            self._good, self._since = self._copy(), update
+        self._put_back()
+
+    def _put_back(self) -> None:
+        """Give stopped seeds their last good parameters, which another update would spoil again."""
+        if not self._stopped:
+            return
+        now = self._learner.parameters()
+        with torch.no_grad():
+            for k, good in self._stopped.items():
+                for name, tensor in good.items():
+                    now[name][k] = tensor
+
+    def state(self) -> dict[str, Tensor]:
+        """The last good parameters, of all seeds and of those that stopped, by name."""
+        tensors = {"watch.since": torch.tensor(self._since)}
+        for name, tensor in self._good.items():
+            tensors[f"watch.good.{name}"] = tensor
+            tensors |= {f"watch.stopped.{k}.{name}": good[name] for k, good in self._stopped.items()}
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave; other names are ignored."""
+        self._since = int(tensors["watch.since"])
+        for name, tensor in self._good.items():
+            self._good[name] = tensors[f"watch.good.{name}"].to(tensor)
+            for k in range(len(self._seeds)):
+                if (good := tensors.get(f"watch.stopped.{k}.{name}")) is not None:
+                    self._stopped.setdefault(k, {})[name] = good.to(tensor)
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self._learner.parameters().items()}
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 of the tensors' numbers."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+        total.update(tensor.cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def save_checkpoint(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint; it takes the place of the last one as a whole."""
+    with new_folder(path) as folder:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / "state")
+        (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
+
+
+def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | None:
+    """The tensors of the checkpoint of this training, or None if there is none yet.
+
+    Raises:
+        CorruptFileError: it was changed since, or does not hold what a checkpoint holds.
+        ValueError: it belongs to another training.
+    """
+    if path.is_dir() and not any(path.iterdir()):  # made for it beforehand
+        return None
+    try:
+        folder = verify(path)
+    except FileNotFoundError:
+        return None
+    found = read_json(folder / "facts.json")
+    wanted = json.loads(json.dumps(facts))
+    different = sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
+    if different:
+        raise ValueError(
+            f"checkpoint = {path}: of another training, it differs in {', '.join(different)}; "
+            "name another folder, or delete it"
+        )
+    with reading(folder / "state"):
+        return load_file(folder / "state")

@@ -1,0 +1,1 @@
+"""What the notebooks share: stored runs, tuning, tables, statistics, figures."""

@@ -1,0 +1,208 @@
+"""A recorded episode of one network, its pictures, and the controls to walk through it (notebook 00).
+
+Shapes: I APs, J users, T counted TTIs. Rates are in bit/s/Hz.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..agents.config import AgentConfig, method_name
+from ..agents.policy import Policy
+from ..config import NetworkConfig
+from ..game import evaluation
+from ..game.env import RRMEnv
+from ..game.evaluation import run_episode
+from ..game.radio import Deployment, user_position
+from ..game.schedulers import make_scheduler
+from ..game.views import SILENT
+from ..storage import read_json
+from . import plotting
+from .tuning import ITLINQ_TUNED
+
+PALETTE, MARKERS = sns.color_palette("colorblind"), "osDv^P"  # of an AP and its users
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One episode: positions (I, 2) and (T, J, 2) in m, the users' APs (J,), served users (T, I), rates (T, J)."""
+
+    method: str
+    area_m: float
+    ap_xy: np.ndarray
+    user_xy: np.ndarray
+    serving: np.ndarray
+    users: np.ndarray
+    rates: np.ndarray
+
+    @functools.cached_property
+    def mean_rates(self) -> np.ndarray:
+        """Mean rate of each user up to and with TTI t, (T, J)."""
+        return self.rates.cumsum(0) / np.arange(1, len(self.rates) + 1)[:, None]
+
+    def nodes(self, tti: int) -> pd.DataFrame:
+        """One row per AP and per user at a TTI: method, tti, index, kind, x_m, y_m, ap (itself, or the serving one),
+        on (transmits, or is served); of users also rate, mean_rate so far and, if served, sinr_db."""
+        on = self.users[tti] != SILENT
+        served = np.isin(np.arange(len(self.serving)), self.users[tti][on])
+        aps = {"kind": "AP", "x_m": self.ap_xy[:, 0], "y_m": self.ap_xy[:, 1], "ap": range(len(on)), "on": on}
+        users = {"kind": "user", "x_m": self.user_xy[tti, :, 0], "y_m": self.user_xy[tti, :, 1], "ap": self.serving}
+        users |= {"on": served, "rate": self.rates[tti], "mean_rate": self.mean_rates[tti]}
+        table = pd.concat([pd.DataFrame(aps).reset_index(), pd.DataFrame(users).reset_index()], ignore_index=True)
+        table["sinr_db"] = 10 * np.log10(2 ** table.rate[table.on & (table.kind == "user")] - 1)
+        return pd.DataFrame({"method": self.method, "tti": tti}, table.index).join(table)
+
+    def running(self) -> pd.DataFrame:
+        """By TTI: method, tti, sum_rate and tail_rate of this network's users' means so far, transmitting APs (on)."""
+        tail, on = np.percentile(self.mean_rates, evaluation.TAIL_PERCENTILE, axis=1), (self.users != SILENT).sum(1)
+        columns = {"tti": range(len(tail)), "sum_rate": self.mean_rates.sum(1), "tail_rate": tail, "on": on}
+        return pd.DataFrame({"method": self.method} | columns)
+
+
+def record(behaviour: Any, config: NetworkConfig, seed: int = 0, index: int = 0, method: str = "") -> Recording:
+    """Run a scheduler or a policy for one episode on a test deployment.
+
+    Raises:
+        ValueError: a policy that does not fit the network, or a geometry that cannot be drawn.
+    """
+    env, deployment = RRMEnv(config), Deployment.draw(config, 1, seed, "test", index)
+    episode = ((users[0], rates[0]) for _, users, _, rates in run_episode(behaviour, env, deployment))
+    users, rates = (torch.stack(column).numpy() for column in zip(*episode, strict=True))
+    user_xy = user_position(config, deployment, config.warmup_ttis, config.episode_ttis)[0].transpose(0, 1)
+    known = method or behaviour.name, config.area_m, deployment.ap_xy[0].numpy(), user_xy.numpy()
+    return Recording(*known, env.serving[0].numpy(), users, rates.astype(float))
+
+
+def draw_map(ax: Axes, nodes: pd.DataFrame, area_m: float) -> None:
+    """The network at one TTI, from `Recording.nodes`; see `map_legend`. Users have their AP's colour and marker."""
+    line: dict[str, Any]
+    edge: dict[str, Any]
+    text: dict[str, Any]
+    aps, users = (nodes[nodes.kind == kind].set_index("index") for kind in ("AP", "user"))
+    for user in users.itertuples():
+        ap, colour, marker = aps.loc[user.ap], PALETTE[user.ap % len(PALETTE)], MARKERS[user.ap % len(MARKERS)]
+        line = {"linewidth": 2.2, "zorder": 3} if user.on else {"linewidth": 0.6, "zorder": 1, "alpha": 0.5}
+        ax.plot([ap.x_m, user.x_m], [ap.y_m, user.y_m], color=colour, **line)
+        edge = {"markeredgecolor": "black" if user.on else "white", "markersize": 6.5 if user.on else 4.8}
+        ax.plot(user.x_m, user.y_m, marker, color=colour, markeredgewidth=0.7, zorder=4, **edge)
+    for ap in aps.itertuples():
+        colour = PALETTE[ap.Index % len(PALETTE)]
+        box = {"boxstyle": "square,pad=0.35", "edgecolor": colour, "facecolor": colour if ap.on else "white"}
+        text = {"ha": "center", "va": "center", "weight": "bold", "size": 7, "color": "white" if ap.on else colour}
+        ax.text(ap.x_m, ap.y_m, ap.Index, bbox=box, zorder=5, **text)
+    box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
+    for user in users[users.on].itertuples():
+        side, va = (6, "bottom") if user.y_m >= aps.y_m[user.ap] else (-6, "top")  # away from the line
+        text = {"textcoords": "offset points", "ha": "center", "va": va, "size": 7, "zorder": 6, "bbox": box}
+        ax.annotate(f"{user.sinr_db:.0f} dB", (user.x_m, user.y_m), (0, side), **text)
+    ax.set(xlim=(0, area_m), ylim=(0, area_m), aspect="equal", xlabel="x (m)", ylabel="y (m)")
+    ax.grid(visible=False)
+
+
+def map_legend() -> list[Line2D]:
+    """Handles of a legend for `draw_map`."""
+    looks: dict[str, dict[str, Any]]
+    box, dot = {"linestyle": "", "marker": "s", "markersize": 7}, {"marker": "o", "linewidth": 0.6}
+    looks = {"AP, transmitting": box, "AP, silent": box | {"markerfacecolor": "white"}, "user and its AP": dot}
+    looks["user being served, with its SINR"] = dot | {"linewidth": 2.2, "markersize": 6.5, "markeredgecolor": "black"}
+    return [Line2D([], [], label=label, color="0.5", **look) for label, look in looks.items()]
+
+
+def headline(nodes: pd.DataFrame) -> str:
+    """What a snapshot says in numbers."""
+    on, method, tti = nodes.on[nodes.kind == "AP"], nodes.method.iloc[0], nodes.tti.iloc[0]
+    now = f"{method}: {on.sum()} of {len(on)} on, {nodes.rate.sum():.1f} bit/s/Hz in TTI {tti}"
+    tail = np.percentile(nodes.mean_rate.dropna(), evaluation.TAIL_PERCENTILE)
+    return f"{now}\nmeans so far: sum {nodes.mean_rate.sum():.1f}, tail {tail:.2f} bit/s/Hz"
+
+
+def scene(recording: Recording, tti: int) -> Figure:
+    """The map at a TTI, the users' mean rates so far, and how their sum and tail develop over the episode."""
+    nodes, running = recording.nodes(tti), recording.running()
+    fig = plt.figure(figsize=(plotting.PAGE_IN, 3.9))
+    grid = fig.add_gridspec(3, 2, width_ratios=(1.5, 1))
+    ax = fig.add_subplot(grid[:, 0], title=headline(nodes))
+    draw_map(ax, nodes, recording.area_m)
+    ax = fig.add_subplot(grid[0, 1], ylabel="mean rate so far\n(bit/s/Hz)", xlabel="users, by AP", xticks=[])
+    users = nodes[nodes.kind == "user"].sort_values("ap", kind="stable")
+    ax.bar(range(len(users)), users.mean_rate, color=[PALETTE[ap % len(PALETTE)] for ap in users.ap])
+    for row, label in enumerate(("sum", "tail"), 1):
+        ax = fig.add_subplot(grid[row, 1], ylabel=f"{label} so far\n(bit/s/Hz)")
+        values = running[f"{label}_rate"]
+        ax.plot(values, color="0.75")
+        ax.plot(values[: tti + 1], color="black")
+        ax.plot(tti, values[tti], "o", color="black")
+        ax.set_ylim(bottom=0)
+    ax.set_xlabel("TTI (1 ms each)")
+    return fig
+
+
+def behaviours(data: Path) -> dict[str, Callable[[], Any]]:
+    """What can be chosen, by label: the schedulers, and the first seed of every training found under `data`."""
+    names = ("full_reuse", "tdm", "random_walk", "max_sinr", "itlinq", "exhaustive")
+    found: dict[str, Callable[[], Any]] = {make_scheduler(n).name: functools.partial(make_scheduler, n) for n in names}
+    found["ITLinQ (tuned)"] = functools.partial(
+        make_scheduler, "itlinq", **dict(zip(("m_db", "eta"), ITLINQ_TUNED, strict=True))
+    )
+    # Hidden folders are being written.
+    paths = sorted([*data.glob("offline/[!.]*/policy_*"), *data.glob("online/[!.]*/policy_*")], reverse=True)
+    trained = {}
+    for run, path in {path.parent: path for path in paths}.items():
+        try:
+            config = AgentConfig.from_dict(read_json(path / "policy.json")["agent"])
+        except (OSError, ValueError, KeyError, TypeError):  # unfinished, or of another version
+            continue
+        label = f"{method_name(config, online=run.parent.name == 'online')} ({run.name[:6]})"
+        trained[label] = functools.partial(Policy.load, path)
+    return found | dict(sorted(trained.items()))
+
+
+def tour(data: Path, config: NetworkConfig, seed: int = 0) -> Any:
+    """Controls and picture as one widget. An episode is computed when its choice changes; the slider walks in it."""
+    import ipywidgets as widgets  # of the extra `notebooks`
+
+    choices, last = behaviours(data), config.episode_ttis - 1
+
+    @functools.lru_cache(maxsize=16)
+    def recording(label: str, seed: int, num_users: int) -> tuple[Recording, list[str]]:
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
+            made = record(choices[label](), replace(config, num_users=num_users), seed, method=label)
+        return made, [str(note.message) for note in notes]
+
+    def draw(label: str, seed: int, num_users: int, tti: int) -> None:
+        try:
+            made, notes = recording(label, seed, num_users)
+            print(*notes, sep="\n", end="")
+            scene(made, tti)
+            plt.show()
+        except (ValueError, OSError) as error:
+            print(error)
+
+    wide = {"style": {"description_width": "80px"}, "layout": widgets.Layout(width="320px")}
+    late = wide | {"continuous_update": False}
+    method = widgets.Dropdown(options=list(choices), description="method", **wide)
+    users = widgets.IntSlider(config.num_users, 2 * config.num_aps, 60, description="users", **late)
+    number = widgets.BoundedIntText(seed, 0, 10**6, description="seed", **wide)
+    tti = widgets.IntSlider(0, 0, last, description="TTI", **late)
+    play = widgets.Play(min=0, max=last, interval=400)
+    stride = widgets.Dropdown(options=[1, 10, 50], description="TTIs a step", **wide)
+    widgets.jslink((play, "value"), (tti, "value"))
+    widgets.link((stride, "value"), (play, "step"))
+    picture = widgets.interactive_output(draw, {"label": method, "seed": number, "num_users": users, "tti": tti})
+    picture.layout.min_height = "480px"  # no jumping while it is drawn anew
+    return widgets.VBox([widgets.HBox([method, number, users]), widgets.HBox([play, tti, stride]), picture])

@@ -1,0 +1,249 @@
+"""The runs that the study is made of, each stored once: schedulers scored, trainings, policies with bad reports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from ..agents.config import AgentConfig
+from ..agents.policy import Policy
+from ..agents.stack import evaluate_seeds
+from ..config import NetworkConfig
+from ..game.evaluation import Scores, evaluate
+from ..game.imperfect_reports import BadReports
+from ..game.schedulers import make_scheduler
+from ..learning.dataset import load_dataset
+from ..learning.offline import train_offline
+from ..learning.online import NUM_ENVS, OnlineRun, train_online
+from ..learning.progress import progress_bar
+from ..memory import release_freed_memory
+from ..storage import SUMS, CorruptFileError, sha256
+from .store import Result, read_result, score_result, stored
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """On which deployments a run is scored, and how long the episodes are."""
+
+    network: NetworkConfig
+    episodes: int = 100
+    seed: int = 0
+    split: str = "test"
+
+    @property
+    def arguments(self) -> tuple[NetworkConfig, int, int, str]:
+        """For `evaluate` and `evaluate_seeds`, after the policy."""
+        return self.network, self.episodes, self.seed, self.split
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def _from(checkpoint: Path, train: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a training returns, from its checkpoint on; without it, if that was damaged."""
+    try:
+        return train(*arguments, checkpoint=checkpoint / "training", **options)
+    except CorruptFileError as error:
+        print(f"starting the training again: {error}")
+        shutil.rmtree(checkpoint)
+        return train(*arguments, checkpoint=checkpoint / "training", **options)
+
+
+def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:
+    """Score the scheduler that `spec` describes: its short name and its arguments."""
+
+    def build(folder: Path) -> None:
+        start = time.perf_counter()
+        score_result(folder, [evaluate(make_scheduler(**spec), *scoring.arguments)], time.perf_counter() - start)
+
+    return read_result(stored(root, "schedulers", {"scheduler": spec, "scoring": scoring.to_dict()}, build))
+
+
+@dataclass(frozen=True)
+class OnlineJob:
+    """One configuration trained online with several seeds, and scored.
+
+    Attributes:
+        network: where it acts.
+        agent: the configuration.
+        seeds: training seeds.
+        scoring: of the last parameters.
+        num_transitions: of each seed.
+        num_envs: environments of each seed.
+        logs: seeds, from the first on, whose second half is kept as a dataset.
+        curve: scoring along the training, or None.
+        curve_points: how often.
+        device: where to train.
+    """
+
+    network: NetworkConfig
+    agent: AgentConfig
+    seeds: tuple[int, ...]
+    scoring: Scoring
+    num_transitions: int
+    num_envs: int = NUM_ENVS
+    logs: int = 0
+    curve: Scoring | None = None
+    curve_points: int = 10
+    device: str = "cpu"
+
+    def run(self, root: Path) -> Path:
+        """Train and score, or find it done; the folder."""
+        spec = {**asdict(self), "agent": self.agent.to_dict(), "seeds": list(self.seeds)}
+        return stored(root, "online", spec, self._build, train=self._train)
+
+    def datasets(self, folder: Path) -> list[Path]:
+        """The logs in the folder of the run."""
+        return [folder / f"{self.agent.backbone}-{seed}-v0" for seed in self.seeds[: self.logs]]
+
+    def _train(self, checkpoint: Path) -> tuple[list[OnlineRun], float]:
+        curve = self.curve
+        evaluation = None if curve is None else lambda policies: evaluate_seeds(policies, *curve.arguments, self.device)
+        start = time.perf_counter()
+        runs = _from(
+            checkpoint, train_online, self.network, self.agent, self.seeds, self.num_transitions, self.num_envs,
+            self.device, self.num_transitions // self.curve_points if curve else 0, evaluation, progress=False,
+        )  # fmt: skip
+        return runs, time.perf_counter() - start
+
+    def _build(self, folder: Path, trained: tuple[list[OnlineRun], float]) -> None:
+        runs, seconds = trained
+        policies = [run.policy.to("cpu") for run in runs]
+        score_result(folder, evaluate_seeds(policies, *self.scoring.arguments), seconds, policies)
+        for run, path in zip(runs, self.datasets(folder), strict=False):
+            run.data.save(path)
+
+
+@dataclass(frozen=True)
+class OfflineJob:
+    """One configuration trained on one dataset with several seeds, and scored.
+
+    Attributes:
+        data: folder of the dataset.
+        agent: the configuration.
+        seeds: training seeds.
+        scoring: of the last parameters.
+        curve: scoring along the training, or None.
+        curve_points: how often.
+        num_transitions: random subset of the dataset, 0 for all.
+        device: where to train.
+    """
+
+    data: Path
+    agent: AgentConfig
+    seeds: tuple[int, ...]
+    scoring: Scoring
+    curve: Scoring | None = None
+    curve_points: int = 10
+    num_transitions: int = 0
+    device: str = "cpu"
+
+    def run(self, root: Path) -> Path:
+        """Train and score, or find it done; the folder."""
+        spec = {
+            **asdict(self),
+            "data": sha256(self.data / SUMS),
+            "agent": self.agent.to_dict(),
+            "seeds": list(self.seeds),
+        }
+        return stored(root, "offline", spec, self._build, train=self._train)
+
+    def _train(self, checkpoint: Path) -> tuple[list[Policy], float]:
+        data = load_dataset(self.data)
+        if self.num_transitions:
+            data = data.take(self.num_transitions)
+        spent = 0.0
+
+        def evaluation(policies: list[Policy]) -> list[Scores]:
+            nonlocal spent
+            begin = time.perf_counter()
+            scores = evaluate_seeds(policies, *(self.curve or self.scoring).arguments, self.device)
+            spent += time.perf_counter() - begin
+            return scores
+
+        every = max(1, self.agent.num_updates // self.curve_points) if self.curve else 0
+        start = time.perf_counter()
+        options = {"evaluate_every": every, "evaluation": evaluation, "progress": False}
+        policies = _from(checkpoint, train_offline, data, self.agent, self.seeds, self.device, **options)
+        return policies, time.perf_counter() - start - spent
+
+    def _build(self, folder: Path, trained: tuple[list[Policy], float]) -> None:
+        policies, seconds = trained
+        policies = [policy.to("cpu") for policy in policies]
+        score_result(folder, evaluate_seeds(policies, *self.scoring.arguments), seconds, policies)
+
+
+@dataclass(frozen=True)
+class ReportJob:
+    """The policies of a stored run, or full reuse if there is none, scored with late or noisy reports.
+
+    Attributes:
+        scoring: where.
+        delay_ttis, noise_db: of the reports, see `BadReports`.
+        policies: folder of the run, or None.
+    """
+
+    scoring: Scoring
+    delay_ttis: int
+    noise_db: float
+    policies: Path | None = None
+
+    def run(self, root: Path) -> Path:
+        """Score, or find it done; the folder."""
+        origin = "full_reuse" if self.policies is None else sha256(self.policies / SUMS)
+        return stored(root, "reports", {**asdict(self), "policies": origin}, self._build)
+
+    def _build(self, folder: Path) -> None:
+        start, delay, noise = time.perf_counter(), self.delay_ttis, self.noise_db
+        if self.policies is None:
+            scores = [evaluate(BadReports(make_scheduler("full_reuse"), delay, noise), *self.scoring.arguments)]
+        else:
+            policies = read_result(self.policies).policies
+            scores = evaluate_seeds(policies, *self.scoring.arguments, delay_ttis=delay, noise_db=noise)
+        score_result(folder, scores, time.perf_counter() - start)
+
+
+Job = OfflineJob | OnlineJob | ReportJob
+
+
+def run_jobs(root: Path, jobs: Mapping[Any, Job], workers: int | None = None) -> dict[Any, Result]:
+    """Run jobs in processes of one thread each, as many as this process has threads; results by the jobs' keys."""
+    workers = min(workers or torch.get_num_threads(), len(jobs))
+    bar = progress_bar(len(jobs), "training", True)
+    if workers <= 1:
+        folders = []
+        for job in jobs.values():
+            folders.append(job.run(root))
+            bar.update()
+    else:
+        parallel = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)
+        # The longest first would be better still; jobs of one kind are alike enough.
+        folders = []
+        try:
+            for folder in parallel(joblib.delayed(_run_single_threaded)(job, root) for job in jobs.values()):
+                folders.append(folder)
+                bar.update()
+        except TerminatedWorkerError as error:
+            raise RuntimeError("a worker was killed, by hand or for want of memory: the same call goes on") from error
+    bar.close()
+    return {key: read_result(folder) for key, folder in zip(jobs, folders, strict=True)}
+
+
+def _run_single_threaded(job: Job, root: Path) -> Path:
+    torch.set_num_threads(1)
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        return job.run(root)
+    finally:
+        # joblib takes a worker that stays large for one that leaks, and starts another.
+        release_freed_memory()

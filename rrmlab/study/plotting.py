@@ -1,0 +1,158 @@
+"""One colour, marker and line style per method, in every figure; and the few kinds of picture the study is drawn with.
+
+All functions draw into a given Axes from a table (a DataFrame) and never compute a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLUMN_IN, PAGE_IN = 3.5, 7.16  # widths of an IEEE column and page, inches
+_COLOURS = dict(
+    zip(
+        ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow", "cyan"),
+        sns.color_palette("colorblind"),
+        strict=True,
+    )
+)
+# Learners in strong colours, baselines in quiet ones. A backbone or penalty changes the line, not the colour.
+_STYLES = {
+    "Random walk": ("grey", "x", ":"),
+    "TDM": ("grey", "d", "-."),
+    "Full reuse": ("brown", "X", "--"),
+    "Max-SINR": ("yellow", "D", ":"),
+    "ITLinQ": ("cyan", "^", "--"),
+    "ITLinQ (tuned)": ("cyan", "v", "-"),
+    "Exhaustive": ("black", "*", "-"),
+    "Observed oracle (joint)": ("black", "P", "--"),
+    "Observed oracle (local)": ("black", "p", ":"),
+    "Online SAC": ("orange", "o", "-"),
+    "Online DQN": ("orange", "D", "--"),
+    "Online C-SAC": ("blue", "s", "-"),
+    "Online C-DQN": ("blue", "s", "--"),
+    "Online I-SAC": ("red", "^", "-"),
+    "Online I-DQN": ("red", "^", "--"),
+    "BC": ("purple", "h", "-."),
+    "C-MARL": ("blue", "s", "-"),
+    "I-MARL": ("red", "^", "-"),
+    "CTDE-MARL": ("green", "o", "-"),
+}
+_DATASETS = {
+    "sac": ("orange", "o", "-"),
+    "dqn": ("purple", "D", "--"),
+    "random": ("black", "x", ":"),
+    "mixture": ("cyan", "s", "-."),
+    "sac + random": ("brown", "v", "--"),
+    "sac + mixture": ("green", "P", ":"),
+}
+
+
+def dataset_style(name: str) -> dict[str, Any]:
+    """Colour, marker and line style of a dataset, as keyword arguments of `plot`."""
+    colour, marker, line = _DATASETS[name]
+    return {"color": _COLOURS.get(colour, colour), "marker": marker, "linestyle": line}
+
+
+def style_of(method: str) -> dict[str, Any]:
+    """Colour, marker and line style of a method, as keyword arguments of `plot`."""
+    base = method.replace(" (DQN)", "").replace("-CQL", "")
+    colour, marker, line = _STYLES[method if method in _STYLES else base]
+    if base.endswith("-MARL"):
+        line = {(False, False): ":", (False, True): "-.", (True, False): "-", (True, True): "--"}[
+            ("-CQL" in method, "(DQN)" in method)
+        ]
+    return {
+        "color": _COLOURS.get(colour, colour),
+        "marker": marker,
+        "linestyle": line,
+        "markerfacecolor": "white" if "(DQN)" in method else _COLOURS.get(colour, colour),
+    }
+
+
+def use_style() -> None:
+    """Set the study's style sheet."""
+    plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
+
+
+def figure(
+    columns: int = 1, rows: int = 1, width: float = COLUMN_IN, height: float = 2.4, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure of an IEEE width with a grid of axes: (figure, axes)."""
+    return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def errors(table: pd.DataFrame, value: str) -> np.ndarray:
+    """Lengths of the error bars (2, rows) of the interval in the columns <value>_low and <value>_high."""
+    return np.abs(table[[f"{value}_low", f"{value}_high"]].to_numpy().T - table[value].to_numpy())
+
+
+def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[str] | None = None) -> None:
+    """Horizontal bars with 95% intervals, best on top: columns method, <value>, <value>_low, <value>_high."""
+    table = table.set_index("method")
+    table = table.loc[list(methods)] if methods is not None else table.sort_values(value, ascending=False)
+    y = np.arange(len(table))[::-1]
+    colours = [style_of(m)["color"] for m in table.index]
+    hatches = ["////" if "(DQN)" in m or m == "Online DQN" else "" for m in table.index]
+    ax.barh(y, table[value], color=colours, height=0.7, hatch=hatches, edgecolor="white", linewidth=0)
+    error = errors(table, value)
+    # White below, dark above: the interval shows on every bar, the oracles' black ones included.
+    for colour, width in (("white", 2.4), ("0.15", 0.9)):
+        ax.errorbar(table[value], y, xerr=error, fmt="none", ecolor=colour, elinewidth=width, capthick=width, capsize=2)
+    for height, length in zip(y, table[value], strict=True):
+        if length < 0.005 * table[value].max():  # or it would look as if it were not measured
+            ax.text(0, height, " 0", va="center", fontsize=6)
+    ax.set_yticks(y, table.index)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(left=0)
+
+
+def score_panels(table: pd.DataFrame, methods: Sequence[str], height: float) -> Figure:
+    """Sum rate, 5-percentile rate and R_score as bars with intervals, side by side on a page's width: the figure."""
+    fig, axes = figure(columns=3, width=PAGE_IN, height=height, sharey=True)
+    for ax, value, label in zip(
+        axes, ("sum_rate", "tail_rate", "score"), ("sum rate", "5-percentile rate", "R_score"), strict=True
+    ):
+        interval_bars(ax, table, value, methods)
+        ax.set_xlabel(f"{label} (bit/s/Hz)")
+    return fig
+
+
+def cdf_lines(ax: Axes, table: pd.DataFrame, methods: Sequence[str], markevery: int = 25) -> None:
+    """Empirical CDFs from their quantiles: columns method, probability, rate."""
+    for method in methods:
+        part = table[table.method == method]
+        ax.plot(part.rate, part.probability, label=method, markevery=markevery, **style_of(method))
+    ax.set_ylabel("share of users")
+    ax.set_xlabel("mean rate of a user (bit/s/Hz)")
+    ax.set_ylim(0, 1)
+
+
+def curve(
+    ax: Axes,
+    table: pd.DataFrame,
+    x: str,
+    value: str,
+    names: Sequence[str],
+    markers: bool = True,
+    column: str = "method",
+    style: Callable[[str], dict[str, Any]] = style_of,
+) -> None:
+    """Lines with shaded 95% intervals, one for each of the names in a column of the table, which also has <x>, <value>,
+    <value>_low and <value>_high."""
+    for name in names:
+        part = table[table[column] == name].sort_values(x)
+        look = style(name)
+        if not markers:
+            look.pop("marker")
+        ax.plot(part[x], part[value], label=name, **look)
+        band = part[f"{value}_low"], part[f"{value}_high"]
+        ax.fill_between(part[x], *band, color=look["color"], alpha=0.15, linewidth=0)

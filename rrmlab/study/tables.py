@@ -1,0 +1,174 @@
+"""From stored results to the tables of the study: scores per seed, their means with intervals, CDFs, curves.
+
+Shapes: S training seeds, D evaluation deployments, J users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..game import evaluation
+from . import statistics
+from .store import Result
+
+SCORES: dict[str, statistics.Statistic] = {
+    "sum_rate": evaluation.sum_rate,
+    "tail_rate": evaluation.tail_rate,
+    "score": evaluation.score,
+}
+Interval = tuple[float, float, float]  # value, low, high
+
+
+class Ends(NamedTuple):
+    """The ends of the normalised score: the random walk is 0, the exhaustive oracle 100."""
+
+    walk: Result
+    oracle: Result
+
+    @classmethod
+    def of(cls, results: Mapping[str, Result]) -> Ends:
+        """Those among the schedulers."""
+        return cls(results["Random walk"], results["Exhaustive"])
+
+
+def scores(rates: np.ndarray) -> dict[str, float]:
+    """sum_rate, tail_rate and score of rates (D, J)."""
+    return {name: float(statistic(rates)) for name, statistic in SCORES.items()}
+
+
+def seed_rows(results: Mapping[str, Result], seeds: Sequence[int], ends: Ends, **condition: Any) -> pd.DataFrame:
+    """The tidy table: one row per method and training seed, `seed` empty for schedulers; `run` names the stored run."""
+    walk, oracle = (scores(end.rates[0])["score"] for end in ends)
+    rows = []
+    for method, result in results.items():
+        for k, rates in enumerate(result.rates):
+            values = scores(rates)
+            values["normalised_score"] = float(statistics.normalised(values["score"], walk, oracle))
+            values["deployment_tail_rate"] = float(evaluation.tail_rate(rates[:, None]).mean())
+            seed = seeds[k] if _is_trained(result) else None
+            rows.append({"method": method, "seed": seed, **condition, **values, "run": result.folder.name})
+    return pd.DataFrame(rows).astype({"seed": "Int64"})
+
+
+def summary(results: Mapping[str, Result], ends: Ends, reference: str | None = None) -> pd.DataFrame:
+    """Interquartile means over seeds with 95% intervals of the three scores and of the normalised score, and the paired
+    ratio of the score to a reference method: columns method, seeds, <name>, <name>_low, <name>_high."""
+
+    def with_interval(name: str, value: Any, draws: np.ndarray) -> dict[str, float]:
+        return columns(name, (float(value), *statistics.interval(draws)))
+
+    # One resampling for all scores of a method, the same deployments for all methods: paired.
+    walk, oracle = (_draws(end)[:, -1] for end in ends)
+    zero, hundred = (float(_means(end)[-1]) for end in ends)
+    values = {method: _means(result) for method, result in results.items()}
+    draws = {method: _draws(result) for method, result in results.items()}
+    rows = []
+    for method, result in results.items():
+        row: dict[str, Any] = {"method": method, "seeds": len(result.rates) if _is_trained(result) else 0}
+        for k, name in enumerate(SCORES):
+            row |= with_interval(name, values[method][k], draws[method][:, k])
+        share = 100 * (draws[method][:, -1] - walk) / (oracle - walk)
+        row |= with_interval("normalised_score", statistics.normalised(values[method][-1], zero, hundred), share)
+        if reference:
+            ratio = draws[method][:, -1] / draws[reference][:, -1]
+            row |= with_interval("ratio", values[method][-1] / values[reference][-1], ratio)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _is_trained(result: Result) -> bool:
+    return len(result.rates) > 1 or bool(result.policies)
+
+
+def _together(rates: np.ndarray) -> np.ndarray:
+    return np.stack([statistic(rates) for statistic in SCORES.values()], -1)
+
+
+def _means(result: Result) -> np.ndarray:
+    return statistics.iqm(_together(result.rates))
+
+
+def _draws(result: Result) -> np.ndarray:
+    """Bootstrap draws (replicates, 3) of the three scores; a stored run is resampled once."""
+    if result.folder not in _DRAWN:
+        _DRAWN[result.folder] = statistics.bootstrap(result.rates, _together)
+    return _DRAWN[result.folder]
+
+
+_DRAWN: dict[Path, np.ndarray] = {}
+
+
+def scored(result: Result, name: str = "score") -> Interval:
+    """One of the scores: interquartile mean over seeds and its 95% interval (value, low, high)."""
+    k = list(SCORES).index(name)
+    return float(_means(result)[k]), *statistics.interval(_draws(result)[:, k])
+
+
+def paired(first: Result, second: Result, name: str = "score", kind: str = "difference") -> Interval:
+    """Difference or ratio of one of the scores of two runs on the same deployments, as `metrics.paired` gives it.
+
+    Raises:
+        ValueError: deployments or users that are not the same in number.
+    """
+    if first.rates.shape[1:] != second.rates.shape[1:]:
+        raise ValueError(
+            f"rates of shape {first.rates.shape} and {second.rates.shape}: not the same deployments and users"
+        )
+    k, combine = list(SCORES).index(name), {"difference": np.subtract, "ratio": np.divide}[kind]
+    value = float(combine(_means(first)[k], _means(second)[k]))
+    return value, *statistics.interval(combine(_draws(first)[:, k], _draws(second)[:, k]))
+
+
+def seeds_interval(values: np.ndarray, replicates: int = 2000) -> Interval:
+    """Interquartile mean over seeds of one number each (S,), and its 95% interval (seeds resampled)."""
+    picks = np.random.default_rng(0).integers(len(values), size=(replicates, len(values)))
+    return float(statistics.iqm(values)), *statistics.interval(statistics.iqm(values[picks].T))
+
+
+def columns(name: str, interval: Interval) -> dict[str, float]:
+    """An interval as the columns <name>, <name>_low, <name>_high of a row."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+
+
+def interval_at(row: pd.Series, name: str) -> Interval:
+    """The interval that `columns` put into a row."""
+    return tuple(row[list(columns(name, (0.0, 0.0, 0.0)))])
+
+
+def by_condition(
+    results: Mapping[Any, Mapping[str, Result]], name: str, rows: Callable[[Mapping[str, Result]], pd.DataFrame]
+) -> pd.DataFrame:
+    """The rows of each condition's results one under the other, with the condition in the column `name`."""
+    return pd.concat([rows(part).assign(**{name: value}) for value, part in results.items()], ignore_index=True)
+
+
+def user_rate_cdf(results: Mapping[str, Result]) -> pd.DataFrame:
+    """201 quantiles of all users' mean rates of each method, pooled over seeds and deployments."""
+    return pd.concat(
+        [statistics.quantiles(result.rates.ravel()).assign(method=method) for method, result in results.items()],
+        ignore_index=True,
+    )
+
+
+def curves(results: Mapping[str, Result], x: str, column: str) -> pd.DataFrame:
+    """A history column over training: interquartile mean over seeds and the 95% interval of it (seeds resampled).
+
+    Besides the columns of `Policy.history` there is "q_gap", the greedy minus the logged joint action's value.
+    """
+    rng = np.random.default_rng(0)
+    parts = []
+    for method, result in results.items():
+        histories = [p.history | {"q_gap": p.history["q_greedy"] - p.history["q_data"]} for p in result.policies]
+        if column not in histories[0]:
+            continue
+        values = np.stack([history[column] for history in histories])  # (S, points)
+        picks = rng.integers(len(values), size=(500, len(values)))
+        low, high = np.quantile([statistics.iqm(values[pick]) for pick in picks], [0.025, 0.975], axis=0)
+        part = {x: histories[0][x], column: statistics.iqm(values), f"{column}_low": low, f"{column}_high": high}
+        parts.append(pd.DataFrame(part).assign(method=method, seeds=len(values)))
+    return pd.concat(parts, ignore_index=True)

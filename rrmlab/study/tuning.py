@@ -1,0 +1,169 @@
+"""Tuning: the grids, the trials on validation deployments, and what they chose for each learner."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..agents.config import AgentConfig, method_name
+from ..agents.paradigms import PARADIGMS
+from ..checks import several
+from ..config import NetworkConfig
+from ..game.evaluation import evaluate
+from ..game.schedulers import ITLinQ
+from ..storage import read_table
+from .jobs import OfflineJob, OnlineJob, run_jobs
+from .notebook import Study
+from .store import stored
+from .tables import scores
+
+
+def tune_itlinq(
+    config: NetworkConfig, m_db: Sequence[float], eta: Sequence[float], num_episodes: int = 100, seed: int = 0
+) -> list[dict[str, float]]:
+    """R_score of ITLinQ over a grid of (M, eta) on validation deployments, best first.
+
+    Returns:
+        one dict per point: m_db, eta, sum_rate, tail_rate, score.
+
+    Raises:
+        ValueError: numbers that `ITLinQ` refuses, or what `evaluate` does.
+    """
+    rows, eta = [], several("eta", eta)
+    for m in several("m_db", m_db):
+        for exponent in eta:
+            scores = evaluate(ITLinQ(m, exponent), config, num_episodes, seed, split="validation")
+            rows.append(
+                dict(m_db=m, eta=exponent, sum_rate=scores.sum_rate, tail_rate=scores.tail_rate, score=scores.score)
+            )
+    return sorted(rows, key=lambda row: -row["score"])
+
+
+ITLINQ_M_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # the tuning grid, `study`
+ITLINQ_ETA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # likewise
+ITLINQ_TUNED = (10.0, 0.2)  # the best point of that grid at the `paper` preset (figures/tables/02_baselines_itlinq.csv)
+# What the tuning chose, `study`: the best mean R_score of twelve trials on validation deployments, for every method
+# that learns; recorded in figures/tables/03_datasets_tuning.csv and 04_training_paradigms_tuning.csv.
+TUNING_GRID: dict[str, tuple[Any, ...]] = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (1e-3, 4e-3)}
+TUNED: dict[tuple[str, str], dict[str, Any]] = {
+    ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
+    ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
+    ("independent", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
+    ("independent", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 1e-3},
+    ("ctde", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 1e-3},
+    ("ctde", "dqn"): {"gamma": 0.9, "alpha": 1.0, "learning_rate": 4e-3},
+}
+BC_GRID: dict[str, tuple[Any, ...]] = {
+    "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
+    "hidden": ((32, 32), (64, 64), (128, 128)),
+}
+BC_TUNED: dict[str, Any] = {"learning_rate": 1e-3, "hidden": (32, 32)}
+ONLINE_GRID: dict[str, dict[str, tuple[Any, ...]]] = {
+    "sac": {"gamma": (0.0, 0.5, 0.9), "learning_rate": (1e-3, 4e-3), "temperature": (0.1, 0.03)},
+    "dqn": {"gamma": (0.0, 0.5, 0.9), "learning_rate": (1e-3, 4e-3), "td_loss": ("mse", "huber")},
+}
+ONLINE_TUNED: dict[str, dict[str, Any]] = {
+    "sac": {"gamma": 0.5, "learning_rate": 4e-3, "temperature": 0.1},
+    "dqn": {"gamma": 0.5, "learning_rate": 4e-3, "td_loss": "mse"},
+}
+TRIAL_COLUMNS = ("paradigm", "backbone", "gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden")
+# One change at a time of what a training costs, `study`; recorded in figures/tables/04_training_paradigms_budget.csv.
+BUDGETS: tuple[dict[str, Any], ...] = (
+    {},
+    {"num_updates": 0.5},  # times the default
+    {"num_updates": 2},
+    {"learning_rate": 8e-3},  # 1e-3 and 4e-3 are in the grid of the tuning trials
+    {"hidden": (32, 32)},
+    {"hidden": (128, 128)},
+    {"batch_size": 128},
+)
+
+
+def itlinq_surface(study: Study) -> pd.DataFrame:
+    """R_score of ITLinQ over the grid of (M, eta) on validation deployments: m_db, eta, sum_rate, tail_rate, score."""
+    scoring = study.tuning
+
+    def build(folder: Path) -> None:
+        rows = tune_itlinq(scoring.network, ITLINQ_M_DB, ITLINQ_ETA, scoring.episodes, scoring.seed)
+        pd.DataFrame(rows).to_csv(folder / "surface.csv", index=False)
+
+    spec = {"itlinq": {"m_db": ITLINQ_M_DB, "eta": ITLINQ_ETA}, "scoring": scoring.to_dict()}
+    return read_table(stored(study.data, "schedulers", spec, build) / "surface.csv")
+
+
+def trials(study: Study, data: Path) -> pd.DataFrame:
+    """The tuning of what learns from a log: the twelve points of its grid for each learner, scored on validation.
+
+    Returns:
+        One row per method, trial and seed: the point, sum_rate, tail_rate, score, training_s.
+    """
+    learners = [(paradigm, backbone, TUNING_GRID) for paradigm, backbone in TUNED] + [("ctde", "bc", BC_GRID)]
+    agents = [
+        AgentConfig(paradigm, backbone, num_updates=study.sizes.tuning_updates, **point)
+        for paradigm, backbone, grid in learners
+        for point in points(grid)
+    ]
+    return _trial_rows(study, {agent: _trial(study, data, agent) for agent in agents}, TRIAL_COLUMNS)
+
+
+def online_trials(study: Study) -> pd.DataFrame:
+    """The tuning of the online agents (CTDE), likewise; a quarter of the transitions."""
+    network = study.network
+    jobs = {}
+    for backbone, grid in ONLINE_GRID.items():
+        for point in points(grid):
+            agent = AgentConfig(backbone=backbone, alpha=0.0, **point)
+            jobs[agent] = OnlineJob(
+                network, agent, _tuning_seeds(study), study.tuning, study.sizes.transitions // 2, study.sizes.envs
+            )
+    return _trial_rows(study, jobs, TRIAL_COLUMNS)
+
+
+def points(grid: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """All points of a grid."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def chosen(table: pd.DataFrame) -> pd.DataFrame:
+    """The best trial of each method by the mean score over its seeds: a row each, without what its grid leaves open."""
+    means = table.groupby(["method", "trial"], sort=False).score.mean()
+    best = table.set_index(["method", "trial"]).loc[means.groupby("method", sort=False).idxmax()]
+    columns = ["gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden"]
+    return best[~best.index.duplicated()][columns].assign(score=means).reset_index()
+
+
+def budget_trials(study: Study, data: Path) -> pd.DataFrame:
+    """What training costs and brings: the SAC learners with every change of BUDGETS, scored on validation; one row per
+    trial and seed, with `training_s`, seconds of one core per seed."""
+    jobs = {}
+    for paradigm, change in itertools.product(PARADIGMS, BUDGETS):
+        updates = int(change.get("num_updates", 1) * study.sizes.updates)
+        agent = AgentConfig(paradigm, **(TUNED[paradigm, "sac"] | change | {"num_updates": updates}))
+        jobs[agent] = _trial(study, data, agent)
+    return _trial_rows(study, jobs, ("paradigm", "num_updates", "learning_rate", "hidden", "batch_size"))
+
+
+def _tuning_seeds(study: Study) -> tuple[int, ...]:
+    return study.seeds[: study.sizes.tuning_seeds]
+
+
+def _trial(study: Study, data: Path, agent: AgentConfig) -> OfflineJob:
+    return OfflineJob(data, agent, _tuning_seeds(study), study.tuning, device=study.device)
+
+
+def _trial_rows(study: Study, jobs: dict[Any, Any], columns: tuple[str, ...]) -> pd.DataFrame:
+    rows, count = [], Counter[str]()
+    for job, result in zip(jobs.values(), run_jobs(study.data, jobs).values(), strict=True):
+        method = method_name(job.agent, online=isinstance(job, OnlineJob))
+        point = {name: getattr(job.agent, name) for name in columns}
+        seconds = result.seconds / len(job.seeds)
+        for seed, rates in zip(job.seeds, result.rates, strict=True):
+            facts = {"method": method, "trial": count[method], "seed": seed, **point, **scores(rates)}
+            rows.append(facts | {"training_s": seconds, "run": result.folder.name})
+        count[method] += 1
+    return pd.DataFrame(rows)
