@@ -201,7 +201,7 @@ def test_a_killed_command_is_taken_over_by_the_one_that_waits(tmp_path):
     repository = Repository(tmp_path / "clone")
     repository.write("01_a", TWICE)
     repository.write("02_b", TWICE.replace("1.5", "40"), header="needs: [01_a]")
-    command = [sys.executable, "-m", "rrmlab.reproduce", "reproduce", "--preset", "smoke"]
+    command = [sys.executable, "-m", "rrmlab.command.main", "reproduce", "--preset", "smoke"]
     start = {"cwd": repository.root, "stdout": subprocess.PIPE, "text": True}
     first = subprocess.Popen(command, **start)
     for line in first.stdout:

@@ -199,9 +199,8 @@ def test_paths_to_save_to(path):
 def test_a_policy_for_what_is_no_network_or_device(tmp_path):
     path = POLICY.save(tmp_path / "policy")
     for wrong in (5, "paper", AGENT):
-        for use in (lambda: Policy.load(path, network=wrong), lambda: POLICY.check_fits(wrong)):  # noqa: B023
-            with pytest.raises(ValueError, match="^network: must be a NetworkConfig"):
-                use()
+        with pytest.raises(ValueError, match="^network: must be a NetworkConfig"):
+            POLICY.check_fits(wrong)
     for use in (lambda: Policy.load(path, device="gpu"), lambda: POLICY.to("gpu")):
         with pytest.raises(ValueError, match="^device = 'gpu'"):
             use()

@@ -116,7 +116,7 @@ def sweeps_alone(folder):
 
 
 def reproduces(folder):
-    starts_python(folder, "-m", "rrmlab.reproduce", "reproduce", "--preset", "smoke")
+    starts_python(folder, "-m", "rrmlab.command.main", "reproduce", "--preset", "smoke")
 
 
 # ---- killing it ----

@@ -426,7 +426,8 @@ def test_checkpoint(tmp_path, backbone):
     assert {f.name for f in path.iterdir()} == {"policy.safetensors", "policy.json", "SHA256SUMS"}
     assert json.loads((path / "policy.json").read_text())["agent"]["backbone"] == backbone
     assert load_file(path / "policy.safetensors")  # readable by the format's own library: nothing pickled
-    loaded = Policy.load(path, SMALL, strict=True)
+    loaded = Policy.load(path)
+    loaded.check_fits(SMALL, strict=True)
     assert (loaded.config, loaded.network, loaded.seed, loaded.name) == (policy.config, SMALL, 7, policy.name)
     assert torch.equal(loaded.act(data.obs, data.mask), policy.act(data.obs, data.mask))
     assert loaded.act(data.obs[0]).shape == (2,) and loaded.act(data.obs[None, :4]).shape == (1, 4, 2)
@@ -450,18 +451,18 @@ def test_history_columns():
 
 def test_checkpoint_on_another_network(tmp_path):
     policy = train_offline(random_data(SMALL, 100), AgentConfig(num_updates=1, **TINY), [0], progress=False)[0]
-    path = policy.save(tmp_path / "policy")
+    policy = Policy.load(policy.save(tmp_path / "policy"))
     for other in (dataclasses.replace(SMALL, top_n=3), dataclasses.replace(SMALL, num_aps=3)):
         with pytest.raises(ValueError, match="(top_n|num_aps) = 3 instead of 2"):
-            Policy.load(path, other)
+            policy.check_fits(other)
     wider = dataclasses.replace(SMALL, area_m=800.0)
     with pytest.warns(UserWarning, match="area_m = 800.0 instead of 500.0"):
-        Policy.load(path, wider)
+        policy.check_fits(wider)
     with pytest.raises(ValueError, match="area_m"):
-        Policy.load(path, wider, strict=True)
+        policy.check_fits(wider, strict=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Policy.load(path, dataclasses.replace(SMALL, episode_ttis=10))
+        policy.check_fits(dataclasses.replace(SMALL, episode_ttis=10))
     with pytest.raises(ValueError, match=r"\(\.\.\., 2, 4\)"):
         policy.act(torch.zeros(5, 2, 6))
     with pytest.raises(ValueError, match="finite"):

@@ -184,7 +184,7 @@ def test_another_kernel_of_the_user_is_not_started(repository, monkeypatch, tmp_
 
 def test_an_interrupt_ends_the_kernel_and_says_how_to_go_on(repository):
     repository.write("01_a", "import os, time; Path('../pid').write_text(str(os.getpid())); time.sleep(60)")
-    command = [sys.executable, "-m", "rrmlab.reproduce", "reproduce", "--preset", "smoke"]
+    command = [sys.executable, "-m", "rrmlab.command.main", "reproduce", "--preset", "smoke"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     pid = repository.root / "data/runs/smoke/pid"
     for _ in range(400):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ..config import NetworkConfig
+from ..storage import CorruptFileError, new_folder, read_json, reading, verify
 from .config import AgentConfig
 from .paradigms import PARADIGMS
 
@@ -15,7 +21,59 @@ FORMAT = 1  # of the checkpoint
 DESCRIPTION = {"format", "agent", "network", "seed"}  # names in policy.json
 
 
-def _networks(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
+def write_checkpoint(
+    path: str | Path,
+    config: AgentConfig,
+    network: NetworkConfig,
+    tensors: dict[str, Tensor],
+    seed: int,
+    history: dict[str, np.ndarray],
+) -> None:
+    """Write policy.safetensors, policy.json and SHA256SUMS to the folder `path`, which is replaced as a whole.
+
+    Raises:
+        ValueError: parameters that `read_checkpoint` would refuse, such as NaN after a training that diverged.
+    """
+    check_tensors(tensors, config, network)
+    columns = {f"history.{name}": torch.from_numpy(np.ascontiguousarray(v)) for name, v in history.items()}
+    everything = {name: t.cpu().contiguous() for name, t in {**tensors, **columns}.items()}
+    description = {"format": FORMAT, "agent": config.to_dict(), "network": network.to_dict(), "seed": seed}
+    with new_folder(path) as folder:
+        (folder / "policy.safetensors").write_bytes(to_safetensors(everything))
+        (folder / "policy.json").write_text(json.dumps(description, indent=1))
+
+
+def read_checkpoint(
+    path: str | Path,
+) -> tuple[AgentConfig, NetworkConfig, dict[str, Tensor], int, dict[str, np.ndarray]]:
+    """What `write_checkpoint` wrote: the agent, its network, its tensors, its seed, its training history.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        CorruptFileError: a file is missing or was changed, or does not hold what a checkpoint holds.
+    """
+    folder = verify(path)
+    about, weights = folder / "policy.json", folder / "policy.safetensors"
+    description = read_json(about)
+    if description.get("format") != FORMAT:
+        raise CorruptFileError(f"{about}: checkpoint format {description.get('format')!r}, this version reads {FORMAT}")
+    with reading(about):
+        if description.keys() != DESCRIPTION:
+            raise ValueError(f"it has {', '.join(description)} where {', '.join(sorted(DESCRIPTION))} are wanted")
+        config, network = AgentConfig.from_dict(description["agent"]), NetworkConfig.from_dict(description["network"])
+        network_shapes(config, network)
+        seed = description["seed"]
+        if type(seed) is not int or seed < 0:
+            raise ValueError(f"seed = {seed!r}: must be a whole number from 0 on")
+    with reading(weights):
+        stored = load_file(weights)
+        history = {n.removeprefix("history."): t.numpy() for n, t in stored.items() if n.startswith("history.")}
+        tensors = {n: t for n, t in stored.items() if not n.startswith("history.")}
+        check_tensors(tensors, config, network)
+    return config, network, tensors, seed, history
+
+
+def network_shapes(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
     """Stack dimensions of each of the agent's networks, and the layer sizes that they share."""
     heads, inputs, actions = PARADIGMS[config.paradigm].heads(network.num_aps, network.top_n)
     stacks: dict[str, tuple[int, ...]] = {"critic": (2 if config.backbone == "sac" else 1, heads)}
@@ -24,11 +82,11 @@ def _networks(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tu
     return stacks, (inputs, *config.hidden, actions)
 
 
-def _check_tensors(tensors: dict[str, Tensor], config: AgentConfig, network: NetworkConfig) -> None:
+def check_tensors(tensors: dict[str, Tensor], config: AgentConfig, network: NetworkConfig) -> None:
     """Raise ValueError unless the tensors are those of the agent on that network, float32, finite, with scales > 0."""
     wanted: dict[str, tuple[int, ...]] = {"obs_mean": (2 * network.top_n,), "obs_std": (2 * network.top_n,)}
     wanted |= {"reward_mean": (), "reward_std": ()}
-    stacks, sizes = _networks(config, network)
+    stacks, sizes = network_shapes(config, network)
     for name, stack in stacks.items():
         for k, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
             wanted |= {f"{name}.{2 * k}": (*stack, fan_in, fan_out), f"{name}.{2 * k + 1}": (*stack, 1, fan_out)}

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import whole_number
 
-if TYPE_CHECKING:
-    from .policy import Policy
+def local_decision(layers: list[np.ndarray], mean: np.ndarray, std: np.ndarray) -> Callable[[np.ndarray], int]:
+    """A function of one AP's raw observation (2N,) that returns its greedy action.
 
+    In NumPy: on vectors of this size PyTorch's calls cost more than the arithmetic.
 
-def local_decision(policy: Policy, ap: int) -> Callable[[np.ndarray], int]:
-    """A function of AP `ap`'s raw observation (2N,) that returns the action `Policy.act` takes for it.
-
-    It holds that AP's head alone, in NumPy: on vectors of this size PyTorch's calls cost more than the arithmetic.
-
-    Raises:
-        ValueError: a centralized or a sampled policy, or another AP than there is; in the function another shape, or
-            numbers that are not finite.
+    Args:
+        layers: weights (in, out) and biases (1, out) of that AP's head, alternating.
+        mean: (2N,), subtracted from the observation.
+        std: (2N,), then divides it.
     """
-    if policy.paradigm.joint or policy.stochastic:
-        kind = "stochastic = True" if policy.stochastic else "paradigm = 'centralized'"
-        raise ValueError(f"{kind}: an AP decides alone with a greedy independent or ctde policy")
-    ap = whole_number("ap", ap)
-    if not 0 <= ap < policy.network.num_aps:
-        raise ValueError(f"ap = {ap}: must lie in 0 ... {policy.network.num_aps - 1}")
-    name = "actor" if policy.config.backbone == "sac" else "critic"
-    depth = 2 * (len(policy.config.hidden) + 1)
-    # Heads are the last of the stack's dimensions; of twin critics none acts.
-    layers = [policy.tensors[f"{name}.{k}"].cpu().numpy()[..., ap, :, :] for k in range(depth)]
-    layers = [layer.reshape(layer.shape[-2:]) for layer in layers]
-    mean, std = (policy.tensors[name].cpu().numpy() for name in ("obs_mean", "obs_std"))
+    depth = len(layers)
 
     def decide(obs: np.ndarray) -> int:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from ..checks import check_kind, known_device
+from ..checks import check_kind, known_device, whole_number
 from ..config import NetworkConfig
 from ..game.views import ObservationView
 from ..random_streams import PolicyStream, sample
-from ..storage import CorruptFileError, new_folder, read_json, reading, verify
 from . import losses
 from .config import AgentConfig, method_name
-from .files import DESCRIPTION, FORMAT, _check_tensors, _networks
+from .files import network_shapes, read_checkpoint, write_checkpoint
 from .local import local_decision
 from .networks import StackedMLP
 from .paradigms import PARADIGMS
@@ -55,7 +51,7 @@ class Policy:
         self.history = history or {}
         self.tensors = tensors
         self.paradigm = PARADIGMS[config.paradigm]
-        stacks, sizes = _networks(config, network)
+        stacks, sizes = network_shapes(config, network)
         self._nets = {name: _stack_of(tensors, name, stack, sizes) for name, stack in stacks.items()}
 
     @property
@@ -112,9 +108,24 @@ class Policy:
             )
 
     def local(self, ap: int) -> Callable[[np.ndarray], int]:
-        """What AP `ap` runs: a function of its own raw observation (2N,) that returns its greedy action; see
-        `local.local_decision`."""
-        return local_decision(self, ap)
+        """What AP `ap` runs: a function of its own raw observation (2N,) that returns its greedy action.
+
+        Raises:
+            ValueError: a centralized or a sampled policy, or another AP than there is; in the function, another shape
+                or numbers that are not finite.
+        """
+        if self.paradigm.joint or self.stochastic:
+            kind = "stochastic = True" if self.stochastic else "paradigm = 'centralized'"
+            raise ValueError(f"{kind}: an AP decides alone with a greedy independent or ctde policy")
+        ap = whole_number("ap", ap)
+        if not 0 <= ap < self.network.num_aps:
+            raise ValueError(f"ap = {ap}: must lie in 0 ... {self.network.num_aps - 1}")
+        # Heads are the last of the stack's dimensions; of twin critics none acts.
+        net = self._nets["actor" if "actor" in self._nets else "critic"]
+        layers = [layer[..., ap, :, :].cpu().numpy() for layer in net.layers]
+        layers = [layer.reshape(layer.shape[-2:]) for layer in layers]
+        mean, std = (self.tensors[name].cpu().numpy() for name in ("obs_mean", "obs_std"))
+        return local_decision(layers, mean, std)
 
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3). Only a sampled policy needs them."""
@@ -194,65 +205,25 @@ class Policy:
         Raises:
             ValueError: parameters that `load` would refuse, such as NaN after a training that diverged.
         """
-        _check_tensors(self.tensors, self.config, self.network)
-        columns = {f"history.{name}": torch.from_numpy(np.ascontiguousarray(v)) for name, v in self.history.items()}
-        tensors = {name: t.cpu().contiguous() for name, t in {**self.tensors, **columns}.items()}
-        with new_folder(path) as folder:
-            (folder / "policy.safetensors").write_bytes(to_safetensors(tensors))
-            description = {
-                "format": FORMAT,
-                "agent": self.config.to_dict(),
-                "network": self.network.to_dict(),
-                "seed": self.seed,
-            }
-            (folder / "policy.json").write_text(json.dumps(description, indent=1))
+        write_checkpoint(path, self.config, self.network, self.tensors, self.seed, self.history)
         return Path(path)
 
     @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        network: NetworkConfig | None = None,
-        strict: bool = False,
-        device: str | torch.device = "cpu",
-    ) -> Policy:
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Policy:
         """Load a checkpoint.
 
         Args:
             path: the folder that `save` wrote.
-            network: the network it is to run on; checked by `check_fits`.
-            strict: refuse any difference between that network and the one it was trained for.
             device: where to run it.
 
         Raises:
             FileNotFoundError: no such folder.
             CorruptFileError: a file is missing or was changed, or does not hold what a checkpoint holds.
-            ValueError: a policy for another N or I, or a device that is not there.
+            ValueError: a device that is not there.
         """
-        folder, device = verify(path), known_device(device)
-        about, weights = folder / "policy.json", folder / "policy.safetensors"
-        description = read_json(about)
-        if description.get("format") != FORMAT:
-            raise CorruptFileError(
-                f"{about}: checkpoint format {description.get('format')!r}, this version reads {FORMAT}"
-            )
-        with reading(about):
-            if description.keys() != DESCRIPTION:
-                raise ValueError(f"it has {', '.join(description)} where {', '.join(sorted(DESCRIPTION))} are wanted")
-            config, own = AgentConfig.from_dict(description["agent"]), NetworkConfig.from_dict(description["network"])
-            _networks(config, own)
-            seed = description["seed"]
-            if type(seed) is not int or seed < 0:
-                raise ValueError(f"seed = {seed!r}: must be a whole number from 0 on")
-        with reading(weights):
-            stored = load_file(weights)
-            history = {n.removeprefix("history."): t.numpy() for n, t in stored.items() if n.startswith("history.")}
-            tensors = {n: t for n, t in stored.items() if not n.startswith("history.")}
-            _check_tensors(tensors, config, own)
-        policy = cls(config, own, {name: tensor.to(device) for name, tensor in tensors.items()}, seed, history)
-        if network is not None:
-            policy.check_fits(network, strict)
-        return policy
+        device = known_device(device)
+        config, network, tensors, seed, history = read_checkpoint(path)
+        return cls(config, network, {name: tensor.to(device) for name, tensor in tensors.items()}, seed, history)
 
 
 def _as_tensor(name: str, values: Any) -> Tensor:

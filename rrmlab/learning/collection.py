@@ -23,7 +23,7 @@ COLLECTION_ENVS = 200  # environments stepped at once
 
 
 def collect(
-    behaviour: Behaviour | str,
+    behaviour: Behaviour,
     config: NetworkConfig,
     num_transitions: int = 320_000,
     seed: int = 0,
@@ -32,15 +32,14 @@ def collect(
     """Log a behaviour on training deployments.
 
     Args:
-        behaviour: a scheduler or policy that stays within the slots, or "sac" or "dqn" for the second half of an
-            online training (CTDE) of that backbone, 2 * num_transitions long.
+        behaviour: a scheduler or policy that stays within the slots.
         config: the network.
         num_transitions: n; the last episode is cut, and marked truncated, where this is reached.
-        seed: of the deployments (and of the online training).
+        seed: of the deployments.
         device: where to run.
 
     Raises:
-        ValueError: fewer than 1 transition, no seed, an unknown name or device, or a behaviour that serves users
+        ValueError: fewer than 1 transition, no seed, an unknown device, or a behaviour that serves users
             outside the slots.
     """
     num_transitions, seed = whole_number("num_transitions", num_transitions), seed_number(seed)
@@ -48,10 +47,6 @@ def collect(
     if num_transitions < 1:
         raise ValueError(f"num_transitions = {num_transitions}: must be at least 1")
     check_kind("config", config, NetworkConfig)
-    if isinstance(behaviour, str):
-        from .online import collect_online  # online training logs through this module's Dataset
-
-        return collect_online(behaviour, config, num_transitions, seed, device)
     check_behaviour("behaviour", behaviour)
     check_fits(behaviour, config)
     if issubclass(behaviour.knowledge, CellView | NetworkView):

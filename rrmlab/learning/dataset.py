@@ -1,33 +1,26 @@
-"""Logged data: collected from any behaviour, kept on disk as Minari datasets, held in memory as contiguous tensors.
+"""Logged data: contiguous tensors in memory, Minari datasets on disk.
 
 Shapes: R stored observations, n transitions, I APs, N top users.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import h5py
 import numpy as np
 import torch
-from minari import __version__ as minari_version
-from minari import supported_dataset_versions
-from minari.data_collector import EpisodeBuffer
-from minari.dataset.minari_storage import MinariStorage
 from torch import Tensor
 
 from ..checks import check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
 from ..game.schedulers import check_proportions
-from ..storage import CorruptFileError, as_path, new_folder, read_json, reading, verify
+from ..storage import as_path, reading
+from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
 
-HDF5_FILE = "main_data.hdf5"  # Minari's name for it
 SUBSAMPLE_STREAM = 1_000_033  # keeps the stream of `take` apart from all others
 _DTYPES = {
     "obs": torch.float32,
@@ -148,47 +141,24 @@ class Dataset:
         if len(self) == 0:
             raise ValueError("the dataset has no transitions: there is nothing to save")
         path = as_path(path)
-        _, aps, features = self.obs.shape
-        box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
-        discrete = gym.spaces.MultiDiscrete([self.mask.shape[-1]] * aps)
-        with new_folder(path) as folder:
-            # An absolute path: Minari 0.5.4 joins a relative one to itself when it adds up the size.
-            storage = MinariStorage.new(folder.resolve() / "data", box, discrete)
-            # In memory first: HDF5 brings the whole process down when the disk is full while it writes.
-            storage._file_path = memory = io.BytesIO()
-            storage.update_episodes(self._episodes())
-            (folder / "data" / HDF5_FILE).write_bytes(memory.getbuffer())
-            storage.update_metadata(
-                {
-                    "dataset_id": path.name,
-                    "dataset_size": storage.get_size(),
-                    "minari_version": minari_version,
-                    "algorithm_name": str(self.metadata.get("behaviour", "")),
-                    "rrmlab": self.metadata,
-                }
-            )
+        write_episodes(path, self.episodes(), self.metadata)
         return path
 
-    def _episodes(self) -> list[EpisodeBuffer]:
-        """Runs of consecutive transitions; a run that stops before the episode's end is marked truncated there."""
+    def episodes(self) -> list[Episode]:
+        """Runs of consecutive transitions, the columns of each as NumPy arrays; a run that stops before its episode's
+        end is marked truncated there. An episode of T transitions has T+1 rows of "obs" and "mask"."""
         ends = self.terminated | self.truncated
         breaks = (self.rows[1:] != self.rows[:-1] + 1) | ends[:-1]
         bounds = [0, *(breaks.nonzero().flatten() + 1).tolist(), len(self)]
-        episodes = []
+        episodes: list[Episode] = []
         for first, last in itertools.pairwise(bounds):
             rows = slice(int(self.rows[first]), int(self.rows[last - 1]) + 2)
             truncated = self.truncated[first:last].numpy().copy()
             truncated[-1] |= not bool(self.terminated[last - 1])
-            episodes.append(
-                EpisodeBuffer(
-                    observations=self.obs[rows].flatten(1).numpy(),
-                    actions=self.actions[first:last].numpy(),
-                    rewards=self.rewards[first:last].numpy(),
-                    terminations=self.terminated[first:last].numpy(),
-                    truncations=truncated,
-                    infos={"action_mask": self.mask[rows].numpy(), "log_prob": self.log_prob[first:last].numpy()},
-                )
-            )
+            names = ("actions", "rewards", "terminated", "log_prob")
+            columns = {name: getattr(self, name)[first:last].numpy() for name in names}
+            columns |= {"obs": self.obs[rows].numpy(), "mask": self.mask[rows].numpy(), "truncated": truncated}
+            episodes.append(columns)
         return episodes
 
 
@@ -235,64 +205,17 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
 def load_dataset(path: str | Path) -> Dataset:
     """Load what `Dataset.save` wrote, after checking it against its SHA256SUMS; then what it holds is checked.
 
-    The files are read without Minari, whose loader makes the environment that a dataset names and so runs its code.
-
     Raises:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
     """
-    folder = verify(path)
-    about, file = folder / "data" / "metadata.json", folder / "data" / HDF5_FILE
-    stored = read_json(about)
-    if str(stored.get("minari_version")) not in supported_dataset_versions or stored.get("data_format") != "hdf5":
-        raise CorruptFileError(
-            f"{about}: data_format {stored.get('data_format')!r} of Minari {stored.get('minari_version')!r}, this "
-            f"version reads 'hdf5' of Minari {', '.join(sorted(supported_dataset_versions))}"
-        )
-    if "rrmlab" not in stored:
-        raise CorruptFileError(f"{folder}: a Minari dataset, but not one of rrmlab (its metadata has no key 'rrmlab')")
-    metadata = stored["rrmlab"]
-    with reading(about):
-        if not isinstance(metadata, dict) or not isinstance(metadata.get("network"), dict):
-            raise ValueError("its 'rrmlab' has no 'network'")
-        network = NetworkConfig.from_dict(metadata["network"])
-    with reading(file):
-        with h5py.File(file, "r") as opened:
-            if len(opened) != stored.get("total_episodes") or not len(opened):
-                raise ValueError(f"it has {len(opened)} episodes, its metadata say {stored.get('total_episodes')}")
-            episodes = [_read_episode(opened, f"episode_{k}", network) for k in range(len(opened))]
+    path = as_path(path)
+    episodes, metadata = read_episodes(path)
+    with reading(path / "data" / HDF5_FILE):
         lengths = np.array([len(episode["rewards"]) for episode in episodes])
         columns = {name: torch.from_numpy(np.concatenate([e[name] for e in episodes])) for name in episodes[0]}
-        columns["obs"] = columns["obs"].unflatten(1, (network.num_aps, -1))
         # Every episode stores one observation more than it has transitions.
         rows = torch.arange(lengths.sum()) + torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths))
         data = Dataset(rows=rows, metadata=metadata, **columns)
         data.check()
     return data
-
-
-def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> dict[str, np.ndarray]:
-    """The columns of an episode; ValueError unless all are there, of the shape and type that `Dataset` wants."""
-    rewards = file.get(f"{episode}/rewards")
-    steps = rewards.shape[0] if isinstance(rewards, h5py.Dataset) and rewards.ndim else 0
-    aps, n = network.num_aps, network.top_n
-    wanted = {
-        "rewards": ("rewards", (steps,), np.float32),
-        "obs": ("observations", (steps + 1, aps * 2 * n), np.float32),
-        "mask": ("infos/action_mask", (steps + 1, aps, n + 1), bool),
-        "actions": ("actions", (steps, aps), np.int64),
-        "terminated": ("terminations", (steps,), bool),
-        "truncated": ("truncations", (steps,), bool),
-        "log_prob": ("infos/log_prob", (steps,), np.float64),
-    }
-    columns = {}
-    for name, (place, shape, kind) in wanted.items():
-        stored = file.get(f"{episode}/{place}")
-        if not isinstance(stored, h5py.Dataset):
-            raise ValueError(f"{episode} has no {place}")
-        if stored.shape != shape or stored.dtype != kind:
-            raise ValueError(
-                f"{place} of {episode} is {stored.dtype} {stored.shape}, the network wants {np.dtype(kind)} {shape}"
-            )
-        columns[name] = stored[()]
-    return columns

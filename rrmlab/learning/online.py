@@ -175,18 +175,6 @@ def train_online(
     ]
 
 
-def collect_online(
-    backbone: str, network: NetworkConfig, num_transitions: int, seed: int, device: str | torch.device
-) -> Dataset:
-    """The transitions of the second half of an online CTDE training of 2 * num_transitions."""
-    if backbone not in ("sac", "dqn"):
-        raise ValueError(f"behaviour = {backbone!r}: must be 'sac', 'dqn', a scheduler or a policy")
-    config = AgentConfig(backbone=backbone, alpha=0.0)
-    envs = min(NUM_ENVS, num_transitions)
-    run = train_online(network, config, [seed], 2 * num_transitions, envs, device)[0]
-    return run.data.select(torch.arange(len(run.data) - num_transitions, len(run.data)))
-
-
 def _explore(
     learner: Learner, scale: Scale, env: RRMEnv, uniform: Tensor, step: int, steps: int, warmup: int
 ) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,126 @@
+"""Minari's files, written and read: episodes of arrays in a folder with SHA256SUMS.
+
+Shapes: T transitions of an episode, I APs, N top users.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import h5py
+import numpy as np
+from minari import __version__ as minari_version
+from minari import supported_dataset_versions
+from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
+
+from ..config import NetworkConfig
+from ..storage import CorruptFileError, new_folder, read_json, reading, verify
+
+HDF5_FILE = "main_data.hdf5"  # Minari's name for it
+Episode = dict[str, np.ndarray]  # the columns of `read_episodes`, by name
+
+
+def write_episodes(path: Path, episodes: list[Episode], metadata: dict[str, Any]) -> None:
+    """Write a Minari dataset to the folder `path` (replaced as a whole).
+
+    Args:
+        path: the folder; its name is the dataset's.
+        episodes: the columns of each, as `read_episodes` gives them, with observations (T+1, I, 2N).
+        metadata: kept under the key "rrmlab"; its "behaviour" is Minari's `algorithm_name`.
+    """
+    _, aps, features = episodes[0]["obs"].shape
+    box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
+    discrete = gym.spaces.MultiDiscrete([episodes[0]["mask"].shape[-1]] * aps)
+    with new_folder(path) as folder:
+        # An absolute path: Minari 0.5.4 joins a relative one to itself when it adds up the size.
+        storage = MinariStorage.new(folder.resolve() / "data", box, discrete)
+        # In memory first: HDF5 brings the whole process down when the disk is full while it writes.
+        storage._file_path = memory = io.BytesIO()
+        storage.update_episodes([_buffer(episode) for episode in episodes])
+        (folder / "data" / HDF5_FILE).write_bytes(memory.getbuffer())
+        storage.update_metadata(
+            {
+                "dataset_id": path.name,
+                "dataset_size": storage.get_size(),
+                "minari_version": minari_version,
+                "algorithm_name": str(metadata.get("behaviour", "")),
+                "rrmlab": metadata,
+            }
+        )
+
+
+def _buffer(episode: Episode) -> EpisodeBuffer:
+    return EpisodeBuffer(
+        observations=episode["obs"].reshape(len(episode["obs"]), -1),
+        actions=episode["actions"],
+        rewards=episode["rewards"],
+        terminations=episode["terminated"],
+        truncations=episode["truncated"],
+        infos={"action_mask": episode["mask"], "log_prob": episode["log_prob"]},
+    )
+
+
+def read_episodes(path: str | Path) -> tuple[list[Episode], dict[str, Any]]:
+    """The episodes and the metadata of a folder that `write_episodes` wrote, checked against its SHA256SUMS.
+
+    The files are read without Minari, whose loader makes the environment that a dataset names and so runs its code.
+
+    Returns:
+        for each episode "obs" (T+1, I, 2N) float32, "mask" (T+1, I, N+1) bool, "actions" (T, I) int64, "rewards" (T,)
+        float32, "terminated" and "truncated" (T,) bool, "log_prob" (T,) float64; and the metadata.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
+    """
+    folder = verify(path)
+    about, file = folder / "data" / "metadata.json", folder / "data" / HDF5_FILE
+    stored = read_json(about)
+    if str(stored.get("minari_version")) not in supported_dataset_versions or stored.get("data_format") != "hdf5":
+        raise CorruptFileError(
+            f"{about}: data_format {stored.get('data_format')!r} of Minari {stored.get('minari_version')!r}, this "
+            f"version reads 'hdf5' of Minari {', '.join(sorted(supported_dataset_versions))}"
+        )
+    if "rrmlab" not in stored:
+        raise CorruptFileError(f"{folder}: a Minari dataset, but not one of rrmlab (its metadata has no key 'rrmlab')")
+    metadata = stored["rrmlab"]
+    with reading(about):
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("network"), dict):
+            raise ValueError("its 'rrmlab' has no 'network'")
+        network = NetworkConfig.from_dict(metadata["network"])
+    with reading(file), h5py.File(file, "r") as opened:
+        if len(opened) != stored.get("total_episodes") or not len(opened):
+            raise ValueError(f"it has {len(opened)} episodes, its metadata say {stored.get('total_episodes')}")
+        return [_read_episode(opened, f"episode_{k}", network) for k in range(len(opened))], metadata
+
+
+def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> Episode:
+    """The columns of an episode; ValueError unless all are there, of the shape and type that `read_episodes` states."""
+    rewards = file.get(f"{episode}/rewards")
+    steps = rewards.shape[0] if isinstance(rewards, h5py.Dataset) and rewards.ndim else 0
+    aps, n = network.num_aps, network.top_n
+    wanted = {
+        "rewards": ("rewards", (steps,), np.float32),
+        "obs": ("observations", (steps + 1, aps * 2 * n), np.float32),
+        "mask": ("infos/action_mask", (steps + 1, aps, n + 1), bool),
+        "actions": ("actions", (steps, aps), np.int64),
+        "terminated": ("terminations", (steps,), bool),
+        "truncated": ("truncations", (steps,), bool),
+        "log_prob": ("infos/log_prob", (steps,), np.float64),
+    }
+    columns = {}
+    for name, (place, shape, kind) in wanted.items():
+        stored = file.get(f"{episode}/{place}")
+        if not isinstance(stored, h5py.Dataset):
+            raise ValueError(f"{episode} has no {place}")
+        if stored.shape != shape or stored.dtype != kind:
+            raise ValueError(
+                f"{place} of {episode} is {stored.dtype} {stored.shape}, the network wants {np.dtype(kind)} {shape}"
+            )
+        columns[name] = stored[()]
+    columns["obs"] = columns["obs"].reshape(steps + 1, aps, 2 * n)
+    return columns
