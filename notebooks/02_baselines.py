@@ -40,7 +40,7 @@ import pandas as pd
 
 from rrmlab.study import methods, plotting, tuning
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import Ends, seed_rows, summary, user_rate_cdf
+from rrmlab.study.tables import ScoreScale, seed_rows, summary, user_rate_cdf
 
 study = Study("02_baselines", preset, recompute, device, seed)
 
@@ -94,7 +94,7 @@ def results():
     return methods.schedulers(study, surface) | methods.observed_oracles(study)
 
 
-rows = study.table("", lambda: seed_rows(results(), study.seeds, Ends.of(results())))
+rows = study.table("", lambda: seed_rows(results(), study.seeds, ScoreScale.of(results())))
 rows[["method", "sum_rate", "tail_rate", "score", "normalised_score"]].round(3)
 
 # %% [markdown]
@@ -103,7 +103,7 @@ rows[["method", "sum_rate", "tail_rate", "score", "normalised_score"]].round(3)
 
 # %%
 strongest = rows[rows.method.isin(methods.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
-table = study.table("summary", lambda: summary(results(), Ends.of(results()), strongest))
+table = study.table("summary", lambda: summary(results(), ScoreScale.of(results()), strongest))
 print(f"Best lineage baseline: {strongest}")
 table.round(3)
 

@@ -45,7 +45,7 @@ from IPython.display import display
 from rrmlab import load_dataset
 from rrmlab.study import logs, methods, plotting, statistics, tuning
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import Ends, curves, seed_rows, summary
+from rrmlab.study.tables import ScoreScale, curves, seed_rows, summary
 
 study = Study("03_datasets", preset, recompute, device, seed)
 NAMES = ("sac", "dqn", "random", "mixture")
@@ -77,8 +77,8 @@ def results():
     return {name: everything[name] for name in METHODS}
 
 
-rows = study.table("", lambda: seed_rows(results(), study.seeds, Ends.of(results())))
-table = study.table("summary", lambda: summary(results(), Ends.of(results())))
+rows = study.table("", lambda: seed_rows(results(), study.seeds, ScoreScale.of(results())))
+table = study.table("summary", lambda: summary(results(), ScoreScale.of(results())))
 table.round(3)
 
 # %%

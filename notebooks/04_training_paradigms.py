@@ -44,14 +44,14 @@ import pandas as pd
 import torch
 from IPython.display import display
 
-from rrmlab import AgentConfig, BadReports, RRMEnv, make_scheduler
+from rrmlab import AgentConfig, ImperfectReports, RRMEnv, make_scheduler
 from rrmlab.game.views import CellView
 from rrmlab.study import methods, plotting, tuning
-from rrmlab.study.claims import holds, row, text, together
+from rrmlab.study.claims import claim_row, combine_verdicts, format_interval, verdict_above
 from rrmlab.study.jobs import ReportJob, run_jobs
 from rrmlab.study.notebook import Study
 from rrmlab.study.tables import (
-    Ends,
+    ScoreScale,
     by_condition,
     columns,
     curves,
@@ -118,12 +118,12 @@ def results():
 
 def tidy():
     log = {"dataset": "sac", "num_samples": study.sizes.transitions}
-    return seed_rows(results(), study.seeds, Ends.of(results()), **log)
+    return seed_rows(results(), study.seeds, ScoreScale.of(results()), **log)
 
 
 rows = study.table("", tidy)
 strongest = rows[rows.method.isin(methods.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
-table = study.table("summary", lambda: summary(results(), Ends.of(results()), strongest))
+table = study.table("summary", lambda: summary(results(), ScoreScale.of(results()), strongest))
 print(f"Ratios are to {strongest}.")
 table.sort_values("score", ascending=False).round(3)
 
@@ -208,7 +208,7 @@ def with_reports():
 
 
 def sensitivity():
-    ends, exact = Ends.of(results()), with_reports()["exact"]
+    ends, exact = ScoreScale.of(results()), with_reports()["exact"]
 
     def change(part):
         facts = [{"method": m} | columns("change", paired(result, exact[m])) for m, result in part.items()]
@@ -252,7 +252,7 @@ def served_signal():
     for delay in (0, 5):
         env = RRMEnv(network, 20, seed, "validation")
         env.reset()
-        reports = BadReports(make_scheduler("full_reuse"), delay)
+        reports = ImperfectReports(make_scheduler("full_reuse"), delay)
         reports.begin(env.deployment.key)
         signal, users = [], []
         for _ in range(ttis):
@@ -317,38 +317,38 @@ def claims():
     saved = 1 - ours.multiply_adds / theirs.multiply_adds
 
     gain = paired(ctde, baseline, kind="ratio")
-    k1 = row(
+    k1 = claim_row(
         "K1", f"R_score of CTDE-MARL-CQL over the best baseline as the lineage sets it ({strongest})", "> 1.15", gain,
-        "reproduced in part" if gain[1] > 1 and holds(gain, 1.15) != "reproduced" else holds(gain, 1.15),
-        f"but over tuned ITLinQ, which knows the cross gains: {text(paired(ctde, tuned, kind='ratio'))}; "
-        f"behaviour cloning alone reaches {text(paired(cloned, baseline, kind='ratio'))}", study.slug,
+        "reproduced in part" if gain[1] > 1 and verdict_above(gain, 1.15) != "reproduced" else verdict_above(gain, 1.15),
+        f"but over tuned ITLinQ, which knows the cross gains: {format_interval(paired(ctde, tuned, kind='ratio'))}; "
+        f"behaviour cloning alone reaches {format_interval(paired(cloned, baseline, kind='ratio'))}", study.slug,
     )  # fmt: skip
     share = paired(ctde, c, kind="ratio")
-    k3 = row(
-        "K3", "R_score of CTDE-MARL-CQL over C-MARL-CQL", "0.98, within 5%", share, holds(share, 0.95),
+    k3 = claim_row(
+        "K3", "R_score of CTDE-MARL-CQL over C-MARL-CQL", "0.98, within 5%", share, verdict_above(share, 0.95),
         f"by observation: the observed oracles reach {joint:.2f} on the joint one and {local:.2f} on each AP's own",
         study.slug,
     )  # fmt: skip
     tail = paired(c, other, "tail_rate")
-    k5 = row(
-        "K5", "5-percentile rate of C-MARL-CQL minus the better of I- and CTDE-MARL-CQL", "> 0", tail, holds(tail),
+    k5 = claim_row(
+        "K5", "5-percentile rate of C-MARL-CQL minus the better of I- and CTDE-MARL-CQL", "> 0", tail, verdict_above(tail),
         "it sees all cells' observations; tuned ITLinQ, with cross gains, has "
         f"{scored(tuned, 'tail_rate')[0]:.3f}", study.slug,
     )  # fmt: skip
     lead = paired(ctde, i)
-    k6 = row(
-        "K6", "R_score of CTDE-MARL-CQL minus I-MARL-CQL", "> 0", lead, holds(lead),
-        f"CTDE minus the observed oracle on each AP's own observation (one-step, trained on exact joint rewards): {text(paired(ctde, oracle))}", study.slug,
+    k6 = claim_row(
+        "K6", "R_score of CTDE-MARL-CQL minus I-MARL-CQL", "> 0", lead, verdict_above(lead),
+        f"CTDE minus the observed oracle on each AP's own observation (one-step, trained on exact joint rewards): {format_interval(paired(ctde, oracle))}", study.slug,
     )  # fmt: skip
     faster = {"SAC": (ours, theirs), "DQN": dqn}
-    parts = {"decision and exchange": holds((saved, saved, saved))}
+    parts = {"decision and exchange": verdict_above((saved, saved, saved))}
     for name, (mine, other) in faster.items():
         time_saved = 1 - mine.training_s_per_seed / other.training_s_per_seed
         # One timing each, on a machine whose speed varies: a quarter either way says nothing.
-        parts[f"training time with {name}"] = holds((time_saved, time_saved - 0.25, time_saved + 0.25))
-    k11 = row(
+        parts[f"training time with {name}"] = verdict_above((time_saved, time_saved - 0.25, time_saved + 0.25))
+    k11 = claim_row(
         "K11", "share of a decision's multiply-adds that CTDE saves against centralized", "> 0", (saved, saved, saved),
-        together(parts),
+        combine_verdicts(parts),
         f"numbers exchanged per TTI {theirs.exchanged_per_tti:.0f} -> {ours.exchanged_per_tti:.0f}, outputs of a network "
         f"{theirs.outputs} -> {ours.outputs}; training takes {theirs.training_s_per_seed:.1f} -> "
         f"{ours.training_s_per_seed:.1f} s a seed with SAC, {dqn[1].training_s_per_seed:.1f} -> "

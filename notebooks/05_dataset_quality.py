@@ -51,10 +51,10 @@ from rrmlab.game import evaluation
 from rrmlab.game.schedulers import Mixture
 from rrmlab.random_streams import PolicyStream, sample
 from rrmlab.study import logs, methods, plotting, statistics, tuning
-from rrmlab.study.claims import all_hold, holds, row, text, together
+from rrmlab.study.claims import claim_row, combine_verdicts, format_interval, verdict_above, verdict_all_above
 from rrmlab.study.jobs import OfflineJob, run_jobs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import Ends, by_condition, paired, scored, scores, seed_rows, summary
+from rrmlab.study.tables import ScoreScale, by_condition, paired, scored, scores, seed_rows, summary
 
 study = Study("05_dataset_quality", preset, recompute, device, seed)
 PURE = ["sac", "dqn", "random", "mixture"]
@@ -136,7 +136,7 @@ def behaviours():
     return {name: {"behaviour": result} for name, result in found.items()}
 
 
-ends = functools.cache(lambda: Ends.of(schedulers()))
+ends = functools.cache(lambda: ScoreScale.of(schedulers()))
 size = study.sizes.transitions
 rows = study.table(
     "",
@@ -307,25 +307,27 @@ def claims():
     parts = {f"{a} > {b}": paired(ctde[a], ctde[b]) for a, b in (("sac", "dqn"), ("dqn", "random"), ("sac", "mixture"))}
     least = min(parts, key=lambda part: parts[part][0])
     wrote = {name: behaviours()[name]["behaviour"] for name in PURE}
-    k4 = row(
+    k4 = claim_row(
         "K4", f"R_score of CTDE-MARL-CQL, smallest difference of sac > dqn > random and sac > mixture ({least})", "> 0",
-        parts[least], all_hold(parts),
-        "; ".join(f"{part}: {text(value)}" for part, value in parts.items())
+        parts[least], verdict_all_above(parts),
+        "; ".join(f"{part}: {format_interval(value)}" for part, value in parts.items())
         + f"; log of a second SAC agent: {paired(second_log(), ctde['sac'])[0]:+.3f}; what wrote the logs scores "
         + ", ".join(f"{scored(result)[0]:.2f} ({name})" for name, result in wrote.items())
-        + f"; CTDE on the mixture: {text(scored(ctde['mixture']))}, on one that each AP draws for itself: "
-        + text(scored(results()[CONTROL]["CTDE-MARL-CQL"])), study.slug,
+        + f"; CTDE on the mixture: {format_interval(scored(ctde['mixture']))}, on one that each AP draws for itself: "
+        + format_interval(scored(results()[CONTROL]["CTDE-MARL-CQL"])), study.slug,
     )  # fmt: skip
     smaller = {}
     for name in WIDTHS:
         (without, without_draws), (with_it, with_draws) = gaps[name, 0.0], gaps[name, 1.0]
         draws = np.abs(without_draws) - np.abs(with_draws)
         smaller[name] = (abs(without) - abs(with_it), *statistics.interval(draws))
-    found = {f"overestimated on {name}": holds(over[name, 0.0]) for name in WIDTHS}
-    helped = {f"smaller error with CQL on {name}": holds(smaller[name]) for name in WIDTHS if over[name, 0.0][1] > 0}
-    k2 = row(
+    found = {f"overestimated on {name}": verdict_above(over[name, 0.0]) for name in WIDTHS}
+    helped = {
+        f"smaller error with CQL on {name}": verdict_above(smaller[name]) for name in WIDTHS if over[name, 0.0][1] > 0
+    }
+    k2 = claim_row(
         "K2", "learned value minus realised return without the penalty, CTDE on the log of full reuse alone, standardised reward",
-        "> 0, cured by CQL", over["full reuse", 0.0], together(found | helped),
+        "> 0, cured by CQL", over["full reuse", 0.0], combine_verdicts(found | helped),
         "learned minus realised, α = 0 and α = 1: "
         + "; ".join(f"{name} {over[name, 0.0][0]:+.2f} and {over[name, 1.0][0]:+.2f}" for name in WIDTHS)
         + f"; returns are about {overestimated.returned.mean():.1f}", study.slug,

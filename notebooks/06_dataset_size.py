@@ -44,10 +44,10 @@ from dataclasses import replace
 import pandas as pd
 
 from rrmlab.study import logs, methods, plotting
-from rrmlab.study.claims import row, text, together, within
+from rrmlab.study.claims import claim_row, combine_verdicts, format_interval, verdict_within
 from rrmlab.study.jobs import OfflineJob, run_jobs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import Ends, by_condition, columns, curves, interval_at, paired, seed_rows, summary
+from rrmlab.study.tables import ScoreScale, by_condition, columns, curves, interval_at, paired, seed_rows, summary
 
 study = Study("06_dataset_size", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
@@ -103,11 +103,11 @@ def each(make):
 
 
 # %%
-rows = study.table("", lambda: each(lambda part: seed_rows(part, study.sweep_seeds, Ends.of(schedulers()))))
-table = study.table("summary", lambda: each(lambda part: summary(part, Ends.of(schedulers()))))
+rows = study.table("", lambda: each(lambda part: seed_rows(part, study.sweep_seeds, ScoreScale.of(schedulers()))))
+table = study.table("summary", lambda: each(lambda part: summary(part, ScoreScale.of(schedulers()))))
 spread = rows.groupby(["dataset", "num_samples", "method"]).score.std().rename("spread").reset_index()
 levels = study.table(
-    "levels", lambda: summary({name: schedulers()[name] for name in ("TDM", "Exhaustive")}, Ends.of(schedulers()))
+    "levels", lambda: summary({name: schedulers()[name] for name in ("TDM", "Exhaustive")}, ScoreScale.of(schedulers()))
 ).set_index("method")
 table.pivot(index=["dataset", "num_samples"], columns="method", values="score").round(3)
 
@@ -247,16 +247,19 @@ def claims():
     }
     level = table[(table.method == "CTDE-MARL-CQL") & (table.num_samples == LARGEST)].score.max()
     verdicts = {
-        f"TDM's level on {log}": within(interval, 0.05 * levels.score["TDM"]) for log, interval in start.items()
+        f"TDM's level on {log}": verdict_within(interval, 0.05 * levels.score["TDM"]) for log, interval in start.items()
     }
     verdicts |= {
-        f"flat from {LARGEST // 2:,} with {n:,} updates": within(gain, 0.01 * level) for n, gain in gains.items()
+        f"flat from {LARGEST // 2:,} with {n:,} updates": verdict_within(gain, 0.01 * level)
+        for n, gain in gains.items()
     }
-    reason = "; ".join(f"{few:,} transitions of {log}: {text(start[log])} above TDM" for log in LOGS)
-    reason += "".join(f"; {LARGEST:,} over {LARGEST // 2:,}, {n:,} updates: {text(gain)}" for n, gain in gains.items())
+    reason = "; ".join(f"{few:,} transitions of {log}: {format_interval(start[log])} above TDM" for log in LOGS)
+    reason += "".join(
+        f"; {LARGEST:,} over {LARGEST // 2:,}, {n:,} updates: {format_interval(gain)}" for n, gain in gains.items()
+    )
     return pd.DataFrame([
-        row("K7", f"R_score of CTDE-MARL-CQL from {few:,} transitions of `sac` minus TDM", "near 0; flat from 320,000",
-            start["sac"], together(verdicts), reason, study.slug)
+        claim_row("K7", f"R_score of CTDE-MARL-CQL from {few:,} transitions of `sac` minus TDM", "near 0; flat from 320,000",
+            start["sac"], combine_verdicts(verdicts), reason, study.slug)
     ])  # fmt: skip
 
 

@@ -41,10 +41,10 @@ from dataclasses import replace
 import pandas as pd
 
 from rrmlab.study import methods, plotting
-from rrmlab.study.claims import all_hold, row, text
+from rrmlab.study.claims import claim_row, format_interval, verdict_all_above
 from rrmlab.study.jobs import OfflineJob, run_jobs, score_scheduler
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import Ends, by_condition, paired, scored, seed_rows, summary
+from rrmlab.study.tables import ScoreScale, by_condition, paired, scored, seed_rows, summary
 
 study = Study("07_lambda_sensitivity", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
@@ -91,12 +91,15 @@ def results():
 
 # %%
 rows = study.table(
-    "", lambda: by_condition(results(), "lam", lambda part: seed_rows(part, study.sweep_seeds, Ends.of(schedulers())))
+    "",
+    lambda: by_condition(
+        results(), "lam", lambda part: seed_rows(part, study.sweep_seeds, ScoreScale.of(schedulers()))
+    ),
 )
 table = study.table(
-    "summary", lambda: by_condition(results(), "lam", lambda part: summary(part, Ends.of(schedulers())))
+    "summary", lambda: by_condition(results(), "lam", lambda part: summary(part, ScoreScale.of(schedulers())))
 )
-points = study.table("schedulers", lambda: summary(schedulers(), Ends.of(schedulers())))
+points = study.table("schedulers", lambda: summary(schedulers(), ScoreScale.of(schedulers())))
 table.pivot(index="lam", columns="method", values=["sum_rate", "tail_rate", "score"]).round(3)
 
 # %%
@@ -145,10 +148,10 @@ def claims():
     near_zero = (0.1 - value, 0.1 - high, 0.1 - low)
     parts = {"sum rate rises": gain, "tail falls": loss, "tail near zero at λ = 0": near_zero}
     return pd.DataFrame([
-        row("K9", "sum rate of CTDE-MARL-CQL at λ = 0.5 minus that at 0.9", "λ trades sum for tail; tail near 0 at low λ",
-            gain, all_hold(parts),
-            f"tail rate at 0.9 minus that at 0.5: {text(loss)}; at λ = 0: {text(scored(at[0.0], 'tail_rate'), 4)}, at λ = 0.5: "
-            f"{text(scored(at[0.5], 'tail_rate'))}", study.slug)
+        claim_row("K9", "sum rate of CTDE-MARL-CQL at λ = 0.5 minus that at 0.9", "λ trades sum for tail; tail near 0 at low λ",
+            gain, verdict_all_above(parts),
+            f"tail rate at 0.9 minus that at 0.5: {format_interval(loss)}; at λ = 0: {format_interval(scored(at[0.0], 'tail_rate'), 4)}, at λ = 0.5: "
+            f"{format_interval(scored(at[0.5], 'tail_rate'))}", study.slug)
     ])  # fmt: skip
 
 

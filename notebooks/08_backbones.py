@@ -41,10 +41,10 @@ import pandas as pd
 
 from rrmlab.agents.paradigms import PARADIGMS
 from rrmlab.study import methods, plotting, statistics, tuning
-from rrmlab.study.claims import all_hold, row, text
+from rrmlab.study.claims import claim_row, format_interval, verdict_all_above
 from rrmlab.study.jobs import run_jobs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import SCORES, Ends, columns, interval_at, paired, seed_rows, summary, user_rate_cdf
+from rrmlab.study.tables import SCORES, ScoreScale, columns, interval_at, paired, seed_rows, summary, user_rate_cdf
 
 study = Study("08_backbones", preset, recompute, device, seed)
 PAIRS = {
@@ -79,8 +79,8 @@ def results():
 
 
 # %%
-rows = study.table("", lambda: seed_rows(results(), study.seeds, Ends.of(schedulers())))
-table = study.table("summary", lambda: summary(results(), Ends.of(schedulers())))
+rows = study.table("", lambda: seed_rows(results(), study.seeds, ScoreScale.of(schedulers())))
+table = study.table("summary", lambda: summary(results(), ScoreScale.of(schedulers())))
 table.round(3)
 
 # %%
@@ -167,11 +167,11 @@ def claims():
         "higher R_score": interval("offline", "CTDE", "score"),
     }
     others = {f"{p}, {how}": interval(how, p, "score") for how, p in places if (how, p) != ("offline", "CTDE")}
-    apart = [f"{name}: {text(value)}" for name, value in others.items() if value[1] > 0 or value[2] < 0]
+    apart = [f"{name}: {format_interval(value)}" for name, value in others.items() if value[1] > 0 or value[2] < 0]
     return pd.DataFrame([
-        row("K8", "R_score of CTDE-MARL-CQL with SAC minus with DQN", "> 0, with less sum and more tail rate",
-            parts["higher R_score"], all_hold(parts),
-            f"sum rate {text((value, low, high))}, tail rate {text(parts['more tail rate'], 4)}; "
+        claim_row("K8", "R_score of CTDE-MARL-CQL with SAC minus with DQN", "> 0, with less sum and more tail rate",
+            parts["higher R_score"], verdict_all_above(parts),
+            f"sum rate {format_interval((value, low, high))}, tail rate {format_interval(parts['more tail rate'], 4)}; "
             f"of the {len(others)} other pairs, R_score differs for {'; '.join(apart) or 'none'}",
             study.slug)
     ])  # fmt: skip

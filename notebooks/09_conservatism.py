@@ -43,10 +43,10 @@ import pandas as pd
 from rrmlab import load_dataset
 from rrmlab.game.views import ObservationView
 from rrmlab.study import methods, plotting
-from rrmlab.study.claims import all_hold, row, text
+from rrmlab.study.claims import claim_row, format_interval, verdict_all_above
 from rrmlab.study.jobs import OfflineJob, run_jobs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import Ends, by_condition, columns, paired, seed_rows, seeds_interval, summary
+from rrmlab.study.tables import ScoreScale, by_condition, columns, paired, seed_rows, seeds_interval, summary
 
 study = Study("09_conservatism", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "CTDE-MARL-CQL"]  # α = 0 among them
@@ -79,7 +79,7 @@ def results():
 
 @functools.cache
 def ends():
-    return Ends.of(methods.schedulers(study))
+    return ScoreScale.of(methods.schedulers(study))
 
 
 def both(make):
@@ -205,10 +205,12 @@ def claims():
         shakes = seeds_interval(by.loc[50.0, "oscillation"].to_numpy() - by.loc[1.0, "oscillation"].to_numpy())
         name = method.removesuffix("-MARL-CQL")
         parts |= {f"{name} closer to the log": closer, f"{name} score falls": lost, f"{name} loss oscillates": shakes}
-        said.append(f"{name}: R_score lost {text(lost)}, agreement {closer[0]:+.3f}, oscillation {shakes[0]:+.3f}")
+        said.append(
+            f"{name}: R_score lost {format_interval(lost)}, agreement {closer[0]:+.3f}, oscillation {shakes[0]:+.3f}"
+        )
     return pd.DataFrame([
-        row("K10", "R_score of CTDE-MARL-CQL at α = 1 minus at α = 50", "> 0; closer to the behaviour; losses oscillate",
-            parts["CTDE score falls"], all_hold(parts), "α = 50 minus α = 1, " + "; ".join(said), study.slug)
+        claim_row("K10", "R_score of CTDE-MARL-CQL at α = 1 minus at α = 50", "> 0; closer to the behaviour; losses oscillate",
+            parts["CTDE score falls"], verdict_all_above(parts), "α = 50 minus α = 1, " + "; ".join(said), study.slug)
     ])  # fmt: skip
 
 

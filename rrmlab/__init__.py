@@ -6,7 +6,7 @@ from .agents.stack import evaluate_seeds
 from .config import NetworkConfig
 from .game.env import RRMEnv
 from .game.evaluation import Scores, evaluate
-from .game.imperfect_reports import BadReports
+from .game.imperfect_reports import ImperfectReports
 from .game.radio import Deployment
 from .game.schedulers import make_scheduler
 from .learning.collection import collect
@@ -21,7 +21,7 @@ keep_freed_memory()
 
 __all__ = [
     "AgentConfig",
-    "BadReports",
+    "ImperfectReports",
     "Dataset",
     "Deployment",
     "NetworkConfig",

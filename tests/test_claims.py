@@ -19,16 +19,16 @@ GOOD, BAD, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
     ],
 )
 def test_verdict_of_an_interval(interval, threshold, verdict):
-    assert claims.holds(interval, threshold) == verdict
+    assert claims.verdict_above(interval, threshold) == verdict
 
 
 def test_verdict_of_several_parts():
-    assert claims.all_hold({"a": GOOD, "b": GOOD}) == "reproduced"
-    assert claims.all_hold({"a": BAD, "b": BAD}) == "not reproduced"
-    assert claims.all_hold({"a": OPEN, "b": OPEN}) == "undecided"
-    mixed = claims.all_hold({"a": GOOD, "b": OPEN, "c": BAD})
+    assert claims.verdict_all_above({"a": GOOD, "b": GOOD}) == "reproduced"
+    assert claims.verdict_all_above({"a": BAD, "b": BAD}) == "not reproduced"
+    assert claims.verdict_all_above({"a": OPEN, "b": OPEN}) == "undecided"
+    mixed = claims.verdict_all_above({"a": GOOD, "b": OPEN, "c": BAD})
     assert mixed == "reproduced in part: a; not reproduced: c; undecided: b"
-    assert claims.all_hold({"a": OPEN, "b": BAD, "c": OPEN}) == "not reproduced: b; undecided: a, c"
+    assert claims.verdict_all_above({"a": OPEN, "b": BAD, "c": OPEN}) == "not reproduced: b; undecided: a, c"
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ def test_verdict_of_several_parts():
     ],
 )
 def test_verdict_of_being_equal_within_a_margin(interval, verdict):
-    assert claims.within(interval, 0.05) == verdict
+    assert claims.verdict_within(interval, 0.05) == verdict
 
 
-def row(name, notebook):
-    return claims.row(name, "a claim", "> 0", GOOD, claims.holds(GOOD), "", notebook)
+def claim_row(name, notebook):
+    return claims.claim_row(name, "a claim", "> 0", GOOD, claims.verdict_above(GOOD), "", notebook)
 
 
 def test_rows_of_all_notebooks_are_gathered_in_the_claims_order(tmp_path):
-    pd.DataFrame([row("K11", "04_x"), row("K1", "04_x")]).to_csv(tmp_path / "04_x_claims.csv", index=False)
-    pd.DataFrame([row("K4", "05_y")]).to_csv(tmp_path / "05_y_claims.csv", index=False)
+    pd.DataFrame([claim_row("K11", "04_x"), claim_row("K1", "04_x")]).to_csv(tmp_path / "04_x_claims.csv", index=False)
+    pd.DataFrame([claim_row("K4", "05_y")]).to_csv(tmp_path / "05_y_claims.csv", index=False)
     pd.DataFrame({"method": []}).to_csv(tmp_path / "05_y.csv", index=False)
     claims.gather(tmp_path)
     found = pd.read_csv(tmp_path / claims.FILE)

@@ -129,7 +129,7 @@ def test_joint_masks_by_enumeration():
     joint = PARADIGMS["centralized"].masks(mask)[0]
     for b in range(5):
         for a in range(64):
-            single = PARADIGMS["centralized"].split(torch.tensor([[a]]), 4, 3)[0]
+            single = PARADIGMS["centralized"].to_aps(torch.tensor([[a]]), 4, 3)[0]
             assert joint[b, a] == all(mask[b, i, single[i]] for i in range(3))
 
 

@@ -137,13 +137,13 @@ def test_temperature_rises_while_the_entropy_is_too_low():
 def test_actions_and_their_inverse(name):
     paradigm = PARADIGMS[name]
     joint = torch.tensor(list(itertools.product(range(4), repeat=3)))  # (64, I)
-    heads = paradigm.actions(joint, 4)
+    heads = paradigm.to_heads(joint, 4)
     assert heads.shape == ((1, 64) if paradigm.joint else (3, 64))
     if paradigm.joint:
         assert heads.flatten().tolist() == list(range(64))  # the last AP's action varies fastest
-    assert torch.equal(paradigm.split(heads, 4, 3), joint)
+    assert torch.equal(paradigm.to_aps(heads, 4, 3), joint)
     batched = joint.view(2, 32, 3)  # leading dimensions stay in front
-    assert torch.equal(paradigm.split(paradigm.actions(batched, 4), 4, 3), batched)
+    assert torch.equal(paradigm.to_aps(paradigm.to_heads(batched, 4), 4, 3), batched)
 
 
 def test_joint_mask_is_the_outer_product():
@@ -164,8 +164,8 @@ def test_heads_and_mixing():
     assert torch.equal(PARADIGMS["centralized"].observations(obs)[:, 0], obs.flatten(2))
     assert torch.equal(PARADIGMS["ctde"].observations(obs)[:, 1], obs[:, :, 1])
     values = torch.randn(2, 3, 5)
-    assert torch.equal(PARADIGMS["ctde"].mix(values), values.sum(1, keepdim=True))
-    assert torch.equal(PARADIGMS["independent"].mix(values), values)
+    assert torch.equal(PARADIGMS["ctde"].total(values), values.sum(1, keepdim=True))
+    assert torch.equal(PARADIGMS["independent"].total(values), values)
 
 
 def test_too_many_joint_actions():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rrmlab import BadReports, NetworkConfig, RRMEnv, evaluate, evaluate_seeds, make_scheduler, train_offline
+from rrmlab import ImperfectReports, NetworkConfig, RRMEnv, evaluate, evaluate_seeds, make_scheduler, train_offline
 from rrmlab.agents.config import AgentConfig
 from rrmlab.game.views import SILENT, CellView, ObservationView
 from rrmlab.learning.collection import collect
@@ -44,7 +44,7 @@ def run(reports, envs=6, network=NETWORK):
 @pytest.mark.parametrize("network", [NETWORK, NetworkConfig(num_users=6, require_users=False, episode_ttis=12)])
 def test_with_exact_reports_all_is_as_the_environment_shows_it(network):
     behaviour = Recorder()
-    for own, heard in zip(run(BadReports(behaviour), network=network), behaviour.views, strict=True):
+    for own, heard in zip(run(ImperfectReports(behaviour), network=network), behaviour.views, strict=True):
         assert torch.equal(own.slots, heard.slots)
         assert torch.equal(own.action_mask, heard.action_mask)
         torch.testing.assert_close(own.obs, heard.obs, rtol=1e-5, atol=1e-5)
@@ -53,7 +53,7 @@ def test_with_exact_reports_all_is_as_the_environment_shows_it(network):
 @pytest.mark.parametrize("delay", [1, 3, 50])
 def test_a_late_report_is_the_sinr_of_then_with_the_weight_of_now(delay):
     behaviour = Recorder()
-    shown = run(BadReports(behaviour, delay_ttis=delay))
+    shown = run(ImperfectReports(behaviour, delay_ttis=delay))
     for t, heard in enumerate(behaviour.views):
         then = shown[max(0, t - delay)].sinr.sum(1)  # (E, J): a user is one AP's own
         weight = shown[t].weight.sum(1)
@@ -73,8 +73,8 @@ def test_a_late_report_is_the_sinr_of_then_with_the_weight_of_now(delay):
 def test_noise_is_gaussian_in_db_and_the_same_for_whoever_is_scored():
     network = NetworkConfig(episode_ttis=200)
     first, second = Recorder(), Recorder()
-    shown = run(BadReports(first, noise_db=2.0), 8, network)
-    run(BadReports(second, noise_db=2.0), 8, network)
+    shown = run(ImperfectReports(first, noise_db=2.0), 8, network)
+    run(ImperfectReports(second, noise_db=2.0), 8, network)
     assert all(torch.equal(a.obs, b.obs) for a, b in zip(first.views, second.views, strict=True))
     errors = []
     for own, heard in zip(shown, first.views, strict=True):
@@ -94,7 +94,7 @@ def test_seeds_side_by_side_score_as_one_by_one():
     policies = train_offline(data, AgentConfig(num_updates=5), seeds=range(2), progress=False)
     together = evaluate_seeds(policies, NETWORK, 4, delay_ttis=2, noise_db=1.0)
     for policy, scores in zip(policies, together, strict=True):
-        alone = evaluate(BadReports(policy, delay_ttis=2, noise_db=1.0), NETWORK, 4)
+        alone = evaluate(ImperfectReports(policy, delay_ttis=2, noise_db=1.0), NETWORK, 4)
         assert alone.rates == pytest.approx(scores.rates, abs=1e-5)
     assert together[0].score != evaluate(policies[0], NETWORK, 4).score
 
@@ -111,14 +111,14 @@ def test_seeds_side_by_side_score_as_one_by_one():
 )
 def test_bad_options_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
-        BadReports(make_scheduler("full_reuse"), **options)
+        ImperfectReports(make_scheduler("full_reuse"), **options)
 
 
 def test_what_looks_at_more_than_observations_is_refused():
     with pytest.raises(ValueError, match="more than observations"):
-        BadReports(make_scheduler("itlinq"), 1)
+        ImperfectReports(make_scheduler("itlinq"), 1)
     with pytest.raises(ValueError, match="no scheduler and no policy"):
-        BadReports("full_reuse", 1)
+        ImperfectReports("full_reuse", 1)
 
 
 def test_a_stored_runs_policies_are_scored_as_one_would(tmp_path):
@@ -132,8 +132,8 @@ def test_a_stored_runs_policies_are_scored_as_one_would(tmp_path):
     assert (read_result(trained).rates == [scores.rates for scores in exact]).all()
     assert done[0, trained].rates == pytest.approx(read_result(trained).rates), "exact reports change nothing"
     for delay in (0, 5):
-        plain = evaluate(BadReports(make_scheduler("full_reuse"), delay), NETWORK, 3)
+        plain = evaluate(ImperfectReports(make_scheduler("full_reuse"), delay), NETWORK, 3)
         assert (done[delay, None].rates[0] == plain.rates).all()
         for rates, policy in zip(done[delay, trained].rates, policies, strict=True):
-            assert rates == pytest.approx(evaluate(BadReports(policy, delay), NETWORK, 3).rates)
+            assert rates == pytest.approx(evaluate(ImperfectReports(policy, delay), NETWORK, 3).rates)
     assert len({result.folder for result in done.values()}) == 4

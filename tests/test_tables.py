@@ -30,7 +30,7 @@ def results():
 
 
 def test_ends_are_0_and_100(results):
-    table = tables.summary(results, tables.Ends.of(results)).set_index("method")
+    table = tables.summary(results, tables.ScoreScale.of(results)).set_index("method")
     for column in ("normalised_score", "normalised_score_low", "normalised_score_high"):
         assert table[column]["Random walk"] == pytest.approx(0)
         assert table[column]["Exhaustive"] == pytest.approx(100)
@@ -63,7 +63,7 @@ def test_runs_on_other_deployments_are_not_paired(results):
 
 
 def test_rows_name_seeds_conditions_and_runs(results):
-    ends = tables.Ends.of(results)
+    ends = tables.ScoreScale.of(results)
     rows = tables.by_condition(
         {0.5: results, 0.9: results}, "lam", lambda part: tables.seed_rows(part, range(3, 9), ends)
     )

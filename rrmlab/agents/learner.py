@@ -85,12 +85,12 @@ class Learner:
         """One gradient step of every seed, then the soft update of the target networks."""
         config, paradigm = self.config, self.paradigm
         mask = paradigm.barriers(batch.mask)  # (S, H, B, A)
-        actions = paradigm.actions(batch.actions, self.num_actions)  # (S, H, B)
+        actions = paradigm.to_heads(batch.actions, self.num_actions)  # (S, H, B)
         obs = paradigm.observations(batch.obs)  # (S, H, B, D)
         twin_mask, twin_actions = mask.unsqueeze(1), actions.unsqueeze(1).expand(-1, self._twins, -1, -1)
         q = self.critic(obs.unsqueeze(1))  # (S, K, H, B, A)
         values, penalty = losses.taken_and_penalty(q, twin_mask, twin_actions)  # (S, K, H, B) each
-        predicted = paradigm.mix(values)  # (S, K, V, B)
+        predicted = paradigm.total(values)  # (S, K, V, B)
         with torch.no_grad():
             target = losses.td_target(  # (S, V, B)
                 batch.reward.unsqueeze(1), batch.terminated.unsqueeze(1), config.gamma, self._next_value(batch)
@@ -115,7 +115,7 @@ class Learner:
         self.optimizer.zero_grad()
         with torch.no_grad():
             torch._foreach_lerp_(list(self.target.parameters()), list(self.critic.parameters()), config.target_rate)
-            best = paradigm.mix(losses.masked(q, twin_mask).amax(-1))
+            best = paradigm.total(losses.masked(q, twin_mask).amax(-1))
             return Metrics(
                 *(x.detach().flatten(1).mean(1) for x in (error, penalty, predicted, best, policy_entropy)),
             )
@@ -130,7 +130,7 @@ class Learner:
         nets = {"critic": self.critic} | ({"actor": self.actor} if self.actor else {})
         return {f"{name}.{k}": p for name, net in nets.items() for k, p in enumerate(net.layers)}
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """All that an update changes, by name: parameters, target networks, temperature, moments of Adam."""
         tensors = {"log_temperature": self.log_temperature}
         for name, net in self._nets().items():
@@ -139,8 +139,8 @@ class Learner:
             tensors |= {f"adam.{k}.{key}": tensor for key, tensor in moments.items()}
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave; other names are ignored."""
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave; other names are ignored."""
         with torch.no_grad():
             self.log_temperature.copy_(tensors["log_temperature"])
         for name, net in self._nets().items():
@@ -178,7 +178,7 @@ class Learner:
             value = losses.soft_value(q, losses.log_policy(self.actor(obs), mask), self.temperature)
         else:
             value = losses.double_q_value(self.critic(obs.unsqueeze(1)).squeeze(1), q, mask)
-        return self.paradigm.mix(value)
+        return self.paradigm.total(value)
 
 
 def _pessimistic(q: Tensor) -> Tensor:

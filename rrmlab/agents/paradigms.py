@@ -67,20 +67,20 @@ class Paradigm:
         """How many of a joint action's single actions are masked (..., B, A^I), as a matrix product."""
         return (~mask).flatten(-2).float() @ _members(*mask.shape[-2:], mask.device)
 
-    def actions(self, actions: Tensor, num_actions: int) -> Tensor:
+    def to_heads(self, actions: Tensor, num_actions: int) -> Tensor:
         """Per-AP actions (..., B, I), each one of `num_actions` = N+1, -> per-head actions (..., H, B)."""
         if not self.joint:
             return actions.transpose(-1, -2)
         return (actions * _place_values(actions.shape[-1], num_actions, actions.device)).sum(-1).unsqueeze(-2)
 
-    def split(self, actions: Tensor, num_actions: int, num_aps: int) -> Tensor:
-        """Inverse of `actions`: (..., H, B) -> (..., B, I)."""
+    def to_aps(self, actions: Tensor, num_actions: int, num_aps: int) -> Tensor:
+        """Inverse of `to_heads`: (..., H, B) -> (..., B, I)."""
         if not self.joint:
             return actions.transpose(-1, -2)
         joint = actions.squeeze(-2).unsqueeze(-1)
         return joint.div(_place_values(num_aps, num_actions, joint.device), rounding_mode="floor") % num_actions
 
-    def mix(self, values: Tensor) -> Tensor:
+    def total(self, values: Tensor) -> Tensor:
         """Values of the heads (..., H, B) -> the values that are learned (..., V, B): their sum for CTDE (V = 1)."""
         return values.sum(-2, keepdim=True) if self.summed else values
 

@@ -92,7 +92,7 @@ class Policy:
         flat_obs, flat_mask = obs.reshape(-1, *obs.shape[-2:]), mask.reshape(-1, *mask.shape[-2:])
         with torch.no_grad():
             choice = losses.masked(*self._logits(flat_obs, flat_mask)).argmax(-1)
-            actions = self.paradigm.split(choice.squeeze(0), mask.shape[-1], obs.shape[-2])
+            actions = self.paradigm.to_aps(choice.squeeze(0), mask.shape[-1], obs.shape[-2])
         return actions.reshape(obs.shape[:-1])
 
     def q_values(self, obs: Tensor, action_mask: Tensor | None = None) -> Tensor:
@@ -139,14 +139,14 @@ class Policy:
             return view.users(self.act(view.obs, view.action_mask))
         log_pi = self._log_policy(view)  # (H, E, A)
         choice = sample(log_pi.exp(), self._stream.next().to(log_pi.device).T)  # (H, E)
-        return view.users(self.paradigm.split(choice, view.action_mask.shape[-1], view.obs.shape[1]))
+        return view.users(self.paradigm.to_aps(choice, view.action_mask.shape[-1], view.obs.shape[1]))
 
     def log_prob(self, view: ObservationView, actions: Tensor) -> Tensor:
         """ln probability of joint actions (E, I): (E,). For a greedy policy 0 or -inf."""
         if not self.stochastic:
             same = (self.act(view.obs, view.action_mask) == actions).all(-1)
             return torch.where(same, 0.0, -torch.inf).double()
-        heads = self.paradigm.actions(actions, view.action_mask.shape[-1])
+        heads = self.paradigm.to_heads(actions, view.action_mask.shape[-1])
         return losses.taken(self._log_policy(view), heads).sum(0).double()
 
     def _log_policy(self, view: ObservationView) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..checks import known_device
 from ..config import NetworkConfig
 from ..game.evaluation import Scores, evaluate_copies, on_device
-from ..game.imperfect_reports import BadReports
+from ..game.imperfect_reports import ImperfectReports
 from ..game.views import ObservationView
 from . import losses
 from .policy import Policy
@@ -33,13 +33,13 @@ def evaluate_seeds(
 
     Args:
         policies: of one configuration; the others are those of `evaluate`.
-        delay_ttis, noise_db: with late or noisy reports, see `BadReports`.
+        delay_ttis, noise_db: with late or noisy reports, see `ImperfectReports`.
     """
     if not isinstance(policies, list | tuple) or not all(isinstance(policy, Policy) for policy in policies):
         raise ValueError("policies: must be a list of Policy")
     device = known_device(device)
     stack = PolicyStack([on_device(policy, device) for policy in policies])
-    heard = BadReports(stack, delay_ttis, noise_db) if delay_ttis or noise_db else stack
+    heard = ImperfectReports(stack, delay_ttis, noise_db) if delay_ttis or noise_db else stack
     return evaluate_copies(heard, len(policies), config, num_episodes, seed, split, device)
 
 
@@ -83,4 +83,4 @@ class PolicyStack:
         values = self._net(inputs if "actor" in self.first._nets else inputs.unsqueeze(1))
         mask = paradigm.masks(view.action_mask.unflatten(0, (self.size, -1)))
         choice = losses.masked(values if values.ndim == mask.ndim else values[:, 0], mask).argmax(-1)  # (S, H, E)
-        return view.users(paradigm.split(choice, view.action_mask.shape[-1], view.obs.shape[1]).flatten(0, 1))
+        return view.users(paradigm.to_aps(choice, view.action_mask.shape[-1], view.obs.shape[1]).flatten(0, 1))

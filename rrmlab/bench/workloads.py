@@ -185,7 +185,7 @@ def d3rlpy_updates(data: Dataset, agent: AgentConfig, num: int, device: str = "c
     except ImportError:
         return None
     network = data.network
-    joint = PARADIGMS["centralized"].actions(data.actions, network.top_n + 1).squeeze(0).numpy()
+    joint = PARADIGMS["centralized"].to_heads(data.actions, network.top_n + 1).squeeze(0).numpy()
     with _quiet():
         buffer = d3rlpy.dataset.MDPDataset(
             data.obs[data.rows].flatten(1).numpy(),

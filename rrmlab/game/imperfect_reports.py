@@ -20,7 +20,7 @@ MAX_DELAY_TTIS = 10_000  # what is kept in memory grows with it
 NOISE_STREAM = 7  # purpose of the stream that the noise is drawn from
 
 
-class BadReports:
+class ImperfectReports:
     """A behaviour on observations that gets its users' SINR late, or with noise, and ranks its users by that.
 
     The weights are those of now: they come of the rates that the AP itself served. At an episode's start, where no

@@ -22,9 +22,9 @@ from .minibatches import Minibatches
 from .progress import (
     CHECKPOINT_UPDATES,
     LOG_POINTS,
+    DivergenceGuard,
     Evaluation,
     History,
-    Watch,
     check_options,
     check_seeds,
     digest,
@@ -85,7 +85,7 @@ def train_offline(
     learner = Learner(config, network.num_aps, network.top_n, seeds, device)
     source = Minibatches(data, scale, config.batch_size, seeds, device)
     history = History(len(seeds), max(1, config.num_updates // LOG_POINTS))
-    watch, done = Watch(learner, seeds), 0
+    guard, done = DivergenceGuard(learner, seeds), 0
     if checkpoint is not None:
         columns = (data.obs, data.mask, data.rows, data.actions, data.rewards, data.terminated)
         facts = {"agent": config.to_dict(), "seeds": seeds, "data": digest(columns), "evaluate_every": evaluate_every}
@@ -93,9 +93,9 @@ def train_offline(
         if (stored := load_checkpoint(as_path(checkpoint), facts)) is not None:
             with reading(as_path(checkpoint) / "state"):
                 done = int(stored["done"])
-                learner.restore(stored)
-                history.restore(stored)
-                watch.restore(stored)
+                learner.load_state_dict(stored)
+                history.load_state_dict(stored)
+                guard.load_state_dict(stored)
             source.skip(done)
     bar = progress_bar(config.num_updates, f"{method_name(config)}, {len(seeds)} seeds", progress)
     bar.update(done)
@@ -103,12 +103,12 @@ def train_offline(
         # Down to nothing, so that the last parameters are not one point of a noisy walk.
         learner.scale_learning_rate(1 - (update - 1) / config.num_updates)
         metrics = learner.update(source.next())
-        watch.look(update, metrics, last=update == config.num_updates)
+        guard.check(update, metrics, last=update == config.num_updates)
         history.add(update, metrics, last=update == config.num_updates)
         if evaluation and evaluate_every and update % evaluate_every == 0:
             history.add_scores(update, evaluation(policies_of(learner, network, scale, seeds)))
         if checkpoint is not None and update % checkpoint_every == 0:
-            state = learner.state() | history.state() | watch.state()
+            state = learner.state_dict() | history.state_dict() | guard.state_dict()
             save_checkpoint(as_path(checkpoint), facts, {"done": torch.tensor(update), **state})
         bar.update()
     bar.close()

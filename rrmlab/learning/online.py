@@ -31,9 +31,9 @@ from .dataset import Dataset
 from .minibatches import Replay, ReplaySampler
 from .progress import (
     LOG_POINTS,
+    DivergenceGuard,
     Evaluation,
     History,
-    Watch,
     check_options,
     check_seeds,
     load_checkpoint,
@@ -122,7 +122,7 @@ def train_online(
     label = method_name(config, online=True)
     bar = progress_bar(steps, f"{label}, {len(seeds)} seeds", progress)
     warmup = min(WARMUP_TRANSITIONS // num_envs, steps // 10)
-    watch, done = Watch(learner, seeds), 0
+    guard, done = DivergenceGuard(learner, seeds), 0
     if checkpoint is not None:
         facts = {
             "network": network.to_dict(), "agent": config.to_dict(), "seeds": seeds, "transitions": num_transitions,
@@ -131,9 +131,9 @@ def train_online(
         if (stored := load_checkpoint(as_path(checkpoint) / "state", facts)) is not None:
             with reading(as_path(checkpoint) / "state"):
                 done = int(stored["done"])
-                learner.restore(stored)
-                history.restore(stored)
-                watch.restore(stored)
+                learner.load_state_dict(stored)
+                history.load_state_dict(stored)
+                guard.load_state_dict(stored)
             for k in range(done // episode):
                 if (seen := load_checkpoint(as_path(checkpoint) / f"episode_{k}", facts)) is None:
                     raise CorruptFileError(f"{checkpoint}: episode_{k} is missing; delete the folder and start again")
@@ -157,13 +157,18 @@ def train_online(
             replay.close(env.obs, env.action_mask)
         if step >= max(warmup, 1):
             metrics = learner.update(batches.next())
-            watch.look(step + 1, metrics, last=step == steps - 1)
+            guard.check(step + 1, metrics, last=step == steps - 1)
             history.add(step + 1, metrics, last=step == steps - 1)
         if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
             history.add_scores((step + 1) * num_envs, evaluation(policies_of(learner, network, scale, seeds)))
         if checkpoint is not None and bool(truncated[0]):
             save_checkpoint(as_path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
-            state = {"done": torch.tensor(step + 1), **learner.state(), **history.state(), **watch.state()}
+            state = {
+                "done": torch.tensor(step + 1),
+                **learner.state_dict(),
+                **history.state_dict(),
+                **guard.state_dict(),
+            }
             save_checkpoint(as_path(checkpoint) / "state", facts, state)
         bar.update()
     bar.close()
@@ -197,4 +202,4 @@ def _explore(
     heads = probability.shape[1]
     choice = sample(probability, uniform[..., :heads].transpose(1, 2))  # (S, H, E)
     log_prob = losses.taken(probability, choice).log().sum(1)
-    return paradigm.split(choice, learner.num_actions, aps).flatten(0, 1), log_prob.flatten()
+    return paradigm.to_aps(choice, learner.num_actions, aps).flatten(0, 1), log_prob.flatten()

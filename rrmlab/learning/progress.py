@@ -78,7 +78,7 @@ def policies_of(
 
 
 LOG_POINTS = 200  # of the loss curves, `study`
-WATCH_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back, `study`
+GUARD_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back, `study`
 
 
 class History:
@@ -109,7 +109,7 @@ class History:
             np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")])
         )
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Everything logged so far, by name."""
         tensors = {"history.update": torch.tensor(self._updates), "history.count": torch.tensor(self._count)}
         if self._points:
@@ -121,8 +121,8 @@ class History:
             tensors["history.scores"] = torch.from_numpy(np.stack(self._scores))
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave; other names are ignored."""
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave; other names are ignored."""
         self._updates, self._count = tensors["history.update"].tolist(), int(tensors["history.count"])
         self._points = list(tensors.get("history.points", ()))
         self._sum = tensors.get("history.sum")
@@ -140,7 +140,7 @@ class History:
         return columns
 
 
-class Watch:
+class DivergenceGuard:
     """Looks after the seeds' losses: one that is no number any more stops its seed, and no other."""
 
     def __init__(self, learner: Learner, seeds: Sequence[int]) -> None:
@@ -148,10 +148,10 @@ class Watch:
         self._good, self._since = self._copy(), 0
         self._stopped: dict[int, dict[str, Tensor]] = {}  # last good tensors, by the seed's place
 
-    def look(self, update: int, metrics: Metrics, last: bool = False) -> None:
+    def check(self, update: int, metrics: Metrics, last: bool = False) -> None:
         """After an update: warn of seeds that it broke; keep what is good from time to time."""
         broken = ~torch.stack(metrics).isfinite().all(0)
-        due = last or update % WATCH_UPDATES == 0
+        due = last or update % GUARD_UPDATES == 0
         if due:  # the metrics are of the parameters before the update
             for tensor in self._learner.parameters().values():
                 broken |= ~tensor.detach().isfinite().flatten(1).all(1)
@@ -181,21 +181,21 @@ class Watch:
                 for name, tensor in good.items():
                     now[name][k] = tensor
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """The last good parameters, of all seeds and of those that stopped, by name."""
-        tensors = {"watch.since": torch.tensor(self._since)}
+        tensors = {"guard.since": torch.tensor(self._since)}
         for name, tensor in self._good.items():
-            tensors[f"watch.good.{name}"] = tensor
-            tensors |= {f"watch.stopped.{k}.{name}": good[name] for k, good in self._stopped.items()}
+            tensors[f"guard.good.{name}"] = tensor
+            tensors |= {f"guard.stopped.{k}.{name}": good[name] for k, good in self._stopped.items()}
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave; other names are ignored."""
-        self._since = int(tensors["watch.since"])
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave; other names are ignored."""
+        self._since = int(tensors["guard.since"])
         for name, tensor in self._good.items():
-            self._good[name] = tensors[f"watch.good.{name}"].to(tensor)
+            self._good[name] = tensors[f"guard.good.{name}"].to(tensor)
             for k in range(len(self._seeds)):
-                if (good := tensors.get(f"watch.stopped.{k}.{name}")) is not None:
+                if (good := tensors.get(f"guard.stopped.{k}.{name}")) is not None:
                     self._stopped.setdefault(k, {})[name] = good.to(tensor)
 
     def _copy(self) -> dict[str, Tensor]:

@@ -15,14 +15,14 @@ FILE = "claims.csv"
 VERDICTS = ("reproduced", "not reproduced", "undecided")
 
 
-def holds(interval: Interval, threshold: float = 0.0) -> str:
+def verdict_above(interval: Interval, threshold: float = 0.0) -> str:
     """Verdict on a claim of more: "reproduced" if the whole interval is above the threshold, "not reproduced" if all of
     it is below, else "undecided"."""
     _, low, high = interval
     return "reproduced" if low > threshold else "not reproduced" if high < threshold else "undecided"
 
 
-def within(interval: Interval, margin: float) -> str:
+def verdict_within(interval: Interval, margin: float) -> str:
     """Verdict on a claim of no difference: "reproduced" if all of the interval lies within the margin around 0, "not
     reproduced" if all of it lies outside on one side, else "undecided"."""
     _, low, high = interval
@@ -31,7 +31,7 @@ def within(interval: Interval, margin: float) -> str:
     return "not reproduced" if low > margin or high < -margin else "undecided"
 
 
-def together(verdicts: Mapping[str, str]) -> str:
+def combine_verdicts(verdicts: Mapping[str, str]) -> str:
     """Verdict on a claim of several parts: one word where they agree, else the parts of each verdict."""
     parts = {word: [part for part, verdict in verdicts.items() if verdict == word] for word in VERDICTS}
     found = {word: ", ".join(those) for word, those in parts.items() if those}
@@ -42,17 +42,17 @@ def together(verdicts: Mapping[str, str]) -> str:
     return "; ".join(f"{word}: {those}" for word, those in found.items())
 
 
-def all_hold(parts: Mapping[str, Interval], threshold: float = 0.0) -> str:
-    """The same with the verdicts that `holds` gives on intervals."""
-    return together({part: holds(interval, threshold) for part, interval in parts.items()})
+def verdict_all_above(parts: Mapping[str, Interval], threshold: float = 0.0) -> str:
+    """The same with the verdicts that `verdict_above` gives on intervals."""
+    return combine_verdicts({part: verdict_above(interval, threshold) for part, interval in parts.items()})
 
 
-def text(interval: Interval, digits: int = 3) -> str:
+def format_interval(interval: Interval, digits: int = 3) -> str:
     """An interval as it stands in a reason: value [low, high]."""
     return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*interval, d=digits)
 
 
-def row(
+def claim_row(
     name: str, claim: str, paper: str, ours: Interval, verdict: str, reason: str, notebook: str
 ) -> dict[str, str | float]:
     """A row of a notebook's table of claims."""

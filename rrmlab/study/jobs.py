@@ -19,7 +19,7 @@ from ..agents.policy import Policy
 from ..agents.stack import evaluate_seeds
 from ..config import NetworkConfig
 from ..game.evaluation import Scores, evaluate
-from ..game.imperfect_reports import BadReports
+from ..game.imperfect_reports import ImperfectReports
 from ..game.schedulers import make_scheduler
 from ..learning.dataset import load_dataset
 from ..learning.offline import train_offline
@@ -189,7 +189,7 @@ class ReportJob:
 
     Attributes:
         scoring: where.
-        delay_ttis, noise_db: of the reports, see `BadReports`.
+        delay_ttis, noise_db: of the reports, see `ImperfectReports`.
         policies: folder of the run, or None.
     """
 
@@ -206,7 +206,7 @@ class ReportJob:
     def _build(self, folder: Path) -> None:
         start, delay, noise = time.perf_counter(), self.delay_ttis, self.noise_db
         if self.policies is None:
-            scores = [evaluate(BadReports(make_scheduler("full_reuse"), delay, noise), *self.scoring.arguments)]
+            scores = [evaluate(ImperfectReports(make_scheduler("full_reuse"), delay, noise), *self.scoring.arguments)]
         else:
             policies = read_result(self.policies).policies
             scores = evaluate_seeds(policies, *self.scoring.arguments, delay_ttis=delay, noise_db=noise)

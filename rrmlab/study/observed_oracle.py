@@ -43,7 +43,7 @@ class ObservedOracle(Scheduler):
 
     def serve(self, view: ObservationView) -> Tensor:
         choice = self.log_policy(view.obs, view.action_mask).argmax(-1)
-        return view.users(self.paradigm.split(choice, view.action_mask.shape[-1], view.obs.shape[1]).squeeze(0))
+        return view.users(self.paradigm.to_aps(choice, view.action_mask.shape[-1], view.obs.shape[1]).squeeze(0))
 
     def log_policy(self, obs: Tensor, mask: Tensor) -> Tensor:
         """ln pi of each head (1, H, E, A)."""
@@ -104,7 +104,7 @@ def observed_oracle(
                 # Sampled, not greedy: near the end both are the same, and before it every state is worth a visit.
                 pi = policy.log_policy(env.obs, env.action_mask).exp()
                 choice = sample(pi, stream.next().T.unsqueeze(0))
-                env.step(kind.split(choice, config.top_n + 1, config.num_aps).squeeze(0))
+                env.step(kind.to_aps(choice, config.top_n + 1, config.num_aps).squeeze(0))
         bar.update()
     bar.close()
     net.requires_grad_(False)

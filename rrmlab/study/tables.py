@@ -24,14 +24,14 @@ SCORES: dict[str, statistics.Statistic] = {
 Interval = tuple[float, float, float]  # value, low, high
 
 
-class Ends(NamedTuple):
+class ScoreScale(NamedTuple):
     """The ends of the normalised score: the random walk is 0, the exhaustive oracle 100."""
 
-    walk: Result
-    oracle: Result
+    random_walk: Result
+    exhaustive: Result
 
     @classmethod
-    def of(cls, results: Mapping[str, Result]) -> Ends:
+    def of(cls, results: Mapping[str, Result]) -> ScoreScale:
         """Those among the schedulers."""
         return cls(results["Random walk"], results["Exhaustive"])
 
@@ -41,9 +41,9 @@ def scores(rates: np.ndarray) -> dict[str, float]:
     return {name: float(statistic(rates)) for name, statistic in SCORES.items()}
 
 
-def seed_rows(results: Mapping[str, Result], seeds: Sequence[int], ends: Ends, **condition: Any) -> pd.DataFrame:
+def seed_rows(results: Mapping[str, Result], seeds: Sequence[int], scale: ScoreScale, **condition: Any) -> pd.DataFrame:
     """The tidy table: one row per method and training seed, `seed` empty for schedulers; `run` names the stored run."""
-    walk, oracle = (scores(end.rates[0])["score"] for end in ends)
+    walk, oracle = (scores(end.rates[0])["score"] for end in scale)
     rows = []
     for method, result in results.items():
         for k, rates in enumerate(result.rates):
@@ -55,7 +55,7 @@ def seed_rows(results: Mapping[str, Result], seeds: Sequence[int], ends: Ends, *
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
 
-def summary(results: Mapping[str, Result], ends: Ends, reference: str | None = None) -> pd.DataFrame:
+def summary(results: Mapping[str, Result], scale: ScoreScale, reference: str | None = None) -> pd.DataFrame:
     """Interquartile means over seeds with 95% intervals of the three scores and of the normalised score, and the paired
     ratio of the score to a reference method: columns method, seeds, <name>, <name>_low, <name>_high."""
 
@@ -63,8 +63,8 @@ def summary(results: Mapping[str, Result], ends: Ends, reference: str | None = N
         return columns(name, (float(value), *statistics.interval(draws)))
 
     # One resampling for all scores of a method, the same deployments for all methods: paired.
-    walk, oracle = (_draws(end)[:, -1] for end in ends)
-    zero, hundred = (float(_means(end)[-1]) for end in ends)
+    walk, oracle = (_draws(end)[:, -1] for end in scale)
+    zero, hundred = (float(_means(end)[-1]) for end in scale)
     values = {method: _means(result) for method, result in results.items()}
     draws = {method: _draws(result) for method, result in results.items()}
     rows = []
