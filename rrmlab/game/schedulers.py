@@ -139,8 +139,7 @@ class ITLinQ(Scheduler):
         gain = view.gain[..., 0]  # (E, from I, to the chosen user of I)
         signal = gain.diagonal(dim1=1, dim2=2)
         present = view.slots[..., 0] != SILENT
-        # The PF factor that ranked the slots is in the observation: w * log2(1 + reported SINR).
-        factor = view.obs[..., 1].exp() * torch.log2(1 + 10 ** (view.obs[..., 0] / 10))
+        factor = (view.weight * torch.log2(1 + view.sinr))[..., 0]  # of the user in the first slot
         order = factor.masked_fill(~present, -1).argsort(dim=-1, descending=True, stable=True)
         allowed = 10 ** (self.m_db / 10) * signal**self.eta
         # The stronger of the two interferences between any two links; what matters is only the worse.

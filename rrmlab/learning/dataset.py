@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..checks import check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
+from ..game.observations import observation_of
 from ..game.schedulers import check_proportions
 from ..storage import as_path, reading
 from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
@@ -39,7 +40,8 @@ class Dataset:
     """Transitions in the order in which they were logged, raw.
 
     Attributes:
-        obs: (R, I, 2N) float32; an episode of T steps has T+1 rows, so the last one is the true next observation.
+        obs: (R, I, N F) float32, the F features of each slot; an episode of T steps has T+1 rows, so the last one is
+            the true next observation.
         mask: (R, I, N+1) bool, action masks of the rows.
         rows: (n,) int64, row of each transition; its next observation is the row after.
         actions: (n, I) int64.
@@ -72,7 +74,7 @@ class Dataset:
     def check(self) -> None:
         """Raise ValueError unless there are transitions, the columns are tensors of the stated types, their shapes fit
         the network of the metadata, all is finite, silence is always allowed and no action is masked."""
-        aps, n = self.network.num_aps, self.network.top_n
+        aps, n, numbers = self.network.num_aps, self.network.top_n, observation_of(self.network).size(self.network)
         for name, dtype in _DTYPES.items():
             column = getattr(self, name)
             if not isinstance(column, Tensor) or column.dtype != dtype:
@@ -82,7 +84,11 @@ class Dataset:
         if not size:
             raise ValueError("rows: the dataset has no transitions")
         wanted: dict[str, tuple[int, ...]]
-        wanted = {"actions": (size, aps), "obs": (*stored, aps, 2 * n), "mask": (*stored, aps, n + 1)}
+        wanted = {
+            "actions": (size, aps),
+            "obs": (*stored, aps, numbers),
+            "mask": (*stored, aps, n + 1),
+        }
         wanted |= {name: (size,) for name in ("rows", "rewards", "terminated", "truncated", "log_prob")}
         for name, shape in wanted.items():
             found = tuple(getattr(self, name).shape)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..agents.learner import Batch
 from ..agents.scale import Scale
 from ..config import NetworkConfig
+from ..game.observations import observation_of
 from ..random_streams import seeded_generators
 from .dataset import Dataset
 
@@ -67,8 +68,9 @@ class Replay:
         self, steps: int, episode: int, seeds: int, envs: int, network: NetworkConfig, device: str | torch.device
     ) -> None:
         rows, aps, n = steps + math.ceil(steps / episode), network.num_aps, network.top_n
+        size = observation_of(network).size(network)
         self.size = (seeds, envs)
-        self.obs = torch.empty(rows, seeds, envs, aps, 2 * n, device=device)
+        self.obs = torch.empty(rows, seeds, envs, aps, size, device=device)
         self.mask = torch.empty(rows, seeds, envs, aps, n + 1, dtype=torch.bool, device=device)
         self.actions = torch.empty(steps, seeds, envs, aps, dtype=torch.int64, device=device)
         self.rewards = torch.empty(steps, seeds, envs, device=device)

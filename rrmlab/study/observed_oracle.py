@@ -71,7 +71,7 @@ def observed_oracle(
     if config.episode_ttis < STRIDE:
         raise ValueError(f"episode_ttis = {config.episode_ttis}: must be at least {STRIDE} to train an oracle")
     kind = PARADIGMS[paradigm]
-    heads, inputs, actions = kind.heads(config.num_aps, config.top_n)
+    heads, inputs, actions = kind.heads(config)
     net = StackedMLP(seeded_generators([seed], purpose=2), (heads,), (inputs, *HIDDEN, actions))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     generator = seeded_generators([seed], purpose=3)[0]
