@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..config import NetworkConfig
 from ..game.observations import observation_of
-from ..random_streams import seeded_generators
+from ..random_streams import PARAMETERS, seeded_generators
 from . import losses
 from .config import AgentConfig, network_shapes
 from .mixers import MIXERS, Separate
@@ -66,7 +66,7 @@ class Learner:
     ) -> None:
         self.config, self.paradigm, self.device = config, PARADIGMS[config.paradigm], torch.device(device)
         stacks, sizes = network_shapes(config, network)
-        generators = seeded_generators(seeds, purpose=0)
+        generators = seeded_generators(seeds, PARAMETERS)
         self.critic = StackedMLP(generators, stacks["critic"], sizes).to(device)
         self.target = StackedMLP(generators, stacks["critic"], sizes).to(device).requires_grad_(False)
         self.target.load_state_dict(self.critic.state_dict())

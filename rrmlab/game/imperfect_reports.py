@@ -12,13 +12,12 @@ from torch import Tensor
 
 from ..checks import check_kind, real_number, whole_number
 from ..config import NetworkConfig
-from ..random_streams import PolicyStream
+from ..random_streams import REPORT_NOISE, PolicyStream
 from .observations import Slots
 from .schedulers import Behaviour, check_behaviour
 from .views import SILENT, CellView, ObservationView
 
 MAX_DELAY_TTIS = 10_000  # what is kept in memory grows with it
-NOISE_STREAM = 7  # purpose of the stream that the noise is drawn from
 
 
 class ImperfectReports:
@@ -89,6 +88,6 @@ class ImperfectReports:
     def _normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers (E, J), one per user and TTI."""
         if self._noise is None:
-            self._noise = PolicyStream(self._key, 0, like.shape[-1], purpose=NOISE_STREAM)
+            self._noise = PolicyStream(self._key, 0, like.shape[-1], REPORT_NOISE)
         uniform = self._noise.next().clamp(min=2.0**-53)
         return torch.special.ndtri(uniform).to(like)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_range, real_number, seed_number
-from ..random_streams import PolicyStream, sample
+from ..random_streams import MEMBERS, PolicyStream, sample
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
 
@@ -237,7 +237,7 @@ class Mixture(Scheduler):
         return {"members": members, "shares": self.shares.tolist(), "seed": self.seed}
 
     def begin(self, key: Tensor) -> None:
-        self._stream = PolicyStream(key, self.seed, 1, purpose=1)
+        self._stream = PolicyStream(key, self.seed, 1, MEMBERS)
         for member in self.members:
             member.begin(key)
 

@@ -19,10 +19,10 @@ from ..checks import check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
 from ..game.observations import observation_of
 from ..game.schedulers import check_proportions
+from ..random_streams import subsample
 from ..storage import as_path, reading
 from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
 
-SUBSAMPLE_STREAM = 1_000_033  # keeps the stream of `take` apart from all others
 _DTYPES = {
     "obs": torch.float32,
     "mask": torch.bool,
@@ -130,8 +130,7 @@ class Dataset:
         num_transitions, seed = whole_number("num_transitions", num_transitions), seed_number(seed)
         if not 1 <= num_transitions <= len(self):
             raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {len(self)}, the dataset's size")
-        order = np.random.default_rng(np.random.SeedSequence((SUBSAMPLE_STREAM, seed))).permutation(len(self))
-        taken = self.select(torch.from_numpy(np.sort(order[:num_transitions])))
+        taken = self.select(torch.from_numpy(subsample(len(self), num_transitions, seed)))
         used = torch.zeros(len(self.obs), dtype=torch.bool)
         used[taken.rows] = used[taken.rows + 1] = True
         return replace(taken, obs=self.obs[used], mask=self.mask[used], rows=(used.cumsum(0) - 1)[taken.rows])

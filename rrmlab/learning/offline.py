@@ -86,7 +86,7 @@ def train_offline(
         facts = {"agent": config.to_dict(), "seeds": seeds, "data": digest(columns), "evaluate_every": evaluate_every}
         facts |= {"network": network.to_dict(), "version": version("rrmlab")}
         done = training.resume(as_path(checkpoint), facts)
-        source.skip(done)
+        source.stream.skip(done)
     bar = progress_bar(total, f"{method_name(config)}, {len(seeds)} seeds", progress)
     bar.update(done)
     for update in range(done + 1, total + 1):

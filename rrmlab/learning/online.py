@@ -134,7 +134,7 @@ def train_online(
             with reading(as_path(checkpoint) / f"episode_{k}"):
                 replay.append(seen)
         if done:
-            batches.skip(max(0, done - max(warmup, 1)))
+            batches.stream.skip(max(0, done - max(warmup, 1)))
     bar.update(done)
     for step in range(done, steps):
         if step % episode == 0:
