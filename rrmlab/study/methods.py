@@ -96,7 +96,7 @@ def online_jobs(study: Study, paradigms: tuple[str, ...] = ("ctde",)) -> dict[st
     with the seeds of a sweep."""
     jobs = {}
     for paradigm, backbone in itertools.product(paradigms, ONLINE_TUNED):
-        agent = AgentConfig(paradigm, backbone, penalty="none", **ONLINE_TUNED[backbone])
+        agent = AgentConfig(paradigm, backbone, alpha=0.0, **ONLINE_TUNED[backbone])
         full = OnlineJob(
             study.network, agent, study.seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
             2 if backbone == "sac" else 1, study.curve, CURVE_POINTS, study.device,

@@ -115,7 +115,7 @@ def online_trials(study: Study) -> pd.DataFrame:
     jobs = {}
     for backbone, grid in ONLINE_GRID.items():
         for point in points(grid):
-            agent = AgentConfig(backbone=backbone, penalty="none", **point)
+            agent = AgentConfig(backbone=backbone, alpha=0.0, **point)
             jobs[agent] = OnlineJob(
                 network, agent, _tuning_seeds(study), study.tuning, study.sizes.transitions // 2, study.sizes.envs
             )
