@@ -9,24 +9,22 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..agents.config import AgentConfig, method_name
+from ..agents.config import AgentConfig
 from ..agents.paradigms import PARADIGMS
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
-from .jobs import OfflineJob, OnlineJob, run_jobs, score_scheduler
+from . import logs, tuning
+from .jobs import OfflineJob, OnlineJob, score_scheduler
 from .notebook import Study
 from .observed_oracle import observed_oracle
 from .store import Result, read_result, score_result, stored
-from .tuning import BC_TUNED, ONLINE_TUNED, TUNED, itlinq_surface
 
 LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
-CURVE_POINTS = 10  # evaluations along a training, `study`
 
 
 def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, Result]:
@@ -36,7 +34,7 @@ def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, R
         study: sizes and seeds.
         surface: `itlinq_surface`, computed if it is not given; its best point is "ITLinQ (tuned)".
     """
-    surface = itlinq_surface(study) if surface is None else surface
+    surface = tuning.itlinq_surface(study) if surface is None else surface
     best = surface.loc[surface.score.idxmax()]
     specs: dict[str, dict[str, Any]] = {
         "Random walk": {"name": "random_walk"},
@@ -93,38 +91,31 @@ def knowledge(network: NetworkConfig) -> pd.DataFrame:
 
 
 def online_jobs(study: Study, paradigms: tuple[str, ...] = ("ctde",)) -> dict[str, OnlineJob]:
-    """Online agents with both backbones, by method: CTDE with all seeds, a curve and logs (SAC: two), the others
-    with the seeds of a sweep."""
-    jobs = {}
-    for paradigm, backbone in itertools.product(paradigms, ONLINE_TUNED):
-        agent = AgentConfig(paradigm, backbone, alpha=0.0, **ONLINE_TUNED[backbone])
-        full = OnlineJob(
-            study.network, agent, study.seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
-            2 if backbone == "sac" else 1, study.curve, CURVE_POINTS, study.device,
-        )  # fmt: skip
-        less = replace(full, seeds=study.sweep_seeds, logs=0, curve=None)
-        jobs[method_name(agent, online=True)] = full if paradigm == "ctde" else less
-    return jobs
+    """Online agents with both backbones, by method: CTDE as in `logs.online_jobs`, the others with the seeds of a
+    sweep."""
+    jobs = {
+        method: OnlineJob(
+            study.network, agent, study.sweep_seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
+            device=study.device,
+        )
+        for method, agent in tuning.online_agents(paradigms).items()
+    }  # fmt: skip
+    return jobs | logs.online_jobs(study)
 
 
 def online_agents(study: Study) -> tuple[dict[str, Result], dict[str, list[Path]]]:
     """The online CTDE agents by method, and their logs by backbone: of the first seed, which is the dataset of that
     name, and of the second one."""
-    jobs = online_jobs(study)
-    results = run_jobs(study.data, jobs)
-    return results, {job.agent.backbone: job.datasets(results[method].folder) for method, job in jobs.items()}
+    found = logs.study_logs(study)
+    return found.online, {"sac": [found.sac, found.second_sac], "dqn": [found.dqn]}
 
 
 def offline_jobs(study: Study, data: Path, backbones: Sequence[str] = ("sac", "dqn")) -> dict[str, OfflineJob]:
     """Behaviour cloning and the three paradigms with their chosen hyper-parameters on one dataset, all seeds."""
-    agents = [AgentConfig(paradigm, backbone, **choice) for (paradigm, backbone), choice in TUNED.items()]
-    agents = [AgentConfig(backbone="bc", **BC_TUNED), *(agent for agent in agents if agent.backbone in backbones)]
-    agents = [replace(agent, num_updates=study.sizes.updates) for agent in agents]
     return {
-        method_name(agent): OfflineJob(
-            data, agent, study.seeds, study.scoring, study.curve, CURVE_POINTS, device=study.device
-        )
-        for agent in agents
+        method: OfflineJob(data, agent, study.seeds, study.scoring, study.curve, device=study.device)
+        for method, agent in tuning.offline_agents(study.sizes.updates).items()
+        if agent.backbone in ("bc", *backbones)
     }
 
 
