@@ -29,6 +29,8 @@ from ..memory import release_freed_memory
 from ..storage import SUMS, CorruptFileError, sha256
 from .store import Result, read_result, score_result, stored
 
+CURVE_POINTS = 10  # evaluations along a training, `study`
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -73,6 +75,9 @@ def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Resul
 class OnlineJob:
     """One configuration trained online with several seeds, and scored.
 
+    A job is `train_online(network, agent, seeds, num_transitions, num_envs)` and then `evaluate_seeds` of the policies,
+    stored in a folder whose name is made of its content: what is asked, and the code that computes it.
+
     Attributes:
         network: where it acts.
         agent: the configuration.
@@ -81,8 +86,7 @@ class OnlineJob:
         num_transitions: of each seed.
         num_envs: environments of each seed.
         logs: seeds, from the first on, whose second half is kept as a dataset.
-        curve: scoring along the training, or None.
-        curve_points: how often.
+        curve: scoring along the training, CURVE_POINTS times, or None.
         device: where to train.
     """
 
@@ -94,7 +98,6 @@ class OnlineJob:
     num_envs: int = NUM_ENVS
     logs: int = 0
     curve: Scoring | None = None
-    curve_points: int = 10
     device: str = "cpu"
 
     def run(self, root: Path) -> Path:
@@ -112,7 +115,7 @@ class OnlineJob:
         start = time.perf_counter()
         runs = _from(
             checkpoint, train_online, self.network, self.agent, self.seeds, self.num_transitions, self.num_envs,
-            self.device, self.num_transitions // self.curve_points if curve else 0, evaluation, progress=False,
+            self.device, self.num_transitions // CURVE_POINTS if curve else 0, evaluation, progress=False,
         )  # fmt: skip
         return runs, time.perf_counter() - start
 
@@ -128,13 +131,15 @@ class OnlineJob:
 class OfflineJob:
     """One configuration trained on one dataset with several seeds, and scored.
 
+    A job is `train_offline(load_dataset(data), agent, seeds)` and then `evaluate_seeds` of the policies, stored in a
+    folder whose name is made of its content: what is asked, the dataset's checksums, and the code that computes it.
+
     Attributes:
         data: folder of the dataset.
         agent: the configuration.
         seeds: training seeds.
         scoring: of the last parameters.
-        curve: scoring along the training, or None.
-        curve_points: how often.
+        curve: scoring along the training, CURVE_POINTS times, or None.
         num_transitions: random subset of the dataset, 0 for all.
         device: where to train.
     """
@@ -144,7 +149,6 @@ class OfflineJob:
     seeds: tuple[int, ...]
     scoring: Scoring
     curve: Scoring | None = None
-    curve_points: int = 10
     num_transitions: int = 0
     device: str = "cpu"
 
@@ -171,7 +175,7 @@ class OfflineJob:
             spent += time.perf_counter() - begin
             return scores
 
-        every = max(1, self.agent.num_updates // self.curve_points) if self.curve else 0
+        every = max(1, self.agent.num_updates // CURVE_POINTS) if self.curve else 0
         start = time.perf_counter()
         options = {"evaluate_every": every, "evaluation": evaluation, "progress": False}
         policies = _from(checkpoint, train_offline, data, self.agent, self.seeds, self.device, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +15,69 @@ from ..game.schedulers import Behaviour, Mixture, Scheduler, make_scheduler
 from ..learning.collection import collect
 from ..learning.dataset import join, load_dataset
 from ..storage import SUMS, sha256
+from .jobs import OnlineJob, run_jobs
 from .notebook import Study
 from .store import Result, read_result, score_result, stored
+from .tuning import online_agents
 
 
-def datasets(study: Study, logs: dict[str, list[Path]]) -> dict[str, Path]:
-    """Folders of the four datasets by name: "sac" and "dqn" of the online agents' logs, "random" (a random walk) and
-    "mixture" (random walk, full reuse, ITLinQ, one of them drawn in each TTI)."""
-    folders = {backbone: paths[0] for backbone, paths in logs.items()}
-    for name in ("random", "mixture"):
-        folders[name] = collected(study, name, study.sizes.transitions)
-    return folders
+@dataclass(frozen=True)
+class Logs:
+    """Folders of the study's datasets, and the online agents that wrote some of them.
+
+    Attributes:
+        sac: second half of the training of the first seed of "Online SAC".
+        second_sac: the same of its second seed.
+        dqn: second half of the training of the first seed of "Online DQN".
+        random: of a random walk.
+        mixture: of random walk, full reuse and ITLinQ, one of them drawn in each TTI.
+        online: the scored online agents by method name.
+    """
+
+    sac: Path
+    second_sac: Path
+    dqn: Path
+    random: Path
+    mixture: Path
+    online: dict[str, Result]
 
 
-def behaviour(name: str) -> Scheduler:
+def online_jobs(study: Study) -> dict[str, OnlineJob]:
+    """The trainings of the online agents "Online SAC" and "Online DQN" (CTDE), whose second halves are datasets."""
+    return {
+        method: OnlineJob(
+            study.network, agent, study.seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
+            logs=2 if agent.backbone == "sac" else 1, curve=study.curve, device=study.device,
+        )
+        for method, agent in online_agents().items()
+    }  # fmt: skip
+
+
+def study_logs(study: Study) -> Logs:
+    """The study's datasets; what is not stored yet is trained or collected first."""
+    jobs = online_jobs(study)
+    online = run_jobs(study.data, jobs)
+    sac, second_sac = jobs["Online SAC"].datasets(online["Online SAC"].folder)
+    (dqn,) = jobs["Online DQN"].datasets(online["Online DQN"].folder)
+    random, mixture = (collected(study, name, study.sizes.transitions) for name in ("random", "mixture"))
+    return Logs(sac, second_sac, dqn, random, mixture, online)
+
+
+def log_writer(name: str) -> Scheduler:
     """The scheduler that writes the dataset "random", "full reuse" or "mixture"."""
     if name != "mixture":
         return make_scheduler({"random": "random_walk", "full reuse": "full_reuse"}[name])
     return Mixture([make_scheduler("random_walk", seed=1), make_scheduler("full_reuse"), make_scheduler("itlinq")])
 
 
-def behaviours(study: Study, online: dict[str, Result]) -> dict[str, Result]:
+def score_writers(study: Study, online: dict[str, Result]) -> dict[str, Result]:
     """What wrote the four datasets, scored on the test deployments: SAC's last policy as it acted, by sampling; DQN's
     without its exploration; the schedulers."""
     wrote: dict[str, tuple[Any, Behaviour]] = {}
     for name, method in (("sac", "Online SAC"), ("dqn", "Online DQN")):
         policy = online[method].policies[0]
         wrote[name] = sha256(online[method].folder / SUMS), policy.sampled() if name == "sac" else policy
-    wrote |= {name: (behaviour(name).parameters(), behaviour(name)) for name in ("random", "mixture")}
+    wrote |= {name: (log_writer(name).parameters(), log_writer(name)) for name in ("random", "mixture")}
     results = {}
     for name, (origin, writer) in wrote.items():
 
@@ -55,8 +91,8 @@ def behaviours(study: Study, online: dict[str, Result]) -> dict[str, Result]:
 
 
 def collected(study: Study, name: str, size: int, writer: Scheduler | None = None) -> Path:
-    """The folder of a dataset of a scheduler, by default `behaviour(name)`; collected if it is not there."""
-    writer = writer or behaviour(name)
+    """The folder of a dataset of a scheduler, by default `log_writer(name)`; collected if it is not there."""
+    writer = writer or log_writer(name)
     spec = {
         "behaviour": {"name": name, **writer.parameters()},
         "network": study.network.to_dict(),

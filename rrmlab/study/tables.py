@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..agents.config import AgentConfig
+from ..agents.paradigms import PARADIGMS
 from ..game import evaluation
 from . import statistics
 from .store import Result
@@ -34,6 +36,32 @@ class ScoreScale(NamedTuple):
     def of(cls, results: Mapping[str, Result]) -> ScoreScale:
         """Those among the schedulers."""
         return cls(results["Random walk"], results["Exhaustive"])
+
+
+def experiment_table(agents: Mapping[str, AgentConfig], seeds: Sequence[int], log: str, **more: Any) -> pd.DataFrame:
+    """What a notebook trains: one row per agent. It is made from the configurations alone, before anything is trained.
+
+    Args:
+        agents: configurations by method name.
+        seeds: training seeds of each.
+        log: name of the dataset that they learn from.
+        more: further columns, or other values for a column.
+
+    Returns:
+        method, log, paradigm, mixer, backbone, penalty, gamma, alpha, learning_rate, updates (gradient steps), seeds (their number).
+    """
+    rows = []
+    for method, agent in agents.items():
+        facts = {"method": method, "log": log, "paradigm": agent.paradigm, "mixer": "", "backbone": "", "penalty": ""}
+        if PARADIGMS[agent.paradigm].mixed and not agent.clones:
+            facts["mixer"] = agent.mixer
+        # Behaviour cloning has no TD loss: no backbone, no discount, and its penalty needs no weight.
+        facts |= {"penalty": agent.penalty, "gamma": "", "alpha": ""}
+        if not agent.clones:
+            facts |= {"backbone": agent.backbone, "gamma": agent.gamma, "alpha": agent.alpha}
+        training = {"learning_rate": agent.learning_rate, "updates": agent.num_updates, "seeds": len(seeds)}
+        rows.append(facts | training | more)
+    return pd.DataFrame(rows)
 
 
 def scores(rates: np.ndarray) -> dict[str, float]:

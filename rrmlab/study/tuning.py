@@ -85,6 +85,33 @@ BUDGETS: tuple[dict[str, Any], ...] = (
 )
 
 
+def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
+    """Behaviour cloning and the three paradigms with both backbones, with the hyper-parameters that the tuning chose.
+
+    Args:
+        num_updates: gradient steps of a training.
+
+    Returns:
+        the configurations by method name, such as "CTDE-MARL-CQL (DQN)".
+    """
+    agents = [AgentConfig.behaviour_cloning(**BC_TUNED, num_updates=num_updates)]
+    agents += [AgentConfig(*point, **choice, num_updates=num_updates) for point, choice in TUNED.items()]
+    return {method_name(agent): agent for agent in agents}
+
+
+def online_agents(paradigms: Sequence[str] = ("ctde",)) -> dict[str, AgentConfig]:
+    """Agents that are trained online (alpha = 0) with both backbones, with the hyper-parameters that the tuning chose.
+
+    Returns:
+        the configurations by method name, such as "Online SAC".
+    """
+    agents = [
+        AgentConfig(paradigm, backbone, alpha=0.0, **choice)
+        for paradigm, (backbone, choice) in itertools.product(paradigms, ONLINE_TUNED.items())
+    ]
+    return {method_name(agent, online=True): agent for agent in agents}
+
+
 def itlinq_surface(study: Study) -> pd.DataFrame:
     """R_score of ITLinQ over the grid of (M, eta) on validation deployments: m_db, eta, sum_rate, tail_rate, score."""
     scoring = study.tuning
