@@ -48,11 +48,19 @@ def experiment_table(agents: Mapping[str, AgentConfig], seeds: Sequence[int], lo
         more: further columns, or other values for a column.
 
     Returns:
-        method, log, paradigm, mixer, backbone, penalty, gamma, alpha, learning_rate, updates (gradient steps), seeds (their number).
+        method, log, paradigm, mixer, backbone, penalty, gamma, alpha, learning_rate, updates (gradient steps), seeds
+        (their number).
     """
     rows = []
     for method, agent in agents.items():
-        facts = {"method": method, "log": log, "paradigm": agent.paradigm, "mixer": "", "backbone": "", "penalty": ""}
+        facts: dict[str, Any] = {
+            "method": method,
+            "log": log,
+            "paradigm": agent.paradigm,
+            "mixer": "",
+            "backbone": "",
+            "penalty": "",
+        }
         if PARADIGMS[agent.paradigm].mixed and not agent.clones:
             facts["mixer"] = agent.mixer
         # Behaviour cloning has no TD loss: no backbone, no discount, and its penalty needs no weight.
