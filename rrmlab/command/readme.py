@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..storage import new_file, read_table
+from ..storage import new_file
 from ..study.claims import FILE
+from ..study.store import read_table
 
 SHOWN = (
     "Random walk", "TDM", "Full reuse", "ITLinQ", "ITLinQ (tuned)", "BC", "Online SAC", "I-MARL-CQL", "CTDE-MARL-CQL",
