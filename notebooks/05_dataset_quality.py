@@ -49,7 +49,7 @@ import torch
 from rrmlab import AgentConfig, collect, load_dataset
 from rrmlab.game import evaluation
 from rrmlab.game.schedulers import Mixture
-from rrmlab.random_streams import PolicyStream, sample
+from rrmlab.random_streams import MEMBERS, PolicyStream, sample
 from rrmlab.study import logs, methods, plotting, statistics, tuning
 from rrmlab.study.claims import claim_row, combine_verdicts, format_interval, verdict_above, verdict_all_above
 from rrmlab.study.jobs import OfflineJob, run_jobs
@@ -77,7 +77,7 @@ class MixtureByAP(Mixture):
     def serve(self, view):
         users = torch.stack([member.serve(view.narrow(member.knowledge)) for member in self.members])  # (K, E, I)
         if self._own is None:
-            self._own = PolicyStream(self._key, self.seed, users.shape[-1], purpose=1)
+            self._own = PolicyStream(self._key, self.seed, users.shape[-1], MEMBERS)
         return users.gather(0, sample(self.shares, self._own.next()).unsqueeze(0)).squeeze(0)
 
     def log_prob(self, view, actions):

@@ -164,7 +164,7 @@ def speed_rows():
     env_peer, env = environment_seconds()
     update_peer, update, ten = update_seconds()
     batch, single, other = 1 / env.T
-    gflop = 1e-9 * 10 * measure.update_flops(SAC, network.num_aps, network.top_n)
+    gflop = 1e-9 * 10 * measure.update_flops(SAC, network)
     row = measure.row
     return [
         row("environment steps, batch", "steps/s", batch, ">= 2000", env_peer, other),
@@ -247,7 +247,7 @@ def largest_centralized():
     aps = 1
     while True:
         try:
-            Learner(replace(SAC, paradigm="centralized", hidden=(1,)), aps + 1, network.top_n, [0])
+            Learner(replace(SAC, paradigm="centralized", hidden=(1,)), replace(network, num_aps=aps + 1), [0])
         except ValueError:
             return aps
         aps += 1
@@ -261,12 +261,12 @@ def growth_seconds():
     envs = [max(1, GROWTH_ENVS * 16 // i**2) for i in GROWTH_APS]
     steps = timed([workloads.random_episodes(c, e, seed, device) for c, e in zip(configs, envs, strict=True)])
     few = max(1, UPDATES // 5)
-    noise = functools.partial(workloads.updates_of_noise, top_n=network.top_n, num=few, device=device)
+    noise = functools.partial(workloads.updates_of_noise, num=few, device=device)
     joint, small = replace(SAC, paradigm="centralized"), tuple(range(1, largest_centralized() + 1))
     return {
         "environment step": (GROWTH_APS, envs, steps),
-        "CTDE update": (GROWTH_APS, [0] * len(envs), timed([noise(SAC, i) for i in GROWTH_APS])),
-        "centralized update": (small, [0] * len(small), timed([noise(joint, i) for i in small])),
+        "CTDE update": (GROWTH_APS, [0] * len(envs), timed([noise(SAC, replace(network, num_aps=i)) for i in GROWTH_APS])),
+        "centralized update": (small, [0] * len(small), timed([noise(joint, replace(network, num_aps=i)) for i in small])),
     }
 
 
@@ -435,12 +435,11 @@ study.show(fig)
 
 # %%
 def roofline():
-    i, n = network.num_aps, network.top_n
     step = sum(sum(items.values()) for items in measure.step_flops(network).values())
     rows = []
     _, one, ten = update_seconds()
     (dqn, dqn_size), (sac, sac_size) = (
-        (measure.update_flops(agent, i, n), measure.update_bytes(agent, i, n)) for agent in (DQN, SAC)
+        (measure.update_flops(agent, network), measure.update_bytes(agent, network)) for agent in (DQN, SAC)
     )
     for what, flops, moved, seconds in (
         ("environment step, batch", step, measure.step_bytes(network), environment_seconds()[1][:, 0]),

@@ -27,6 +27,7 @@ class NetworkConfig:
     num_aps: int = constant(4, "APs", "study", "I, access points; each is one agent")
     num_users: int = constant(24, "users", "study", "J, users of the whole network")
     top_n: int = constant(3, "users", "study", "N, users an AP may choose from in a TTI")
+    observation: str = constant("local", "", "paper", "what an AP sees of its top N users")
     area_m: float = constant(500.0, "m", "lineage", "side of the square")
     min_ap_ap_m: float = constant(35.0, "m", "lineage", "smallest distance between two APs")
     min_ap_user_m: float = constant(10.0, "m", "lineage", "smallest AP-user distance; later a floor in the path loss")

@@ -1,7 +1,7 @@
 """The game for multi-agent libraries: one network of `RRMEnv` as a PettingZoo ParallelEnv.
 
 Needs the extra `interop`. Logged data needs no wrapper: `Dataset.save` writes Minari datasets.
-Shapes: I APs, J users, N top users.
+Shapes: I APs, J users, N top users, F features of each in an observation.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from .checks import seed_number
 from .config import NetworkConfig
 from .game.env import RRMEnv
+from .game.observations import observation_of
 
 try:
     from pettingzoo import ParallelEnv
@@ -27,7 +28,7 @@ Observation = dict[str, np.ndarray]
 class RRMParallelEnv(ParallelEnv):
     """One network, whose APs are the agents "ap_0" ... "ap_{I-1}".
 
-    An agent's observation is {"observation": (2N,) float32, "action_mask": (N+1,) int8}, the mask 1 where an
+    An agent's observation is {"observation": (N F,) float32, "action_mask": (N+1,) int8}, the mask 1 where an
     action may be taken; action 0 is silence and n the agent's n-th top user. All agents get the reward of the
     team, and all are truncated together at the episode's end; nothing terminates.
 
@@ -59,9 +60,10 @@ class RRMParallelEnv(ParallelEnv):
         self.possible_agents = [f"ap_{i}" for i in range(config.num_aps)]
         self.agents: list[str] = []
         # One space per agent, kept: whoever seeds an agent's space must find it seeded.
-        self.observation_spaces = {agent: _observation_space(config.top_n) for agent in self.possible_agents}
+        self.observation_spaces = {agent: _observation_space(config) for agent in self.possible_agents}
         self.action_spaces = {agent: gym.spaces.Discrete(config.top_n + 1) for agent in self.possible_agents}
-        self.state_space = gym.spaces.Box(-np.inf, np.inf, (config.num_aps * 2 * config.top_n,), np.float32)
+        size = observation_of(config).size(config)
+        self.state_space = gym.spaces.Box(-np.inf, np.inf, (config.num_aps * size,), np.float32)
 
     def observation_space(self, agent: str) -> gym.spaces.Dict:
         """The same object every time."""
@@ -131,7 +133,7 @@ class RRMParallelEnv(ParallelEnv):
         )
 
     def state(self) -> np.ndarray:
-        """The joint observation (I * 2N,) float32, AP after AP."""
+        """The joint observation (I N F,) float32, AP after AP."""
         return self.env.obs.flatten().cpu().numpy().copy()
 
     def _observations(self) -> dict[str, Observation]:
@@ -143,10 +145,10 @@ class RRMParallelEnv(ParallelEnv):
         }
 
 
-def _observation_space(top_n: int) -> gym.spaces.Dict:
+def _observation_space(config: NetworkConfig) -> gym.spaces.Dict:
     return gym.spaces.Dict(
         {
-            "observation": gym.spaces.Box(-np.inf, np.inf, (2 * top_n,), np.float32),
-            "action_mask": gym.spaces.Box(0, 1, (top_n + 1,), np.int8),
+            "observation": gym.spaces.Box(-np.inf, np.inf, (observation_of(config).size(config),), np.float32),
+            "action_mask": gym.spaces.Box(0, 1, (config.top_n + 1,), np.int8),
         }
     )

@@ -73,11 +73,11 @@ def test_slips_of_the_unit_are_recognised(field, value, meant):
 @pytest.mark.parametrize(
     ("field", "value", "meant"),
     [
-        ("gamma", 90, "percent"), ("target_entropy", 30.0, "percent"), ("target_rate", 100, "updates"),
+        ("gamma", 90, "percent"), ("target_rate", 100, "updates"),
         ("learning_rate", -3, "its exponent"), ("learning_rate", 3.0, "its exponent"), ("adam_eps", -8, "its exponent"),
         ("temperature", -1.0, "its logarithm"), ("alpha", -1.0, "its sign"), ("batch_size", 256.0, "a float"),
         ("num_updates", 2e3, "a float"), ("hidden", 64, "one layer"), ("hidden", [64, 64], "a list"),
-        ("paradigm", "CTDE", "capitals"), ("tune_temperature", 1, "a number"),
+        ("paradigm", "CTDE", "capitals"), ("mixer", "QMIX", "capitals"),
     ],
 )  # fmt: skip
 def test_slips_in_an_agent_are_recognised(field, value, meant):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from agents import agent_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from rrmlab.agents.config import AgentConfig
@@ -19,6 +20,7 @@ from rrmlab.learning.collection import collect
 from rrmlab.memory import peak_memory_gib
 
 SMALL = NetworkConfig(num_aps=2, num_users=6, top_n=2, episode_ttis=5, warmup_ttis=3)
+ONE = NetworkConfig(num_aps=1, num_users=1, top_n=1)
 
 
 # --- counts -------------------------------------------------------------------------------------------------
@@ -27,22 +29,23 @@ SMALL = NetworkConfig(num_aps=2, num_users=6, top_n=2, episode_ttis=5, warmup_tt
 @pytest.mark.parametrize("gamma", [0.0, 0.9])
 @pytest.mark.parametrize(("paradigm", "backbone"), list(itertools.product(PARADIGMS, ("dqn", "sac", "bc"))))
 def test_update_flops_equal_those_of_a_real_update(paradigm, backbone, gamma):
-    agent = AgentConfig(paradigm, backbone, gamma=gamma, hidden=(8, 5), batch_size=7)
-    learner, batch = Learner(agent, 3, 2, [0, 1]), workloads.random_batch(2, 7, 3, 2)
+    agent = agent_of(paradigm, backbone, gamma=gamma, hidden=(8, 5), batch_size=7)
+    network = NetworkConfig(num_aps=3, num_users=6, top_n=2)
+    learner, batch = Learner(agent, network, [0, 1]), workloads.random_batch(2, 7, network)
     with FlopCounterMode(display=False) as counter:
         learner.update(batch)
     with FlopCounterMode(display=False) as masking:  # joint masks are made by a product that no network has
         for mask in (batch.mask, batch.next_mask)[: 1 + (gamma > 0 and backbone != "bc")]:
             learner.paradigm.masks(mask)
-    assert counter.get_total_flops() == 2 * measure.update_flops(agent, 3, 2) + masking.get_total_flops()
+    assert counter.get_total_flops() == 2 * measure.update_flops(agent, network) + masking.get_total_flops()
 
 
 def test_update_flops_by_hand():
     """Layers 2-2-2 are 8 multiply-adds; the backward pass has 8 for the weights and 4 for the last layer's inputs."""
     agent = AgentConfig("centralized", "dqn", gamma=0.0, hidden=(2,), batch_size=1)
-    assert measure.update_flops(agent, 1, 1) == 2 * (8 + 8 + 4)
+    assert measure.update_flops(agent, ONE) == 2 * (8 + 8 + 4)
     looking_ahead = AgentConfig("centralized", "dqn", gamma=0.9, hidden=(2,), batch_size=10)
-    assert measure.update_flops(looking_ahead, 1, 1) == 10 * 2 * (20 + 2 * 8)
+    assert measure.update_flops(looking_ahead, ONE) == 10 * 2 * (20 + 2 * 8)
 
 
 def test_step_flops_by_hand():
@@ -71,9 +74,9 @@ def test_update_bytes_by_hand():
     """Layers 2-2-2: 12 parameters, each with a gradient and two moments, and 12 of the target; 2 observations of 2
     numbers; outputs of 2 + 2 units in one pass, or three with a discount. All read and written, 4 bytes each."""
     agent = AgentConfig("centralized", "dqn", gamma=0.0, hidden=(2,), batch_size=1)
-    assert measure.update_bytes(agent, 1, 1) == 8 * (4 * 12 + 12 + 4 + 4)
+    assert measure.update_bytes(agent, ONE) == 8 * (4 * 12 + 12 + 4 + 4)
     agent = AgentConfig("centralized", "dqn", gamma=0.9, hidden=(2,), batch_size=1)
-    assert measure.update_bytes(agent, 1, 1) == 8 * (4 * 12 + 12 + 4 + 3 * 4)
+    assert measure.update_bytes(agent, ONE) == 8 * (4 * 12 + 12 + 4 + 3 * 4)
 
 
 # --- timing -------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def imitation():
     behaviour = Mixture([ITLinQ(m_db=5.0, eta=0.3), RandomWalk()], [0.7, 0.3])
     data, held_out = (collect(behaviour, NETWORK, n, seed) for n, seed in ((30_000, 1), (6_000, 2)))
     states = (held_out.obs[held_out.rows], held_out.mask[held_out.rows])
-    config = AgentConfig("ctde", "bc", learning_rate=1e-3, **SMALL)
+    config = AgentConfig.behaviour_cloning(learning_rate=1e-3, **SMALL)
     clones = train_offline(data, config, seeds=(0, 1), progress=False)
     return data, states, torch.stack([clone.act(*states) for clone in clones])
 

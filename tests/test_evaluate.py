@@ -8,9 +8,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from agents import agent_of
 from reference_game import ReferenceGame
 
-from rrmlab.agents.config import AgentConfig
 from rrmlab.agents.policy import Policy
 from rrmlab.agents.stack import evaluate_seeds
 from rrmlab.config import NetworkConfig
@@ -41,7 +41,7 @@ def data():
 
 
 def trained(data, paradigm="ctde", backbone="sac", seeds=(0, 1, 2)) -> list[Policy]:
-    config = AgentConfig(paradigm=paradigm, backbone=backbone, hidden=(16,), num_updates=40, batch_size=64)
+    config = agent_of(paradigm, backbone, hidden=(16,), num_updates=40, batch_size=64)
     return train_offline(data, config, seeds, progress=False)
 
 

@@ -1,6 +1,7 @@
 """What was made fast says the same as the plain way, in double precision; nothing here is timed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_learning_rate_falls_to_nothing():
     )  # fmt: skip
     moved = []
     for share in (1.0, 0.5, 0.0):
-        learner = Learner(agent, 4, 3, [0])
+        learner = Learner(agent, NetworkConfig(), [0])
         before = [p.detach().clone() for p in learner.critic.layers]
         learner.scale_learning_rate(share)
         learner.update(batch)
@@ -155,10 +156,10 @@ def test_learning_rate_falls_to_nothing():
 # ---- what is deployed ----
 
 
-@pytest.mark.parametrize("agent", [AgentConfig(), AgentConfig("independent", "dqn"), AgentConfig(backbone="bc")])
+@pytest.mark.parametrize("agent", [AgentConfig(), AgentConfig("independent", "dqn"), AgentConfig.behaviour_cloning()])
 def test_an_ap_decides_alone_as_the_policy_does(agent):
     data = collect(make_scheduler("random_walk"), SMALL, 2_000)
-    short = AgentConfig(agent.paradigm, agent.backbone, num_updates=30)
+    short = replace(agent, num_updates=30)
     policy = train_offline(data, short, [0], progress=False)[0]
     alone = [policy.local(ap) for ap in range(4)]
     chosen = [[decide(obs) for decide, obs in zip(alone, row, strict=True)] for row in data.obs[:500].numpy()]

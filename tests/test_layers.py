@@ -97,7 +97,7 @@ def test_imports_run_one_way():
         ("study/tables.py", "import rrmlab.bench.measure", "study imports bench.measure"),
         ("learning/offline.py", "def f():\n    from ..study import tables", "learning imports study.tables"),
         ("study/tables.py", "from rrmlab import collect", "the package's public names"),
-        ("checks.py", "from .config import NetworkConfig", "circle of imports: checks > config > checks"),
+        ("checks.py", "from .config import NetworkConfig", "circle of imports: config > checks > config"),
         ("other/new.py", "", "rrmlab/other is no room"),
     ],
 )
@@ -112,7 +112,7 @@ def test_what_breaks_the_rule_is_named_with_its_line(tmp_path, file, line, messa
     text = broken.read_text() if broken.exists() else ""
     broken.write_text(text + f"\n{line}\n")
     found = problems(package)
-    assert len(found) >= 1 and any(message in problem for problem in found), found
+    assert any(message in problem for problem in found), found
     if "circle" not in message and line:
         number = len(text.splitlines()) + 2 + line.count("\n")
         assert f"rrmlab/{file}:{number}" in found[0]

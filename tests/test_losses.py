@@ -11,6 +11,7 @@ from rrmlab.agents import losses
 from rrmlab.agents.config import AgentConfig
 from rrmlab.agents.learner import Learner
 from rrmlab.agents.paradigms import JOINT_ACTION_LIMIT, PARADIGMS
+from rrmlab.config import NetworkConfig
 
 
 def random_heads(seed, heads=3, batch=20, actions=4):
@@ -41,9 +42,26 @@ def test_barriers_stand_for_their_masks_in_either_layout():
     expected = torch.log_softmax(q.masked_fill(~mask, -math.inf), -1)
     for values, where in ((q, mask), (turned, turned_mask), (turned, losses.barrier(turned_mask, q.dtype))):
         torch.testing.assert_close(losses.log_policy(values, where), expected)
-        value, penalty = losses.taken_and_penalty(values, where, taken)
+        value, penalty = losses.taken_and_penalty(values, where, taken, losses.cql_penalty)
         assert torch.equal(value, losses.taken(q, taken))
         torch.testing.assert_close(penalty, -losses.taken(expected, taken))
+
+
+@pytest.mark.parametrize("with_barrier", [False, True])
+def test_the_fused_penalty_is_its_equation(with_barrier):
+    """Values and gradients of the one node against those of the two equations, with weights of their own."""
+    for seed in range(5):
+        q, mask, taken = random_heads(seed)
+        where = losses.barrier(mask, q.dtype) if with_barrier else mask
+        weights, found = torch.rand(2, *taken.shape, dtype=q.dtype), []
+        for together in (True, False):
+            values = q.clone().requires_grad_(True)
+            both = losses.taken_and_penalty(values, where, taken, losses.cql_penalty) if together else (
+                losses.taken(values, taken), losses.cql_penalty(values, where, taken))  # fmt: skip
+            (weights[0] * both[0] + weights[1] * both[1]).sum().backward()
+            found.append((*(part.detach() for part in both), values.grad))
+        for fused, plain in zip(*found, strict=True):
+            torch.testing.assert_close(fused, plain, rtol=1e-12, atol=1e-12)
 
 
 def test_heads_penalties_add_up_to_the_joint_penalty():
@@ -121,15 +139,6 @@ def test_masked_actions_get_no_gradient_and_no_nan():
         assert (logits.grad[~mask] == 0).all() and (logits.grad[mask] != 0).any()
 
 
-def test_temperature_rises_while_the_entropy_is_too_low():
-    for entropy, sign in ((0.2, -1), (0.9, 1)):  # a descent step goes against the sign
-        log_tau = torch.tensor(-1.0, requires_grad=True)
-        loss = losses.temperature_loss(log_tau, torch.tensor(entropy), torch.tensor(0.5))
-        assert loss.item() == pytest.approx(math.exp(-1) * (entropy - 0.5))
-        loss.backward()
-        assert math.copysign(1, log_tau.grad) == sign
-
-
 # --- paradigms ----------------------------------------------------------------------------------------------
 
 
@@ -157,18 +166,15 @@ def test_joint_mask_is_the_outer_product():
         assert torch.equal(PARADIGMS[name].masks(mask), mask.transpose(0, 1))
 
 
-def test_heads_and_mixing():
+def test_heads():
     sizes = {"centralized": (1, 24, 256), "independent": (4, 6, 4), "ctde": (4, 6, 4)}  # 2 N I and 2 N inputs
-    assert {name: p.heads(4, 3) for name, p in PARADIGMS.items()} == sizes
-    obs = torch.arange(2 * 5 * 3 * 4.0).view(2, 5, 3, 4)  # (S, B, I, 2N)
+    assert {name: p.heads(NetworkConfig()) for name, p in PARADIGMS.items()} == sizes
+    obs = torch.arange(2 * 5 * 3 * 4.0).view(2, 5, 3, 4)  # (S, B, I, N F)
     assert torch.equal(PARADIGMS["centralized"].observations(obs)[:, 0], obs.flatten(2))
     assert torch.equal(PARADIGMS["ctde"].observations(obs)[:, 1], obs[:, :, 1])
-    values = torch.randn(2, 3, 5)
-    assert torch.equal(PARADIGMS["ctde"].total(values), values.sum(1, keepdim=True))
-    assert torch.equal(PARADIGMS["independent"].total(values), values)
 
 
 def test_too_many_joint_actions():
-    assert PARADIGMS["centralized"].heads(6, 3)[2] == JOINT_ACTION_LIMIT == 4**6
+    assert PARADIGMS["centralized"].heads(NetworkConfig(num_aps=6))[2] == JOINT_ACTION_LIMIT == 4**6
     with pytest.raises(ValueError, match=r"num_aps = 7 and top_n = 3.*= 16384 outputs.*4096.*ctde"):
-        Learner(AgentConfig("centralized"), 7, 3, seeds=[0])
+        Learner(AgentConfig("centralized"), NetworkConfig(num_aps=7), seeds=[0])

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 import torch
+from agents import agent_of
 
 from rrmlab import AgentConfig, NetworkConfig, collect, make_scheduler, train_offline, train_online
 from rrmlab.agents.learner import Learner
@@ -51,7 +52,7 @@ def data():
 @pytest.mark.parametrize("backbone", ["sac", "dqn", "bc"])
 @pytest.mark.parametrize("stop_at", [1, 5, 12])  # before the first saving, between two, in the second block
 def test_offline_training_goes_on(data, tmp_path, backbone, stop_at):
-    agent = AgentConfig(**{**AGENT.to_dict(), "backbone": backbone, "hidden": (8, 8)})
+    agent = agent_of("ctde", backbone, hidden=(8, 8), batch_size=16, num_updates=1_300, gamma=0.5)
     whole = train_offline(data, agent, (3, 4), evaluate_every=100, evaluation=Scores(), progress=False)
     keep = {"checkpoint": tmp_path / "c", "checkpoint_every": 70, "progress": False, "evaluate_every": 100}
     with pytest.raises(Stop):
@@ -171,7 +172,7 @@ def test_parameters_that_the_last_update_breaks_are_noticed(data, monkeypatch):
         metrics = update(self, batch)
         if len(calls) == 70:
             with torch.no_grad():
-                self.actor.layers[0][1] = np.inf
+                self.networks["actor"].layers[0][1] = np.inf
         return metrics
 
     monkeypatch.setattr(Learner, "update", breaking)

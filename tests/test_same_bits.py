@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from agents import agent_of
 
 from rrmlab import AgentConfig, NetworkConfig, collect, evaluate_seeds, make_scheduler, train_offline
 from rrmlab.agents.learner import Learner
@@ -76,8 +77,8 @@ def test_two_processes_leave_the_same_digests(tmp_path):
 @pytest.mark.parametrize("device", ["cpu", cuda])
 @pytest.mark.parametrize("backbone", ["sac", "dqn", "bc"])
 def test_streams_of_a_seed_do_not_depend_on_others_nor_on_the_device(data, backbone, device):
-    agent = AgentConfig(backbone=backbone, hidden=(8, 8))
-    alone, beside = Learner(agent, 4, 3, [5]), Learner(agent, 4, 3, [2, 5, 9], device)
+    agent = agent_of("ctde", backbone, hidden=(8, 8))
+    alone, beside = Learner(agent, NetworkConfig(), [5]), Learner(agent, NetworkConfig(), [2, 5, 9], device)
     for name, tensor in alone.parameters().items():
         assert torch.equal(beside.parameters()[name][1].cpu(), tensor[0]), name
     scale = Scale.of(data.obs, data.mask, data.rewards)
@@ -94,10 +95,9 @@ def test_places_in_the_replay_do_not_depend_on_other_seeds(data):
 
     def places(seeds):
         sampler = ReplaySampler(Replay(4, 2, len(seeds), 3, NETWORK, "cpu"), scale, 8, seeds)
-        sampler._draw()
-        return sampler._place
+        return sampler.stream.next()
 
-    assert torch.equal(places([2, 5, 9])[:, 1], places([5])[:, 0])
+    assert torch.equal(places([2, 5, 9])[1], places([5])[0])
 
 
 @pytest.mark.parametrize("device", ["cpu", cuda])

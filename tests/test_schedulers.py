@@ -395,8 +395,8 @@ KNOWLEDGE = {
 }
 FIELDS = {
     ObservationView: {"obs", "action_mask", "slots"},
-    CellView: {"obs", "action_mask", "slots", "sinr", "weight"},
-    CrossGainView: {"obs", "action_mask", "slots", "gain", "weight"},
+    CellView: {"obs", "action_mask", "slots", "sinr", "weight", "observation"},
+    CrossGainView: {"obs", "action_mask", "slots", "gain", "sinr", "weight"},
     NetworkView: {"obs", "action_mask", "slots", "sinr", "weight", "serving", "snr", "ttis"},
 }
 

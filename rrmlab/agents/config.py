@@ -1,4 +1,4 @@
-"""What to learn: a point of the grid paradigm x backbone x penalty, and how it is trained."""
+"""What to learn: a point of the grid paradigm x mixer x backbone x penalty, and how it is trained."""
 
 from __future__ import annotations
 
@@ -7,54 +7,58 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import check_range, check_types, constant, from_dict
+from ..config import NetworkConfig
+from .losses import PENALTIES
+from .mixers import MIXERS
 from .paradigms import PARADIGMS
 
-
-def method_name(config: AgentConfig, online: bool = False) -> str:
-    """Name of a configuration in tables and figures, such as "CTDE-MARL-CQL (DQN)"; "Online SAC" is CTDE."""
-    if config.backbone == "bc":
-        return "BC"
-    prefix = {"centralized": "C", "independent": "I", "ctde": "CTDE"}[config.paradigm]
-    if online:
-        return f"Online {'' if prefix == 'CTDE' else prefix + '-'}{config.backbone.upper()}"
-    return f"{prefix}-MARL{'-CQL' if config.alpha else ''}{' (DQN)' if config.backbone == 'dqn' else ''}"
-
-
-BACKBONES = ("dqn", "sac", "bc")
-TD_LOSSES = ("mse", "huber")
+BACKBONES = ("dqn", "sac")
+TD_LOSSES = ("mse", "huber", "none")
+PREFIXES = {"centralized": "C", "independent": "I", "ctde": "CTDE"}  # of method names
 
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """A point of the grid paradigm x backbone x penalty, and how it is trained.
+    """A point of the grid paradigm x mixer x backbone x penalty, and how it is trained.
 
-    The loss of a critic is TD + alpha * (logsumexp_a Q(s, a) - Q(s, a_data)); alpha = 0 is plain off-policy learning,
-    online or offline. Backbone "bc" keeps the penalty alone, which is behaviour cloning.
+    The loss of a critic is TD + alpha * penalty, with CQL's penalty logsumexp_a Q(s, a) - Q(s, a_data). With the
+    penalty "none" it is plain off-policy learning, online or offline. With the TD loss "none" only the penalty is left,
+    which is behaviour cloning: `AgentConfig.behaviour_cloning()`.
 
     Raises:
-        ValueError: an unknown name, a wrong type, or a value outside its range.
+        ValueError: an unknown name, a wrong type, a value outside its range, or axes that do not go together.
+
+    >>> AgentConfig(paradigm="ctde", mixer="qmix", backbone="dqn", alpha=0.1).mixer
+    'qmix'
     """
 
     paradigm: str = constant("ctde", "", "paper", "centralized, independent or ctde")
-    backbone: str = constant("sac", "", "paper", "sac (discrete), dqn (double Q), or bc (behaviour cloning)")
-    alpha: float = constant(1.0, "", "paper", "weight of the CQL penalty; 0 for none")
+    backbone: str = constant("sac", "", "paper", "sac (discrete) or dqn (double Q)")
+    mixer: str = constant("sum", "", "paper", "how CTDE makes Q_tot of its heads' values: sum or qmix")
+    penalty: str = constant("cql", "", "paper", "on the values of actions outside the data: cql or none")
+    alpha: float = constant(1.0, "", "paper", "weight of the penalty")
     gamma: float = constant(0.9, "", "study", "discount factor")
-    td_loss: str = constant("mse", "", "study", "mse or huber")
+    td_loss: str = constant("mse", "", "study", "mse, huber, or none for behaviour cloning")
     hidden: tuple[int, ...] = constant((64, 64), "units", "study", "hidden layers of every network")
     learning_rate: float = constant(1e-3, "", "study", "of Adam, for all that learns; offline it falls to 0")
     adam_eps: float = constant(1e-8, "", "study", "epsilon of Adam")
     batch_size: int = constant(256, "transitions", "study", "B, per seed and update")
     num_updates: int = constant(2000, "updates", "study", "gradient steps of offline training")
     target_rate: float = constant(0.01, "", "study", "soft update of the target network per step")
-    temperature: float = constant(0.1, "", "study", "entropy temperature of SAC (its start if it is tuned)")
-    tune_temperature: bool = constant(False, "", "study", "adapt the temperature to the target entropy")
-    target_entropy: float = constant(0.3, "", "study", "target as a share of the uniform policy's entropy")
+    temperature: float = constant(0.1, "", "study", "entropy temperature of SAC")
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name, allowed in (("paradigm", tuple(PARADIGMS)), ("backbone", BACKBONES), ("td_loss", TD_LOSSES)):
+        names = {"paradigm": PARADIGMS, "backbone": BACKBONES, "mixer": MIXERS, "td_loss": TD_LOSSES}
+        for name, allowed in (names | {"penalty": (*PENALTIES, "none")}).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(allowed)}")
+        if self.mixer != "sum" and not PARADIGMS[self.paradigm].mixed:
+            raise ValueError(f"mixer = {self.mixer!r}: paradigm = {self.paradigm!r} mixes nothing, 'ctde' does")
+        if self.clones and (self.backbone != "dqn" or self.penalty == "none" or not self.alpha):
+            raise ValueError(
+                "td_loss = 'none': the penalty trains one critic; take backbone = 'dqn', a penalty, alpha > 0"
+            )
         if not self.hidden or not all(type(width) is int and width > 0 for width in self.hidden):
             raise ValueError(f"hidden = {self.hidden}: must be a tuple of positive whole numbers")
         # Beyond these, squares of gradients overflow in single precision, or no memory holds it.
@@ -68,7 +72,20 @@ class AgentConfig:
         for name in ("learning_rate", "target_rate"):
             check_range(self, name, 0, 1, open_low=True)
         check_range(self, "adam_eps", 1e-30, 1)
-        check_range(self, "target_entropy", 0, 1)
+
+    @classmethod
+    def behaviour_cloning(cls, **options: Any) -> AgentConfig:
+        """Each AP's head imitates the logged actions: the penalty without a TD loss, which is their cross-entropy.
+
+        >>> AgentConfig.behaviour_cloning(learning_rate=5e-4).clones
+        True
+        """
+        return cls(**{"backbone": "dqn", "td_loss": "none", "gamma": 0.0, **options})
+
+    @property
+    def clones(self) -> bool:
+        """Whether it is behaviour cloning: its values are logits of the logged policy."""
+        return self.td_loss == "none"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict, for JSON."""
@@ -80,3 +97,25 @@ class AgentConfig:
         if isinstance(values, dict) and isinstance(values.get("hidden"), list):  # JSON has no tuples
             values = {**values, "hidden": tuple(values["hidden"])}
         return from_dict(cls, values)
+
+
+def network_shapes(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
+    """Stack dimensions behind the seeds' of the critic (K twins, H heads) and of SAC's actor (H heads); and the layer
+    sizes (D, hidden ..., A) that all share."""
+    heads, inputs, actions = PARADIGMS[config.paradigm].heads(network)
+    stacks: dict[str, tuple[int, ...]] = {"critic": (2 if config.backbone == "sac" else 1, heads)}
+    if config.backbone == "sac":
+        stacks["actor"] = (heads,)
+    return stacks, (inputs, *config.hidden, actions)
+
+
+def method_name(config: AgentConfig, online: bool = False) -> str:
+    """Name of a configuration in tables and figures, such as "CTDE-MARL-CQL (DQN)"; "Online SAC" is CTDE."""
+    if online:
+        prefix = "" if config.paradigm == "ctde" else PREFIXES[config.paradigm] + "-"
+        return f"Online {prefix}{config.backbone.upper()}"
+    if config.clones:
+        return "BC"
+    marks = [mark.upper() for mark, default in ((config.mixer, "sum"), (config.backbone, "sac")) if mark != default]
+    penalty = f"-{config.penalty.upper()}" if config.penalty != "none" and config.alpha else ""
+    return f"{PREFIXES[config.paradigm]}-MARL{penalty}" + (f" ({', '.join(marks)})" if marks else "")

@@ -13,11 +13,11 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ..config import NetworkConfig
+from ..game.observations import observation_of
 from ..storage import CorruptFileError, new_folder, read_json, reading, verify
-from .config import AgentConfig
-from .paradigms import PARADIGMS
+from .config import AgentConfig, network_shapes
 
-FORMAT = 1  # of the checkpoint
+FORMAT = 2  # of the checkpoint: 2 names mixer and penalty
 DESCRIPTION = {"format", "agent", "network", "seed"}  # names in policy.json
 
 
@@ -73,19 +73,10 @@ def read_checkpoint(
     return config, network, tensors, seed, history
 
 
-def network_shapes(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
-    """Stack dimensions of each of the agent's networks, and the layer sizes that they share."""
-    heads, inputs, actions = PARADIGMS[config.paradigm].heads(network.num_aps, network.top_n)
-    stacks: dict[str, tuple[int, ...]] = {"critic": (2 if config.backbone == "sac" else 1, heads)}
-    if config.backbone == "sac":
-        stacks["actor"] = (heads,)
-    return stacks, (inputs, *config.hidden, actions)
-
-
 def check_tensors(tensors: dict[str, Tensor], config: AgentConfig, network: NetworkConfig) -> None:
     """Raise ValueError unless the tensors are those of the agent on that network, float32, finite, with scales > 0."""
-    wanted: dict[str, tuple[int, ...]] = {"obs_mean": (2 * network.top_n,), "obs_std": (2 * network.top_n,)}
-    wanted |= {"reward_mean": (), "reward_std": ()}
+    size = observation_of(network).size(network)
+    wanted: dict[str, tuple[int, ...]] = {"obs_mean": (size,), "obs_std": (size,), "reward_mean": (), "reward_std": ()}
     stacks, sizes = network_shapes(config, network)
     for name, stack in stacks.items():
         for k, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):

@@ -1,35 +1,40 @@
-"""One update step for any paradigm x backbone x penalty, of S seeds at once.
+"""One update step for any paradigm x mixer x backbone x penalty, of S seeds at once.
 
-Shapes: S seeds, K twin critics, H heads, B batch, A actions of a head, V learned values (1, or H for independent).
+Shapes: S seeds, K twin critics, H heads, B batch, D inputs and A actions of a head, V learned values (1, or H for
+independent), I APs, N top users, F features of each.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..random_streams import seeded_generators
+from ..config import NetworkConfig
+from ..game.observations import observation_of
+from ..random_streams import PARAMETERS, seeded_generators
 from . import losses
-from .config import AgentConfig
-from .networks import StackedMLP
+from .config import AgentConfig, network_shapes
+from .mixers import MIXERS, Separate
+from .networks import StackedMLP, logits
 from .paradigms import PARADIGMS
 
-LEAST_TEMPERATURE = 1e-8  # of SAC, `study`: its logarithm stays finite
+LEAST_TEMPERATURE = 1e-8  # of SAC, `study`: above 0
 
 
 class Batch(NamedTuple):
     """A minibatch per seed: observations standardised, rewards standardised."""
 
-    obs: Tensor  # (S, B, I, 2N)
+    obs: Tensor  # (S, B, I, N F)
     mask: Tensor  # (S, B, I, N+1)
     actions: Tensor  # (S, B, I)
     reward: Tensor  # (S, B)
     terminated: Tensor  # (S, B)
-    next_obs: Tensor  # (S, B, I, 2N)
+    next_obs: Tensor  # (S, B, I, N F)
     next_mask: Tensor  # (S, B, I, N+1)
 
 
@@ -48,8 +53,7 @@ class Learner:
 
     Args:
         config: what to learn.
-        num_aps: I.
-        top_n: N.
+        network: where; its observations and actions make the networks' inputs and outputs.
         seeds: the training seeds; each draws its own parameters.
         device: where to train.
 
@@ -58,64 +62,65 @@ class Learner:
     """
 
     def __init__(
-        self, config: AgentConfig, num_aps: int, top_n: int, seeds: Sequence[int], device: str | torch.device = "cpu"
+        self, config: AgentConfig, network: NetworkConfig, seeds: Sequence[int], device: str | torch.device = "cpu"
     ) -> None:
-        self.config, self.paradigm = config, PARADIGMS[config.paradigm]
-        heads, inputs, actions = self.paradigm.heads(num_aps, top_n)
-        sizes = (inputs, *config.hidden, actions)
-        generators = seeded_generators(seeds, purpose=0)
-        self.num_actions = top_n + 1
-        self.sac = config.backbone == "sac"
-        twins = 2 if self.sac else 1
-        self.critic = StackedMLP(generators, (twins, heads), sizes).to(device)
-        self.target = StackedMLP(generators, (twins, heads), sizes).to(device).requires_grad_(False)
+        self.config, self.paradigm, self.device = config, PARADIGMS[config.paradigm], torch.device(device)
+        stacks, sizes = network_shapes(config, network)
+        generators = seeded_generators(seeds, PARAMETERS)
+        self.critic = StackedMLP(generators, stacks["critic"], sizes).to(device)
+        self.target = StackedMLP(generators, stacks["critic"], sizes).to(device).requires_grad_(False)
         self.target.load_state_dict(self.critic.state_dict())
-        self.actor = StackedMLP(generators, (heads,), sizes).to(device) if self.sac else None
-        start = torch.tensor(max(config.temperature, LEAST_TEMPERATURE)).log().item()
-        self.log_temperature = torch.full(
-            (len(seeds), 1, 1), start, device=device, requires_grad=config.tune_temperature
-        )
-        parameters = [*self.critic.parameters(), *(self.actor.parameters() if self.actor else ())]
-        if config.tune_temperature:
-            parameters.append(self.log_temperature)
+        self.networks = {"critic": self.critic}  # what acts, see `networks.acting`
+        if config.backbone == "sac":
+            self.networks["actor"] = StackedMLP(generators, stacks["actor"], sizes).to(device)
+        self.mixer: nn.Module = Separate()
+        if self.paradigm.mixed:
+            state_size = network.num_aps * observation_of(network).size(network)
+            self.mixer = MIXERS[config.mixer](generators, network.num_aps, state_size).to(device)
+        self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
         # Adam is elementwise, so one optimiser over the stack leaves the seeds apart.
-        self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, eps=config.adam_eps, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.parameters().values(), lr=config.learning_rate, eps=config.adam_eps, fused=True
+        )
 
     def update(self, batch: Batch) -> Metrics:
         """One gradient step of every seed, then the soft update of the target networks."""
         config, paradigm = self.config, self.paradigm
         mask = paradigm.barriers(batch.mask)  # (S, H, B, A)
-        actions = paradigm.to_heads(batch.actions, self.num_actions)  # (S, H, B)
-        obs = paradigm.observations(batch.obs)  # (S, H, B, D)
-        twin_mask, twin_actions = mask.unsqueeze(1), actions.unsqueeze(1).expand(-1, self._twins, -1, -1)
+        actions = paradigm.to_heads(batch.actions, batch.mask.shape[-1])  # (S, H, B)
+        obs, state = paradigm.observations(batch.obs), batch.obs.flatten(-2)  # (S, H, B, D), (S, B, I N F)
         q = self.critic(obs.unsqueeze(1))  # (S, K, H, B, A)
-        values, penalty = losses.taken_and_penalty(q, twin_mask, twin_actions)  # (S, K, H, B) each
-        predicted = paradigm.total(values)  # (S, K, V, B)
-        with torch.no_grad():
-            target = losses.td_target(  # (S, V, B)
-                batch.reward.unsqueeze(1), batch.terminated.unsqueeze(1), config.gamma, self._next_value(batch)
-            )
-        error = losses.td_loss(predicted, target.unsqueeze(1).expand_as(predicted), config.td_loss)
+        twin_mask, twin_actions = mask.unsqueeze(1), actions.unsqueeze(1).expand(q.shape[:-1])
+        if config.penalty == "none":
+            values = losses.taken(q, twin_actions)  # (S, K, H, B)
+            penalty = torch.zeros_like(values)
+        else:
+            values, penalty = losses.taken_and_penalty(q, twin_mask, twin_actions, losses.PENALTIES[config.penalty])
+        predicted = self.mixer(values, state)  # (S, K, V, B)
+        error = torch.zeros_like(predicted)
+        if not config.clones:
+            with torch.no_grad():
+                target = losses.td_target(  # (S, V, B)
+                    batch.reward.unsqueeze(1), batch.terminated.unsqueeze(1), config.gamma, self._next_value(batch)
+                )
+            error = losses.td_loss(predicted, target.unsqueeze(1).expand_as(predicted), config.td_loss)
         # Sums over everything that has its own parameters, means over the batch alone.
-        loss = torch.zeros((), device=error.device)
-        if config.backbone != "bc":
-            loss = error.mean(-1).sum()
-        if config.alpha or config.backbone == "bc":
-            loss = loss + (config.alpha if config.backbone != "bc" else 1.0) * penalty.mean(-1).sum()
+        loss = error.mean(-1).sum()
+        if config.penalty != "none" and config.alpha:
+            loss = loss + config.alpha * penalty.mean(-1).sum()
         policy_entropy = torch.zeros_like(penalty[:, 0])
-        if self.actor is not None:
-            log_pi = losses.log_policy(self.actor(obs), mask)
+        if "actor" in self.networks:
+            log_pi = losses.log_policy(self.networks["actor"](obs), mask)
             policy_entropy = losses.entropy(log_pi)  # (S, H, B)
             loss = loss + losses.actor_loss(_pessimistic(q.detach()), log_pi, self.temperature).mean(-1).sum()
-            if config.tune_temperature:
-                wanted = config.target_entropy * (mask == 0).sum(-1).log()
-                loss = loss + losses.temperature_loss(self.log_temperature, policy_entropy, wanted).mean((1, 2)).sum()
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.target.parameters()), list(self.critic.parameters()), config.target_rate)
-            best = paradigm.total(losses.masked(q, twin_mask).amax(-1))
+            for slow, fast in ((self.target, self.critic), (self.target_mixer, self.mixer)):
+                if parameters := [*slow.parameters()]:
+                    torch._foreach_lerp_(parameters, [*fast.parameters()], config.target_rate)  # type: ignore[arg-type]
+            best = self.mixer(losses.masked(q, twin_mask).amax(-1), state)
             return Metrics(
                 *(x.detach().flatten(1).mean(1) for x in (error, penalty, predicted, best, policy_entropy)),
             )
@@ -126,59 +131,55 @@ class Learner:
             group["lr"] = share * self.config.learning_rate
 
     def parameters(self) -> dict[str, Tensor]:
-        """What is learned, by name, each (S, ...): the layers of the critic and of the actor."""
-        nets = {"critic": self.critic} | ({"actor": self.actor} if self.actor else {})
-        return {f"{name}.{k}": p for name, net in nets.items() for k, p in enumerate(net.layers)}
+        """What is learned, by name, each (S, ...): the layers, and the mixer's parameters."""
+        return self.layers() | {f"mixer.{name}": p for name, p in self.mixer.named_parameters()}
+
+    def layers(self) -> dict[str, Tensor]:
+        """The layers of critic and actor by name, each (S, ...): what a `Policy` is made of."""
+        return {f"{name}.{k}": p for name, net in self.networks.items() for k, p in enumerate(net.layers)}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that an update changes, by name: parameters, target networks, temperature, moments of Adam."""
-        tensors = {"log_temperature": self.log_temperature}
-        for name, net in self._nets().items():
-            tensors |= {f"{name}.{key}": tensor for key, tensor in net.state_dict().items()}
+        """All that an update changes, by name: parameters, target networks, moments of Adam."""
+        tensors = {f"{part}.{name}": p for part, module in self._modules() for name, p in module.state_dict().items()}
         for k, moments in enumerate(self.optimizer.state.values()):
-            tensors |= {f"adam.{k}.{key}": tensor for key, tensor in moments.items()}
+            tensors |= {f"adam.{k}.{name}": tensor for name, tensor in moments.items()}
         return tensors
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what `state_dict` gave; other names are ignored."""
-        with torch.no_grad():
-            self.log_temperature.copy_(tensors["log_temperature"])
-        for name, net in self._nets().items():
-            net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
-        device = self.log_temperature.device
+        for part, module in self._modules():
+            module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})
         for k, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
             start = f"adam.{k}."
-            moments = {n.removeprefix(start): t.to(device) for n, t in tensors.items() if n.startswith(start)}
-            self.optimizer.state[parameter] = moments
+            stored = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+            self.optimizer.state[parameter] = {n: t.to(self.device, copy=True) for n, t in stored.items()}
 
-    def _nets(self) -> dict[str, StackedMLP]:
-        return {"critic": self.critic, "target": self.target} | ({"actor": self.actor} if self.actor else {})
-
-    @property
-    def temperature(self) -> Tensor:
-        """Entropy temperature (S, 1, 1), without a gradient of its own."""
-        return self.log_temperature.detach().exp().clamp(min=LEAST_TEMPERATURE)
-
-    @property
-    def _twins(self) -> int:
-        return self.critic.layers[0].shape[1]
+    def _modules(self) -> list[tuple[str, nn.Module]]:
+        targets: dict[str, nn.Module] = {"target": self.target, "mixer": self.mixer, "target_mixer": self.target_mixer}
+        return [*self.networks.items(), *targets.items()]
 
     def _next_value(self, batch: Batch) -> Tensor:
-        """Value of the next observation (S, V, B), by the target networks.
+        """Value of the next observation (S, V, B), by the target networks and the target mixer.
 
-        The twins' minimum is taken for each head, before the heads are mixed: slightly more pessimistic for CTDE than
-        the minimum of the two sums, and the same function for all paradigms.
+        The twins' minimum is taken for each head, before the heads are mixed, the same function for all paradigms. For
+        summed heads that is below the minimum of the two sums.
         """
-        if self.config.gamma == 0 or self.config.backbone == "bc":
+        if self.config.gamma == 0:
             return torch.zeros_like(batch.reward).unsqueeze(1)
         obs = self.paradigm.observations(batch.next_obs)
         mask = self.paradigm.barriers(batch.next_mask)
         q = _pessimistic(self.target(obs.unsqueeze(1)))  # (S, H, B, A)
-        if self.actor is not None:
-            value = losses.soft_value(q, losses.log_policy(self.actor(obs), mask), self.temperature)
+        if "actor" in self.networks:
+            log_pi = losses.log_policy(self.networks["actor"](obs), mask)
+            value = losses.soft_value(q, log_pi, self.temperature)
         else:
-            value = losses.double_q_value(self.critic(obs.unsqueeze(1)).squeeze(1), q, mask)
-        return self.paradigm.total(value)
+            value = losses.double_q_value(logits(self.networks, obs), q, mask)
+        return self.target_mixer(value, batch.next_obs.flatten(-2))
+
+    @property
+    def temperature(self) -> Tensor:
+        """Entropy temperature of SAC (1, 1)."""
+        return torch.full((1, 1), max(self.config.temperature, LEAST_TEMPERATURE), device=self.device).log().exp()
 
 
 def _pessimistic(q: Tensor) -> Tensor:

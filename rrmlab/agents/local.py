@@ -7,15 +7,18 @@ from collections.abc import Callable
 import numpy as np
 
 
-def local_decision(layers: list[np.ndarray], mean: np.ndarray, std: np.ndarray) -> Callable[[np.ndarray], int]:
-    """A function of one AP's raw observation (2N,) that returns its greedy action.
+def local_decision(
+    layers: list[np.ndarray], mean: np.ndarray, std: np.ndarray, features: int
+) -> Callable[[np.ndarray], int]:
+    """A function of one AP's raw observation (N F,) that returns its greedy action.
 
     In NumPy: on vectors of this size PyTorch's calls cost more than the arithmetic.
 
     Args:
         layers: weights (in, out) and biases (1, out) of that AP's head, alternating.
-        mean: (2N,), subtracted from the observation.
-        std: (2N,), then divides it.
+        mean: (N F,), subtracted from the observation.
+        std: (N F,), then divides it.
+        features: F, numbers of a slot; a slot is empty where all are 0.
     """
     depth = len(layers)
 
@@ -34,7 +37,7 @@ def local_decision(layers: list[np.ndarray], mean: np.ndarray, std: np.ndarray) 
             x = x @ layers[k] + layers[k + 1][0]
             if k + 2 < depth:
                 np.maximum(x, 0, out=x)
-        x[1:][(obs.reshape(-1, 2) == 0).all(1)] = -np.inf  # empty slots
+        x[1:][(obs.reshape(-1, features) == 0).all(1)] = -np.inf  # empty slots
         return int(x.argmax())
 
     return decide

@@ -64,11 +64,6 @@ def actor_loss(q: Tensor, log_pi: Tensor, temperature: Tensor) -> Tensor:
     return -soft_value(q.detach(), log_pi, temperature)
 
 
-def temperature_loss(log_temperature: Tensor, policy_entropy: Tensor, target_entropy: Tensor) -> Tensor:
-    """tau (H - H_target): its gradient raises tau while the entropy is too low. Source: Christodoulou 2019, eq. 11."""
-    return log_temperature.exp() * (policy_entropy - target_entropy).detach()
-
-
 def td_target(reward: Tensor, terminated: Tensor, gamma: float, next_value: Tensor) -> Tensor:
     """r + gamma V(s'), without V where the episode terminated. A time limit truncates and does not terminate: the
     bootstrap stays, with the true last observation as s'."""
@@ -86,20 +81,32 @@ def cql_penalty(q: Tensor, mask: Tensor, actions: Tensor) -> Tensor:
     """logsumexp_a Q(s, a) - Q(s, a_data): (..., B), which is -ln softmax_a Q(s, .) at the logged action. Source: Kumar
     et al. 2020, CQL(H), eq. 4.
 
-    For summed heads the penalty of Q_tot over joint actions is exactly the sum of the heads' penalties, because the
-    logsumexp of a sum over independent choices factorises. Alone, without a TD loss, it is the cross-entropy of
-    behaviour cloning with Q as logits.
+    It is taken of every head. For summed heads these penalties add up to that of Q_tot over joint actions exactly,
+    because the logsumexp of a sum over independent choices factorises. For any other mixer they do not: the penalty
+    then keeps each head's own choice near the log, and says nothing about joint actions. Alone, without a TD loss, it
+    is the cross-entropy of behaviour cloning with Q as logits.
     """
-    return taken_and_penalty(q, mask, actions)[1]
+    return masked(q, mask).logsumexp(-1) - taken(q, actions)
 
 
-def taken_and_penalty(q: Tensor, mask: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """`taken` and `cql_penalty` (..., B) at once."""
-    return _TakenAndPenalty.apply(q, mask, actions.unsqueeze(-1))  # type: ignore[no-untyped-call]
+Penalty = Callable[[Tensor, Tensor, Tensor], Tensor]  # q (..., B, A), mask or barrier (..., B, A), actions (..., B)
+
+# Add a function to choose it by `AgentConfig(penalty=name)`; it gives (..., B) of every head.
+PENALTIES: dict[str, Penalty] = {"cql": cql_penalty}
 
 
-class _TakenAndPenalty(torch.autograd.Function):
-    """One node of the graph, whose gradient is written once: it would be half the time of an update otherwise."""
+def taken_and_penalty(q: Tensor, mask: Tensor, actions: Tensor, penalty: Penalty) -> tuple[Tensor, Tensor]:
+    """`taken` and a penalty (..., B); with CQL's both are one node of the graph."""
+    if penalty is cql_penalty:
+        return _TakenAndCQL.apply(q, mask, actions.unsqueeze(-1))  # type: ignore[no-untyped-call]
+    return taken(q, actions), penalty(q, mask, actions)
+
+
+class _TakenAndCQL(torch.autograd.Function):
+    """`taken` and `cql_penalty` with their gradients written once: separate nodes take half the time of an update.
+
+    A test compares values and gradients with the two equations.
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, mask: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,16 @@ class StackedMLP(nn.Module):
         x = x.expand(*stack, *x.shape[-2:]).flatten(0, -3)
         layers = (layer.flatten(0, -3) for layer in self.layers)
         return _ReLULayers.apply(x, *layers).unflatten(0, stack)  # type: ignore[no-untyped-call]
+
+
+def acting(nets: Mapping[str, StackedMLP]) -> StackedMLP:
+    """The network that decides: the actor, or without one the critic, whose first (and only) twin acts."""
+    return nets["actor"] if "actor" in nets else nets["critic"]
+
+
+def logits(nets: Mapping[str, StackedMLP], inputs: Tensor) -> Tensor:
+    """What the argmax or softmax over actions is taken of: inputs (S, H, B, D) -> (S, H, B, A)."""
+    return nets["actor"](inputs) if "actor" in nets else nets["critic"](inputs.unsqueeze(1))[:, 0]
 
 
 class _ReLULayers(torch.autograd.Function):

@@ -1,6 +1,7 @@
-"""Centralized, independent, CTDE: how observations become heads, and how heads become the value that is learned.
+"""Centralized, independent, CTDE: how observations and actions become heads.
 
-A head is one network with one discrete choice. Shapes: I APs, N top users, H heads, D inputs, A actions of a head.
+A head is one network with one discrete choice. Shapes: I APs, N top users, F features of each, H heads, D inputs and A
+actions of a head.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..config import NetworkConfig
+from ..game.observations import observation_of
 from . import losses
 
 JOINT_ACTION_LIMIT = 4096  # outputs of one network; beyond it the layer and its data needs grow past any use, `study`
@@ -23,21 +26,22 @@ class Paradigm:
     Attributes:
         name: "centralized", "independent" or "ctde".
         joint: one head over the joint observation and the joint action, instead of one head per AP.
-        summed: the heads' values are added, Q_tot = sum_i Q_i(o_i, a_i), before they meet the TD target.
+        mixed: a mixer makes one value Q_tot of the heads' values before they meet the TD target.
     """
 
     name: str
     joint: bool
-    summed: bool
+    mixed: bool
 
-    def heads(self, num_aps: int, top_n: int) -> tuple[int, int, int]:
-        """(H, D, A) for I = num_aps and N = top_n.
+    def heads(self, network: NetworkConfig) -> tuple[int, int, int]:
+        """(H, D, A) on a network.
 
         Raises:
             ValueError: more joint actions than `JOINT_ACTION_LIMIT`.
         """
+        num_aps, top_n, inputs = network.num_aps, network.top_n, observation_of(network).size(network)
         if not self.joint:
-            return num_aps, 2 * top_n, top_n + 1
+            return num_aps, inputs, top_n + 1
         actions = (top_n + 1) ** num_aps
         if actions > JOINT_ACTION_LIMIT:
             raise ValueError(
@@ -45,10 +49,10 @@ class Paradigm:
                 f"(N+1)^I = {actions} outputs, at most {JOINT_ACTION_LIMIT} are allowed; "
                 "take paradigm = 'ctde', whose heads have N+1 outputs each"
             )
-        return 1, 2 * top_n * num_aps, actions
+        return 1, inputs * num_aps, actions
 
     def observations(self, obs: Tensor) -> Tensor:
-        """obs (..., B, I, 2N) -> (..., H, B, D)."""
+        """obs (..., B, I, N F) -> (..., H, B, D)."""
         return obs.flatten(-2).unsqueeze(-3) if self.joint else obs.transpose(-2, -3)
 
     def masks(self, mask: Tensor) -> Tensor:
@@ -80,10 +84,6 @@ class Paradigm:
         joint = actions.squeeze(-2).unsqueeze(-1)
         return joint.div(_place_values(num_aps, num_actions, joint.device), rounding_mode="floor") % num_actions
 
-    def total(self, values: Tensor) -> Tensor:
-        """Values of the heads (..., H, B) -> the values that are learned (..., V, B): their sum for CTDE (V = 1)."""
-        return values.sum(-2, keepdim=True) if self.summed else values
-
 
 @functools.cache
 def _place_values(num_aps: int, num_actions: int, device: torch.device) -> Tensor:
@@ -100,7 +100,7 @@ def _members(num_aps: int, num_actions: int, device: torch.device) -> Tensor:
 
 
 PARADIGMS = {
-    "centralized": Paradigm("centralized", joint=True, summed=False),
-    "independent": Paradigm("independent", joint=False, summed=False),
-    "ctde": Paradigm("ctde", joint=False, summed=True),
+    "centralized": Paradigm("centralized", joint=True, mixed=False),
+    "independent": Paradigm("independent", joint=False, mixed=False),
+    "ctde": Paradigm("ctde", joint=False, mixed=True),
 }

@@ -13,14 +13,16 @@ from torch import Tensor
 
 from ..checks import check_kind, known_device, whole_number
 from ..config import NetworkConfig
+from ..game.observations import observation_of
 from ..game.views import ObservationView
 from ..random_streams import PolicyStream, sample
 from . import losses
-from .config import AgentConfig, method_name
-from .files import network_shapes, read_checkpoint, write_checkpoint
+from .config import AgentConfig, method_name, network_shapes
+from .files import read_checkpoint, write_checkpoint
 from .local import local_decision
-from .networks import StackedMLP
+from .networks import StackedMLP, acting, logits
 from .paradigms import PARADIGMS
+from .scale import Scale
 
 
 class Policy:
@@ -50,7 +52,8 @@ class Policy:
         self.config, self.network, self.seed, self.stochastic = config, network, seed, stochastic
         self.history = history or {}
         self.tensors = tensors
-        self.paradigm = PARADIGMS[config.paradigm]
+        self.paradigm, self.observation = PARADIGMS[config.paradigm], observation_of(network)
+        self.scale = Scale(*(tensors[name] for name in ("obs_mean", "obs_std", "reward_mean", "reward_std")))
         stacks, sizes = network_shapes(config, network)
         self._nets = {name: _stack_of(tensors, name, stack, sizes) for name, stack in stacks.items()}
 
@@ -67,7 +70,7 @@ class Policy:
 
     def sampled(self) -> Policy:
         """The policy that draws its actions instead of taking the best; ValueError for DQN: it has no distribution."""
-        if self.config.backbone == "dqn":
+        if self.config.backbone == "dqn" and not self.config.clones:
             raise ValueError("backbone = 'dqn': a greedy policy has no distribution to sample from")
         return Policy(self.config, self.network, self.tensors, self.seed, self.history, stochastic=True)
 
@@ -79,8 +82,8 @@ class Policy:
         """Greedy actions.
 
         Args:
-            obs: (..., I, 2N) raw observations (SINR in dB, ln w).
-            action_mask: (..., I, N+1) bool; left out, a slot is taken for empty where both its numbers are 0.
+            obs: (..., I, N F) raw observations, F features of each slot (of the paper: SINR in dB, ln w).
+            action_mask: (..., I, N+1) bool; left out, a slot is taken for empty where all its numbers are 0.
 
         Returns:
             (..., I) int64, 0 for silence, n for the n-th top user.
@@ -96,19 +99,20 @@ class Policy:
         return actions.reshape(obs.shape[:-1])
 
     def q_values(self, obs: Tensor, action_mask: Tensor | None = None) -> Tensor:
-        """Learned values of the heads' actions (H, B, A), mean of the twins, for raw obs (B, I, 2N); -inf if masked.
+        """Learned values of the heads' actions (H, B, A), mean of the twins, for raw obs (B, I, N F); -inf if
+        masked.
         In units of the standardised reward."""
         obs, mask = self._checked(obs, action_mask)
         if obs.ndim != 3:
-            raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (B, I, 2N)")
+            raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (B, I, {self.observation.size(self.network)})")
         with torch.no_grad():
-            inputs = self.paradigm.observations(self._standardised(obs)).unsqueeze(0)
+            inputs = self._inputs(obs)
             return losses.masked(self._nets["critic"](inputs.unsqueeze(1)).mean(1), self.paradigm.masks(mask)).squeeze(
                 0
             )
 
     def local(self, ap: int) -> Callable[[np.ndarray], int]:
-        """What AP `ap` runs: a function of its own raw observation (2N,) that returns its greedy action.
+        """What AP `ap` runs: a function of its own raw observation (N F,) that returns its greedy action.
 
         Raises:
             ValueError: a centralized or a sampled policy, or another AP than there is; in the function, another shape
@@ -121,11 +125,10 @@ class Policy:
         if not 0 <= ap < self.network.num_aps:
             raise ValueError(f"ap = {ap}: must lie in 0 ... {self.network.num_aps - 1}")
         # Heads are the last of the stack's dimensions; of twin critics none acts.
-        net = self._nets["actor" if "actor" in self._nets else "critic"]
-        layers = [layer[..., ap, :, :].cpu().numpy() for layer in net.layers]
+        layers = [layer[..., ap, :, :].cpu().numpy() for layer in acting(self._nets).layers]
         layers = [layer.reshape(layer.shape[-2:]) for layer in layers]
         mean, std = (self.tensors[name].cpu().numpy() for name in ("obs_mean", "obs_std"))
-        return local_decision(layers, mean, std)
+        return local_decision(layers, mean, std, len(self.observation.features))
 
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3). Only a sampled policy needs them."""
@@ -153,29 +156,25 @@ class Policy:
         with torch.no_grad():
             return losses.log_policy(*self._logits(view.obs, view.action_mask)).squeeze(0)
 
-    def _standardised(self, obs: Tensor) -> Tensor:
-        return (obs.to(self.tensors["obs_mean"]) - self.tensors["obs_mean"]) / self.tensors["obs_std"]
+    def _inputs(self, obs: Tensor) -> Tensor:
+        """Standardised inputs of the heads (1, H, B, D)."""
+        return self.paradigm.observations(self.scale.obs(obs.to(self.tensors["obs_mean"]))).unsqueeze(0)
 
     def _logits(self, obs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What the argmax or softmax is taken of, and its mask: (1, H, B, A) both."""
-        inputs = self.paradigm.observations(self._standardised(obs)).unsqueeze(0)
-        values = (
-            self._nets["actor"](inputs) if "actor" in self._nets else self._nets["critic"](inputs.unsqueeze(1))[:, 0]
-        )
-        return values, self.paradigm.masks(mask).unsqueeze(0)
+        return logits(self._nets, self._inputs(obs)), self.paradigm.masks(mask).unsqueeze(0)
 
     def _checked(self, obs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        wanted = (self.network.num_aps, 2 * self.network.top_n)
+        wanted = (self.network.num_aps, self.observation.size(self.network))
         obs, mask = _as_tensor("obs", obs), None if mask is None else _as_tensor("action_mask", mask)
         if obs.dtype == torch.bool or obs.is_complex():
             raise ValueError(f"obs: must be real numbers, got {obs.dtype}")
         if obs.ndim < 2 or tuple(obs.shape[-2:]) != wanted:
-            raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (..., I, 2N) = (..., {wanted[0]}, {wanted[1]})")
+            raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (..., {wanted[0]}, {wanted[1]})")
         if not bool(torch.isfinite(obs).all()):
             raise ValueError("obs: must be finite, found NaN or infinity")
         if mask is None:
-            filled = (obs.unflatten(-1, (-1, 2)) != 0).any(-1)
-            mask = torch.nn.functional.pad(filled, (1, 0), value=True)
+            mask = torch.nn.functional.pad(self.observation.filled(obs), (1, 0), value=True)
         elif tuple(mask.shape) != (*obs.shape[:-1], self.network.top_n + 1) or mask.dtype != torch.bool:
             raise ValueError(f"action_mask: must be bool (..., I, N+1), got {mask.dtype} {tuple(mask.shape)}")
         return obs, mask
@@ -184,14 +183,15 @@ class Policy:
         """Whether the policy can run on a network.
 
         Raises:
-            ValueError: another N, or another I (each AP has its own head); any other difference where `strict`.
+            ValueError: another N, another observation, or another I (each AP has its own head); any other difference
+                where `strict`.
 
         Other differences are a warning that lists them.
         """
         check_kind("network", network, NetworkConfig)
         own, other = self.network.to_dict(), network.to_dict()
         different = [f"{name} = {other[name]} instead of {own[name]}" for name in own if own[name] != other[name]]
-        fatal = [text for text in different if text.startswith(("top_n ", "num_aps "))]
+        fatal = [text for text in different if text.startswith(("top_n ", "num_aps ", "observation "))]
         if fatal or (strict and different):
             raise ValueError(f"the policy was trained for another network: {'; '.join(fatal or different)}")
         ignored = ("episode_ttis", "num_sinusoids")

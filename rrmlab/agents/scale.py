@@ -1,23 +1,27 @@
 """Standardisation of observations and rewards by the training data.
 
-Shapes: I APs, N top users."""
+Shapes: I APs, N top users, F features of each.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
 class Scale:
-    """Standardisation by the training data: observations per feature (2N), rewards by one mean and spread."""
+    """Mean and spread of each number of an observation (N F), and of the rewards, in the training data."""
 
     def __init__(self, obs_mean: Tensor, obs_std: Tensor, reward_mean: Tensor, reward_std: Tensor) -> None:
         self.tensors = {"obs_mean": obs_mean, "obs_std": obs_std, "reward_mean": reward_mean, "reward_std": reward_std}
 
     @classmethod
     def of(cls, obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
-        """From raw obs (..., I, 2N), masks (..., I, N+1) and rewards; empty slots do not count."""
-        filled = mask[..., 1:].repeat_interleave(2, -1).flatten(0, -2).double()
+        """From raw obs (..., I, N F), masks (..., I, N+1) and rewards; empty slots do not count."""
+        features = obs.shape[-1] // (mask.shape[-1] - 1)
+        filled = mask[..., 1:].repeat_interleave(features, -1).flatten(0, -2).double()
         values = obs.flatten(0, -2).double()
         count = filled.sum(0).clamp(min=1)
         mean = (values * filled).sum(0) / count
@@ -29,6 +33,12 @@ class Scale:
             rewards.double().mean().float(),
             torch.where(spread > 1e-6, spread, 1.0).float(),
         )
+
+    @classmethod
+    def stacked(cls, scales: Sequence[Scale]) -> Scale:
+        """Those of S seeds as one, for observations (S, E, I, N F)."""
+        names = ("obs_mean", "obs_std", "reward_mean", "reward_std")
+        return cls(*(torch.stack([scale.tensors[name] for scale in scales])[:, None, None] for name in names))
 
     def obs(self, obs: Tensor) -> Tensor:
         """Standardised observations."""

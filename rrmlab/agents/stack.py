@@ -16,7 +16,9 @@ from ..game.evaluation import Scores, evaluate_copies, on_device
 from ..game.imperfect_reports import ImperfectReports
 from ..game.views import ObservationView
 from . import losses
+from .networks import logits
 from .policy import Policy
+from .scale import Scale
 
 
 def evaluate_seeds(
@@ -56,13 +58,12 @@ class PolicyStack:
         if len({(p.config, p.network) for p in policies}) != 1 or any(p.stochastic for p in policies):
             raise ValueError("policies: must be greedy and of one AgentConfig and one NetworkConfig")
         self.first, self.size = policies[0], len(policies)
-        name = "actor" if "actor" in policies[0]._nets else "critic"
-        layers = zip(*(p._nets[name].layers for p in policies), strict=True)
-        self._net = copy.deepcopy(policies[0]._nets[name])
-        self._net.layers = torch.nn.ParameterList(torch.cat(list(same)) for same in layers)
-        self._net.requires_grad_(False)
-        scales = [torch.stack([p.tensors[k] for p in policies]) for k in ("obs_mean", "obs_std")]
-        self._mean, self._std = (scale[:, None, None] for scale in scales)  # (S, 1, 1, 2N)
+        nets = [policy._nets for policy in policies]
+        self._nets = copy.deepcopy(nets[0])
+        for name, net in self._nets.items():
+            layers = zip(*(each[name].layers for each in nets), strict=True)
+            net.layers = torch.nn.ParameterList(torch.cat(list(same)) for same in layers).requires_grad_(False)
+        self._scale = Scale.stacked([policy.scale for policy in policies])  # (S, 1, 1, N F)
 
     @property
     def name(self) -> str:
@@ -78,9 +79,7 @@ class PolicyStack:
     def serve(self, view: ObservationView) -> Tensor:
         """Users to serve (S * E, I)."""
         paradigm = self.first.paradigm
-        obs = (view.obs.to(self._mean).unflatten(0, (self.size, -1)) - self._mean) / self._std
-        inputs = paradigm.observations(obs)
-        values = self._net(inputs if "actor" in self.first._nets else inputs.unsqueeze(1))
+        inputs = paradigm.observations(self._scale.obs(view.obs.unflatten(0, (self.size, -1))))
         mask = paradigm.masks(view.action_mask.unflatten(0, (self.size, -1)))
-        choice = losses.masked(values if values.ndim == mask.ndim else values[:, 0], mask).argmax(-1)  # (S, H, E)
+        choice = losses.masked(logits(self._nets, inputs), mask).argmax(-1)  # (S, H, E)
         return view.users(paradigm.to_aps(choice, view.action_mask.shape[-1], view.obs.shape[1]).flatten(0, 1))

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..agents.config import AgentConfig
-from ..agents.paradigms import PARADIGMS
+from ..agents.config import AgentConfig, network_shapes
 from ..config import NetworkConfig
+from ..game.observations import observation_of
 
 Work = Callable[[], int]  # does something and returns how many units of it (steps, updates, operations)
 
@@ -206,37 +206,38 @@ def step_bytes(config: NetworkConfig) -> int:
     """Bytes that one TTI of one environment must read and write once: all links' gains (float32), the users' averages,
     SINRs and weights, the observation with its mask and slots, the actions."""
     i, j, n = config.num_aps, config.num_users, config.top_n
-    return 2 * (4 * i * j + 3 * 4 * j + i * (2 * n * 4 + (n + 1) + n * 8) + i * 8)
+    size = observation_of(config).size(config)
+    return 2 * (4 * i * j + 3 * 4 * j + i * (4 * size + (n + 1) + n * 8) + i * 8)
 
 
-def _networks(agent: AgentConfig, num_aps: int, top_n: int) -> tuple[int, int, tuple[int, ...], bool]:
+def _networks(agent: AgentConfig, network: NetworkConfig) -> tuple[int, int, tuple[int, ...], bool]:
     """Critics of a seed (K * H), actors, layer sizes, and whether the next observation's value is computed."""
-    heads, inputs, actions = PARADIGMS[agent.paradigm].heads(num_aps, top_n)
-    sac = agent.backbone == "sac"
-    looks_ahead = agent.gamma > 0 and agent.backbone != "bc"
-    return heads * (2 if sac else 1), heads if sac else 0, (inputs, *agent.hidden, actions), looks_ahead
+    stacks, sizes = network_shapes(agent, network)
+    looks_ahead = agent.gamma > 0 and not agent.clones
+    return math.prod(stacks["critic"]), math.prod(stacks.get("actor", (0,))), sizes, looks_ahead
 
 
-def update_flops(agent: AgentConfig, num_aps: int, top_n: int) -> int:
+def update_flops(agent: AgentConfig, network: NetworkConfig) -> int:
     """Operations of one update of one seed: two for each multiply-add of a network's matrix products.
 
     Forward and backward of the critics and actors on the observation; with a discount, forward on the next one of the
     target critics and of whoever chooses there, the actors or (double Q) the critics. The backward pass is the
     gradient by the weights and by the inputs, but for the first layer's inputs. Losses and Adam are left out.
     """
-    critics, actors, sizes, looks_ahead = _networks(agent, num_aps, top_n)
+    critics, actors, sizes, looks_ahead = _networks(agent, network)
     products = sum(a * b for a, b in itertools.pairwise(sizes))
     trained = (critics + actors) * (3 * products - sizes[0] * sizes[1])
     ahead = looks_ahead * (critics + (actors or critics)) * products
     return 2 * agent.batch_size * (trained + ahead)
 
 
-def update_bytes(agent: AgentConfig, num_aps: int, top_n: int) -> int:
+def update_bytes(agent: AgentConfig, network: NetworkConfig) -> int:
     """Bytes that one update of one seed must read and write once, float32: parameters, gradients and both moments of
     Adam, the target networks, the minibatch's observations, and every layer's output."""
-    critics, actors, sizes, looks_ahead = _networks(agent, num_aps, top_n)
+    critics, actors, sizes, looks_ahead = _networks(agent, network)
     parameters = sum(a * b + b for a, b in itertools.pairwise(sizes))
     passes = critics + actors + looks_ahead * (critics + (actors or critics))
+    size = observation_of(network).size(network)
     numbers = 4 * (critics + actors) * parameters + critics * parameters
-    numbers += agent.batch_size * (2 * num_aps * 2 * top_n + passes * sum(sizes[1:]))
+    numbers += agent.batch_size * (2 * network.num_aps * size + passes * sum(sizes[1:]))
     return 2 * 4 * numbers

@@ -29,6 +29,7 @@ from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..config import NetworkConfig
 from ..game.env import RRMEnv
+from ..game.observations import observation_of
 from ..game.schedulers import make_scheduler
 from ..learning.collection import collect
 from ..learning.dataset import Dataset
@@ -58,7 +59,7 @@ def learning(data: Dataset, agent: AgentConfig, stacks: Sequence[Sequence[int]],
     """`num` updates of each stack of seeds, one stack after the other: [(0, 1)] are two seeds as one program,
     [(0,), (1,)] two programs. The sampling of the minibatches is included. Units: `num`."""
     network, scale = data.network, Scale.of(data.obs, data.mask, data.rewards)
-    learners = [Learner(agent, network.num_aps, network.top_n, seeds, device) for seeds in stacks]
+    learners = [Learner(agent, network, seeds, device) for seeds in stacks]
     sources = [Minibatches(data, scale, agent.batch_size, seeds, device) for seeds in stacks]
 
     def run() -> int:
@@ -70,10 +71,10 @@ def learning(data: Dataset, agent: AgentConfig, stacks: Sequence[Sequence[int]],
     return run
 
 
-def updates_of_noise(agent: AgentConfig, num_aps: int, top_n: int, num: int, device: str = "cpu") -> Work:
+def updates_of_noise(agent: AgentConfig, network: NetworkConfig, num: int, device: str = "cpu") -> Work:
     """`num` updates of one seed for a network of any size, always with the same minibatch. Units: `num`."""
-    learner = Learner(agent, num_aps, top_n, [0], device)
-    batch = Batch(*(tensor.to(device) for tensor in random_batch(1, agent.batch_size, num_aps, top_n)))
+    learner = Learner(agent, network, [0], device)
+    batch = Batch(*(tensor.to(device) for tensor in random_batch(1, agent.batch_size, network)))
 
     def run() -> int:
         for _ in range(num):
@@ -83,10 +84,11 @@ def updates_of_noise(agent: AgentConfig, num_aps: int, top_n: int, num: int, dev
     return run
 
 
-def random_batch(seeds: int, size: int, num_aps: int, top_n: int) -> Batch:
+def random_batch(seeds: int, size: int, network: NetworkConfig) -> Batch:
     """A minibatch of noise for a network of any size, no slot empty."""
+    num_aps, top_n, numbers = network.num_aps, network.top_n, observation_of(network).size(network)
     g = torch.Generator().manual_seed(0)
-    obs, following = torch.randn(2, seeds, size, num_aps, 2 * top_n, generator=g)
+    obs, following = torch.randn(2, seeds, size, num_aps, numbers, generator=g)
     mask = torch.ones(seeds, size, num_aps, top_n + 1, dtype=torch.bool)
     actions = torch.randint(top_n + 1, (seeds, size, num_aps), generator=g)
     reward = torch.randn(seeds, size, generator=g)
@@ -94,7 +96,7 @@ def random_batch(seeds: int, size: int, num_aps: int, top_n: int) -> Batch:
 
 
 def one_decision(policy: Policy, obs: torch.Tensor, ap: int = 0) -> Callable[[], int]:
-    """One AP's decision on an observation (I, 2N), from its own head."""
+    """One AP's decision on an observation (I, N F), from its own head."""
     decide, own = policy.local(ap), obs[ap].numpy()
     return lambda: decide(own)
 
@@ -133,8 +135,8 @@ def device_differences(
         users = walk.serve(envs[0].view(walk.knowledge))
         ours, theirs = (env.step_users(users.to(env.device))[-1]["rates"].cpu() for env in envs)
         largest = max(largest, (ours - theirs).abs().max().item())
-    learners = [Learner(agent, config.num_aps, config.top_n, [0], where) for where in ("cpu", device)]
-    batch = random_batch(1, agent.batch_size, config.num_aps, config.top_n)
+    learners = [Learner(agent, config, [0], where) for where in ("cpu", device)]
+    batch = random_batch(1, agent.batch_size, config)
     for learner, where in zip(learners, ("cpu", device), strict=True):
         moved = Batch(*(tensor.to(where) for tensor in batch))
         for _ in range(num_updates):

@@ -1,7 +1,7 @@
 """The game: E networks at once, one TTI per step.
 
-Shapes: E environments, I APs, J users, N top users, T TTIs. An action is a slot: 0 is silence, n the n-th best of the
-AP's users by the PF factor. Schedulers may also name users directly (`step_users`).
+Shapes: E environments, I APs, J users, N top users, F features of each in an observation, T TTIs. An action is a slot:
+0 is silence, n the n-th best of the AP's users by the PF factor. Schedulers may also name users (`step_users`).
 
 Inside, the environments are the last dimension, so that every operation runs along them; outside, the first.
 """
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..checks import check_kind, known_device, whole_number
 from ..config import NetworkConfig
+from .observations import Slots, observation_of
 from .radio import Deployment, association, link_snr
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
@@ -65,6 +66,7 @@ class RRMEnv:
         if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype = {dtype!r}: must be torch.float32 or torch.float64")
         self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
+        self.observation = observation_of(config)
         self.device, self.dtype, self.copies = known_device(device), dtype, copies
         self.deployment: Deployment  # from the first `reset` on
         self._averages: Tensor  # (J, E) as all that follows, from the first `reset` on
@@ -87,7 +89,7 @@ class RRMEnv:
         """Start an episode on the given deployments or on the next ones of the stream, E / copies in number.
 
         Returns:
-            obs (E, I, 2N) and info with "action_mask".
+            obs (E, I, N F) and info with "action_mask".
 
         Raises:
             ValueError: `deployment` has another number of environments, APs or users, or numbers that are not finite.
@@ -112,8 +114,8 @@ class RRMEnv:
         """Serve slots: actions (E, I) int64, 0 for silence, n for the n-th top user.
 
         Returns:
-            obs (E, I, 2N), reward (E,), terminated (E,) bool (never), truncated (E,) bool, and info with "rates" (E, J)
-            in bit/s/Hz and "action_mask" (E, I, N+1) bool.
+            obs (E, I, N F), reward (E,), terminated (E,) bool (never), truncated (E,) bool, and info with "rates"
+            (E, J) in bit/s/Hz and "action_mask" (E, I, N+1) bool.
 
         Raises:
             ValueError: a wrong shape or dtype, an action out of range or masked.
@@ -170,13 +172,15 @@ class RRMEnv:
         if kind is ObservationView:
             return ObservationView(*base)
         if kind is CellView:
-            own = [(self._own * values).permute(2, 0, 1) for values in (self._sinr, self._weights)]
-            return CellView(*base, *own)
+            sinr, weight = ((self._own * values).permute(2, 0, 1) for values in (self._sinr, self._weights))
+            return CellView(*base, sinr, weight, self.observation)
         if kind is CrossGainView:
             i, n = self.config.num_aps, self.config.top_n
             gain = self._link_snr().gather(1, self._top.expand(i, -1, -1)) * self._filled
-            weight = self._weights.gather(0, self._top) * self._filled
-            return CrossGainView(*base, gain.permute(2, 0, 1).unflatten(2, (i, n)), weight.T.unflatten(1, (i, n)))
+            sinr, weight = (
+                (self._of_top(values) * self._filled).T.unflatten(1, (i, n)) for values in (self._sinr, self._weights)
+            )
+            return CrossGainView(*base, gain.permute(2, 0, 1).unflatten(2, (i, n)), sinr, weight)
         if kind is NetworkView:
             return NetworkView(*base, self.sinr, self.weights, self.serving, self.snr, self.ttis)
         raise ValueError(f"kind = {kind!r}: must be ObservationView, CellView, CrossGainView or NetworkView")
@@ -303,15 +307,19 @@ class RRMEnv:
         self._log_weights = self._weights.log()
         best = self._rank(self._weights * torch.log2(1 + self._sinr))  # (I, N, E)
         self._top, self._filled = (x.flatten(0, 1) for x in best)  # (I N, E)
-        sinr_db = 10 * torch.log10(self._sinr.gather(0, self._top))
-        values = torch.stack([sinr_db, self._log_weights.gather(0, self._top)], 1)  # (I N, 2, E)
+        slots = Slots(self._of_top, sinr=self._sinr, log_weight=self._log_weights, snr=signal)
+        values = torch.stack(list(self.observation.measure(slots)), 1)  # (I N, F, E)
         empty = ~self._filled
         values.masked_fill_(empty.unsqueeze(1), 0)
-        self.obs = values.flatten(0, 1).T.contiguous().view(-1, i, 2 * n)
+        self.obs = values.flatten(0, 1).T.contiguous().view(-1, i, self.observation.size(self.config))
         self.slots = self._top.masked_fill(empty, SILENT).T.contiguous().view(-1, i, n)
         self.action_mask = torch.nn.functional.pad(self._filled.T.reshape(-1, i, n), (1, 0), value=True)
         # Copies: what a caller writes into them must not change what the next step checks.
         return self.obs.clone(), {"action_mask": self.action_mask.clone()}
+
+    def _of_top(self, values: Tensor) -> Tensor:
+        """Values of the users in the slots: (J, E) -> (I N, E), any where a slot is empty."""
+        return values.gather(0, self._top)
 
     def _rank(self, factor: Tensor) -> tuple[Tensor, Tensor]:
         """The N best own users of every AP by factor (J, E) >= 0: users (I, N, E), any where there is none, and whether

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ..checks import check_kind, real_number, whole_number
 from ..config import NetworkConfig
-from ..random_streams import PolicyStream
+from ..random_streams import REPORT_NOISE, PolicyStream
+from .observations import Slots
 from .schedulers import Behaviour, check_behaviour
 from .views import SILENT, CellView, ObservationView
 
 MAX_DELAY_TTIS = 10_000  # what is kept in memory grows with it
-NOISE_STREAM = 7  # purpose of the stream that the noise is drawn from
 
 
 class ImperfectReports:
@@ -79,7 +79,8 @@ class ImperfectReports:
         factor = torch.where(view.weight > 0, view.weight * torch.log2(1 + sinr), -1.0)
         best, users = torch.sort(factor, dim=-1, descending=True, stable=True)  # ties to the lower index
         users, filled = users[..., :top_n], best[..., :top_n] >= 0
-        values = (10 * torch.log10(sinr.gather(-1, users)), view.weight.gather(-1, users).log())
+        slots = Slots(lambda values: values.gather(-1, users), sinr=sinr, log_weight=view.weight.log())
+        values = view.observation.measure(slots)
         obs = torch.stack([torch.where(filled, value, 0.0) for value in values], -1).flatten(-2)
         mask = torch.nn.functional.pad(filled, (1, 0), value=True)
         return ObservationView(obs.to(view.obs), mask, torch.where(filled, users, SILENT))
@@ -87,6 +88,6 @@ class ImperfectReports:
     def _normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers (E, J), one per user and TTI."""
         if self._noise is None:
-            self._noise = PolicyStream(self._key, 0, like.shape[-1], purpose=NOISE_STREAM)
+            self._noise = PolicyStream(self._key, 0, like.shape[-1], REPORT_NOISE)
         uniform = self._noise.next().clamp(min=2.0**-53)
         return torch.special.ndtri(uniform).to(like)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_range, real_number, seed_number
-from ..random_streams import PolicyStream, sample
+from ..random_streams import MEMBERS, PolicyStream, sample
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
 
@@ -139,8 +139,7 @@ class ITLinQ(Scheduler):
         gain = view.gain[..., 0]  # (E, from I, to the chosen user of I)
         signal = gain.diagonal(dim1=1, dim2=2)
         present = view.slots[..., 0] != SILENT
-        # The PF factor that ranked the slots is in the observation: w * log2(1 + reported SINR).
-        factor = view.obs[..., 1].exp() * torch.log2(1 + 10 ** (view.obs[..., 0] / 10))
+        factor = (view.weight * torch.log2(1 + view.sinr))[..., 0]  # of the user in the first slot
         order = factor.masked_fill(~present, -1).argsort(dim=-1, descending=True, stable=True)
         allowed = 10 ** (self.m_db / 10) * signal**self.eta
         # The stronger of the two interferences between any two links; what matters is only the worse.
@@ -238,7 +237,7 @@ class Mixture(Scheduler):
         return {"members": members, "shares": self.shares.tolist(), "seed": self.seed}
 
     def begin(self, key: Tensor) -> None:
-        self._stream = PolicyStream(key, self.seed, 1, purpose=1)
+        self._stream = PolicyStream(key, self.seed, 1, MEMBERS)
         for member in self.members:
             member.begin(key)
 

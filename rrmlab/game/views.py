@@ -1,6 +1,6 @@
 """What a scheduler or a policy may look at: views of the environment, by knowledge.
 
-Shapes: E environments, I APs, J users, N top users.
+Shapes: E environments, I APs, J users, N top users, F features of each in an observation.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from .observations import Observation
+
 SILENT = -1  # the served "user" of a silent AP, and the user in an empty slot
 
 
@@ -18,7 +20,7 @@ class ObservationView:
     """What the agents of the paper see.
 
     Attributes:
-        obs: (E, I, 2N) float32; for each slot the reported SINR in dB and ln w, 0 and 0 where the slot is empty.
+        obs: (E, I, N F) float32; the F features of each slot, see `observations`, all 0 where the slot is empty.
         action_mask: (E, I, N+1) bool, True where an action may be taken.
         slots: (E, I, N) int64, the user in each slot, -1 where it is empty.
     """
@@ -46,10 +48,16 @@ class ObservationView:
 
 @dataclass(frozen=True)
 class CellView(ObservationView):
-    """In addition all users of one's own cell: `sinr` and `weight` (E, I, J), linear, 0 for users of other APs."""
+    """In addition all users of one's own cell.
+
+    Attributes:
+        sinr, weight: (E, I, J), reported SINR (linear) and weight, 0 for users of other APs.
+        observation: what `obs` is made of.
+    """
 
     sinr: Tensor
     weight: Tensor
+    observation: Observation
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,11 @@ class CrossGainView(ObservationView):
 
     Attributes:
         gain: (E, I, I, N), SNR (linear) from AP i to the user in slot n of AP k at [:, i, k, n]; 0 for empty slots.
-        weight: (E, I, N), weight of the user in each slot, 0 for empty ones.
+        sinr, weight: (E, I, N), reported SINR (linear) and weight of the user in each slot, 0 for empty ones.
     """
 
     gain: Tensor
+    sinr: Tensor
     weight: Tensor
 
 

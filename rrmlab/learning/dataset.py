@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ..checks import as_path, check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
+from ..game.observations import observation_of
 from ..game.schedulers import check_proportions
+from ..random_streams import subsample
 from ..storage import reading
 from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
 
-SUBSAMPLE_STREAM = 1_000_033  # keeps the stream of `take` apart from all others
 _DTYPES = {
     "obs": torch.float32,
     "mask": torch.bool,
@@ -39,7 +40,8 @@ class Dataset:
     """Transitions in the order in which they were logged, raw.
 
     Attributes:
-        obs: (R, I, 2N) float32; an episode of T steps has T+1 rows, so the last one is the true next observation.
+        obs: (R, I, N F) float32, the F features of each slot; an episode of T steps has T+1 rows, so the last one is
+            the true next observation.
         mask: (R, I, N+1) bool, action masks of the rows.
         rows: (n,) int64, row of each transition; its next observation is the row after.
         actions: (n, I) int64.
@@ -72,7 +74,7 @@ class Dataset:
     def check(self) -> None:
         """Raise ValueError unless there are transitions, the columns are tensors of the stated types, their shapes fit
         the network of the metadata, all is finite, silence is always allowed and no action is masked."""
-        aps, n = self.network.num_aps, self.network.top_n
+        aps, n, numbers = self.network.num_aps, self.network.top_n, observation_of(self.network).size(self.network)
         for name, dtype in _DTYPES.items():
             column = getattr(self, name)
             if not isinstance(column, Tensor) or column.dtype != dtype:
@@ -82,7 +84,11 @@ class Dataset:
         if not size:
             raise ValueError("rows: the dataset has no transitions")
         wanted: dict[str, tuple[int, ...]]
-        wanted = {"actions": (size, aps), "obs": (*stored, aps, 2 * n), "mask": (*stored, aps, n + 1)}
+        wanted = {
+            "actions": (size, aps),
+            "obs": (*stored, aps, numbers),
+            "mask": (*stored, aps, n + 1),
+        }
         wanted |= {name: (size,) for name in ("rows", "rewards", "terminated", "truncated", "log_prob")}
         for name, shape in wanted.items():
             found = tuple(getattr(self, name).shape)
@@ -124,8 +130,7 @@ class Dataset:
         num_transitions, seed = whole_number("num_transitions", num_transitions), seed_number(seed)
         if not 1 <= num_transitions <= len(self):
             raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {len(self)}, the dataset's size")
-        order = np.random.default_rng(np.random.SeedSequence((SUBSAMPLE_STREAM, seed))).permutation(len(self))
-        taken = self.select(torch.from_numpy(np.sort(order[:num_transitions])))
+        taken = self.select(torch.from_numpy(subsample(len(self), num_transitions, seed)))
         used = torch.zeros(len(self.obs), dtype=torch.bool)
         used[taken.rows] = used[taken.rows + 1] = True
         return replace(taken, obs=self.obs[used], mask=self.mask[used], rows=(used.cumsum(0) - 1)[taken.rows])

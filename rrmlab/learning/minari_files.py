@@ -1,6 +1,6 @@
 """Minari's files, written and read: episodes of arrays in a folder with SHA256SUMS.
 
-Shapes: T transitions of an episode, I APs, N top users.
+Shapes: T transitions of an episode, I APs, N top users, F features of each.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
 from ..config import NetworkConfig
+from ..game.observations import observation_of
 from ..storage import CorruptFileError, new_folder, read_json, reading, verify
 
 HDF5_FILE = "main_data.hdf5"  # Minari's name for it
@@ -29,7 +30,7 @@ def write_episodes(path: Path, episodes: list[Episode], metadata: dict[str, Any]
 
     Args:
         path: the folder; its name is the dataset's.
-        episodes: the columns of each, as `read_episodes` gives them, with observations (T+1, I, 2N).
+        episodes: the columns of each, as `read_episodes` gives them, with observations (T+1, I, N F).
         metadata: kept under the key "rrmlab"; its "behaviour" is Minari's `algorithm_name`.
     """
     _, aps, features = episodes[0]["obs"].shape
@@ -70,7 +71,7 @@ def read_episodes(path: str | Path) -> tuple[list[Episode], dict[str, Any]]:
     The files are read without Minari, whose loader makes the environment that a dataset names and so runs its code.
 
     Returns:
-        for each episode "obs" (T+1, I, 2N) float32, "mask" (T+1, I, N+1) bool, "actions" (T, I) int64, "rewards" (T,)
+        for each episode "obs" (T+1, I, N F) float32, "mask" (T+1, I, N+1) bool, "actions" (T, I) int64, "rewards" (T,)
         float32, "terminated" and "truncated" (T,) bool, "log_prob" (T,) float64; and the metadata.
 
     Raises:
@@ -102,10 +103,10 @@ def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> Epis
     """The columns of an episode; ValueError unless all are there, of the shape and type that `read_episodes` states."""
     rewards = file.get(f"{episode}/rewards")
     steps = rewards.shape[0] if isinstance(rewards, h5py.Dataset) and rewards.ndim else 0
-    aps, n = network.num_aps, network.top_n
+    aps, n, size = network.num_aps, network.top_n, observation_of(network).size(network)
     wanted = {
         "rewards": ("rewards", (steps,), np.float32),
-        "obs": ("observations", (steps + 1, aps * 2 * n), np.float32),
+        "obs": ("observations", (steps + 1, aps * size), np.float32),
         "mask": ("infos/action_mask", (steps + 1, aps, n + 1), bool),
         "actions": ("actions", (steps, aps), np.int64),
         "terminated": ("terminations", (steps,), bool),
@@ -122,5 +123,5 @@ def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> Epis
                 f"{place} of {episode} is {stored.dtype} {stored.shape}, the network wants {np.dtype(kind)} {shape}"
             )
         columns[name] = stored[()]
-    columns["obs"] = columns["obs"].reshape(steps + 1, aps, 2 * n)
+    columns["obs"] = columns["obs"].reshape(steps + 1, aps, size)
     return columns

@@ -14,10 +14,9 @@ from torch import Tensor
 from ..agents.learner import Batch
 from ..agents.scale import Scale
 from ..config import NetworkConfig
-from ..random_streams import seeded_generators
+from ..game.observations import observation_of
+from ..random_streams import INDEX_BLOCK, MinibatchStream
 from .dataset import Dataset
-
-INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once, `study`
 
 
 class Minibatches:
@@ -29,25 +28,13 @@ class Minibatches:
         self.obs, self.mask = scale.obs(data.obs).to(device), data.mask.to(device)
         self.rows, self.actions = data.rows.to(device), data.actions.to(device)
         self.reward, self.terminated = scale.reward(data.rewards).to(device), data.terminated.to(device)
-        self._generators = seeded_generators(seeds, purpose=1)
-        self._size, self._used = size, INDEX_BLOCK
-
-    def skip(self, num: int) -> None:
-        """Leave out the first `num` minibatches, as if they had been taken."""
-        for _ in range(-(-num // INDEX_BLOCK)):
-            self._draw()
-        self._used = INDEX_BLOCK - -num % INDEX_BLOCK
-
-    def _draw(self) -> None:
-        drawn = [torch.randint(len(self.rows), (INDEX_BLOCK, self._size), generator=g) for g in self._generators]
-        self._index, self._used = torch.stack(drawn, 1).to(self.rows.device), 0
+        self.stream = MinibatchStream(
+            seeds, lambda g: torch.randint(len(self.rows), (INDEX_BLOCK, size), generator=g), self.rows.device
+        )
 
     def next(self) -> Batch:
         """The next minibatch of every seed."""
-        if self._used == INDEX_BLOCK:
-            self._draw()
-        index = self._index[self._used]  # (S, B)
-        self._used += 1
+        index = self.stream.next()  # (S, B)
         rows = self.rows[index]
         return Batch(
             self.obs[rows],
@@ -67,8 +54,9 @@ class Replay:
         self, steps: int, episode: int, seeds: int, envs: int, network: NetworkConfig, device: str | torch.device
     ) -> None:
         rows, aps, n = steps + math.ceil(steps / episode), network.num_aps, network.top_n
+        size = observation_of(network).size(network)
         self.size = (seeds, envs)
-        self.obs = torch.empty(rows, seeds, envs, aps, 2 * n, device=device)
+        self.obs = torch.empty(rows, seeds, envs, aps, size, device=device)
         self.mask = torch.empty(rows, seeds, envs, aps, n + 1, dtype=torch.bool, device=device)
         self.actions = torch.empty(steps, seeds, envs, aps, dtype=torch.int64, device=device)
         self.rewards = torch.empty(steps, seeds, envs, device=device)
@@ -145,31 +133,19 @@ class ReplaySampler:
     """Minibatches of all seeds from the replay, uniform over what is there, each seed from its own generator."""
 
     def __init__(self, replay: Replay, scale: Scale, size: int, seeds: Sequence[int]) -> None:
-        self.replay, self.scale, self._size = replay, scale, size
-        self._generators = seeded_generators(seeds, purpose=1)
+        self.replay, self.scale = replay, scale
         self._seed = torch.arange(len(seeds), device=replay.rows.device)[:, None]
-        self._used = INDEX_BLOCK
-
-    def skip(self, num: int) -> None:
-        """Leave out the first `num` minibatches, as if they had been taken."""
-        for _ in range(-(-num // INDEX_BLOCK)):
-            self._draw()
-        self._used = INDEX_BLOCK - -num % INDEX_BLOCK
-
-    def _draw(self) -> None:
         # The buffer grows, so what is drawn ahead is a place in [0, 1), not an index.
-        drawn = [torch.rand(INDEX_BLOCK, self._size, generator=g, dtype=torch.float64) for g in self._generators]
-        self._place, self._used = torch.stack(drawn, 1).to(self.replay.rows.device), 0
+        self.stream = MinibatchStream(
+            seeds, lambda g: torch.rand(INDEX_BLOCK, size, generator=g, dtype=torch.float64), replay.rows.device
+        )
 
     def next(self) -> Batch:
         """The next minibatch of every seed."""
         replay = self.replay
-        if self._used == INDEX_BLOCK:
-            self._draw()
         # The newest step is left out: its next observation is stored with the step after it.
         count = (replay.steps - 1) * replay.size[1]
-        index = (self._place[self._used] * count).long()  # (S, B)
-        self._used += 1
+        index = (self.stream.next() * count).long()  # (S, B)
         step, env = index // replay.size[1], index % replay.size[1]
         row = replay.rows[step]
         reward = replay.rewards[step, self._seed, env]

@@ -16,22 +16,17 @@ from ..agents.learner import Learner
 from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..checks import as_path, check_kind, known_device, whole_number
-from ..storage import reading
 from .dataset import Dataset
 from .minibatches import Minibatches
 from .progress import (
     CHECKPOINT_UPDATES,
     LOG_POINTS,
-    DivergenceGuard,
     Evaluation,
-    History,
+    Training,
     check_options,
     check_seeds,
     digest,
-    load_checkpoint,
-    policies_of,
     progress_bar,
-    save_checkpoint,
 )
 
 
@@ -82,34 +77,25 @@ def train_offline(
     network = data.network
     data.check()
     scale = Scale.of(data.obs, data.mask, data.rewards)
-    learner = Learner(config, network.num_aps, network.top_n, seeds, device)
+    learner, total = Learner(config, network, seeds, device), config.num_updates
     source = Minibatches(data, scale, config.batch_size, seeds, device)
-    history = History(len(seeds), max(1, config.num_updates // LOG_POINTS))
-    guard, done = DivergenceGuard(learner, seeds), 0
+    training, done = Training(learner, network, scale, seeds, max(1, total // LOG_POINTS)), 0
     if checkpoint is not None:
         columns = (data.obs, data.mask, data.rows, data.actions, data.rewards, data.terminated)
         facts = {"agent": config.to_dict(), "seeds": seeds, "data": digest(columns), "evaluate_every": evaluate_every}
         facts |= {"network": network.to_dict(), "version": version("rrmlab")}
-        if (stored := load_checkpoint(as_path(checkpoint), facts)) is not None:
-            with reading(as_path(checkpoint) / "state"):
-                done = int(stored["done"])
-                learner.load_state_dict(stored)
-                history.load_state_dict(stored)
-                guard.load_state_dict(stored)
-            source.skip(done)
-    bar = progress_bar(config.num_updates, f"{method_name(config)}, {len(seeds)} seeds", progress)
+        done = training.resume(as_path(checkpoint), facts)
+        source.stream.skip(done)
+    bar = progress_bar(total, f"{method_name(config)}, {len(seeds)} seeds", progress)
     bar.update(done)
-    for update in range(done + 1, config.num_updates + 1):
+    for update in range(done + 1, total + 1):
         # Down to nothing, so that the last parameters are not one point of a noisy walk.
-        learner.scale_learning_rate(1 - (update - 1) / config.num_updates)
-        metrics = learner.update(source.next())
-        guard.check(update, metrics, last=update == config.num_updates)
-        history.add(update, metrics, last=update == config.num_updates)
+        learner.scale_learning_rate(1 - (update - 1) / total)
+        training.record(update, learner.update(source.next()), last=update == total)
         if evaluation and evaluate_every and update % evaluate_every == 0:
-            history.add_scores(update, evaluation(policies_of(learner, network, scale, seeds)))
+            training.history.add_scores(update, evaluation(training.policies()))
         if checkpoint is not None and update % checkpoint_every == 0:
-            state = learner.state_dict() | history.state_dict() | guard.state_dict()
-            save_checkpoint(as_path(checkpoint), facts, {"done": torch.tensor(update), **state})
+            training.save(as_path(checkpoint), facts, update)
         bar.update()
     bar.close()
-    return policies_of(learner, network, scale, seeds, history)
+    return training.policies(with_history=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..agents import losses
 from ..agents.config import AgentConfig, method_name
 from ..agents.learner import Learner
+from ..agents.networks import logits
 from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..checks import as_path, check_kind, known_device, whole_number
@@ -31,13 +32,11 @@ from .dataset import Dataset
 from .minibatches import Replay, ReplaySampler
 from .progress import (
     LOG_POINTS,
-    DivergenceGuard,
     Evaluation,
-    History,
+    Training,
     check_options,
     check_seeds,
     load_checkpoint,
-    policies_of,
     progress_bar,
     save_checkpoint,
 )
@@ -94,7 +93,7 @@ def train_online(
         one OnlineRun per seed; in the histories "update" counts steps of the environments, "eval_update" transitions.
 
     Raises:
-        ValueError: what `train_offline` refuses too, fewer than two steps, backbone "bc", which needs data, or a
+        ValueError: what `train_offline` refuses too, fewer than two steps, behaviour cloning, which needs data, or a
             checkpoint of another training.
         CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
         FloatingPointError: the losses of all seeds became NaN or infinite.
@@ -106,40 +105,36 @@ def train_online(
     check_options(evaluate_every, evaluation, progress, checkpoint)
     seeds, device = check_seeds(seeds), known_device(device)
     num_transitions, num_envs = whole_number("num_transitions", num_transitions), whole_number("num_envs", num_envs)
-    if config.backbone == "bc":
-        raise ValueError("backbone = 'bc': behaviour cloning needs logged data; online training takes sac or dqn")
+    if config.clones:
+        raise ValueError("td_loss = 'none': behaviour cloning needs logged data; online training takes mse or huber")
     # The first update is made at the second step, when the first one's next observation is there.
     if num_envs < 1 or num_transitions <= num_envs:
         raise ValueError(f"num_transitions = {num_transitions}, num_envs = {num_envs}: need at least two steps")
     steps, episode = math.ceil(num_transitions / num_envs), network.episode_ttis
     pilot = collect(RandomWalk(seed=0), network, min(PILOT_TRANSITIONS, num_transitions), seed=0)
     scale = Scale.of(pilot.obs, pilot.mask, pilot.rewards)
-    learner = Learner(config, network.num_aps, network.top_n, seeds, device)
+    learner = Learner(config, network, seeds, device)
     replay = Replay(steps, episode, len(seeds), num_envs, network, device)
     batches = ReplaySampler(replay, scale, config.batch_size, seeds)
-    history = History(len(seeds), max(1, steps // LOG_POINTS))
+    training, done = Training(learner, network, scale, seeds, max(1, steps // LOG_POINTS)), 0
     env = RRMEnv(network, len(seeds) * num_envs, device=device)
     label = method_name(config, online=True)
     bar = progress_bar(steps, f"{label}, {len(seeds)} seeds", progress)
     warmup = min(WARMUP_TRANSITIONS // num_envs, steps // 10)
-    guard, done = DivergenceGuard(learner, seeds), 0
+
     if checkpoint is not None:
         facts = {
             "network": network.to_dict(), "agent": config.to_dict(), "seeds": seeds, "transitions": num_transitions,
             "envs": num_envs, "evaluate_every": evaluate_every, "version": version("rrmlab"),
         }  # fmt: skip
-        if (stored := load_checkpoint(as_path(checkpoint) / "state", facts)) is not None:
-            with reading(as_path(checkpoint) / "state"):
-                done = int(stored["done"])
-                learner.load_state_dict(stored)
-                history.load_state_dict(stored)
-                guard.load_state_dict(stored)
-            for k in range(done // episode):
-                if (seen := load_checkpoint(as_path(checkpoint) / f"episode_{k}", facts)) is None:
-                    raise CorruptFileError(f"{checkpoint}: episode_{k} is missing; delete the folder and start again")
-                with reading(as_path(checkpoint) / f"episode_{k}"):
-                    replay.append(seen)
-            batches.skip(max(0, done - max(warmup, 1)))
+        done = training.resume(as_path(checkpoint) / "state", facts)
+        for k in range(done // episode):
+            if (seen := load_checkpoint(as_path(checkpoint) / f"episode_{k}", facts)) is None:
+                raise CorruptFileError(f"{checkpoint}: episode_{k} is missing; delete the folder and start again")
+            with reading(as_path(checkpoint) / f"episode_{k}"):
+                replay.append(seen)
+        if done:
+            batches.stream.skip(max(0, done - max(warmup, 1)))
     bar.update(done)
     for step in range(done, steps):
         if step % episode == 0:
@@ -156,23 +151,15 @@ def train_online(
         if bool(truncated[0]) or step == steps - 1:
             replay.close(env.obs, env.action_mask)
         if step >= max(warmup, 1):
-            metrics = learner.update(batches.next())
-            guard.check(step + 1, metrics, last=step == steps - 1)
-            history.add(step + 1, metrics, last=step == steps - 1)
+            training.record(step + 1, learner.update(batches.next()), last=step == steps - 1)
         if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
-            history.add_scores((step + 1) * num_envs, evaluation(policies_of(learner, network, scale, seeds)))
+            training.history.add_scores((step + 1) * num_envs, evaluation(training.policies()))
         if checkpoint is not None and bool(truncated[0]):
             save_checkpoint(as_path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
-            state = {
-                "done": torch.tensor(step + 1),
-                **learner.state_dict(),
-                **history.state_dict(),
-                **guard.state_dict(),
-            }
-            save_checkpoint(as_path(checkpoint) / "state", facts, state)
+            training.save(as_path(checkpoint) / "state", facts, step + 1)
         bar.update()
     bar.close()
-    policies = policies_of(learner, network, scale, seeds, history)
+    policies = training.policies(with_history=True)
     common = {"network": network.to_dict(), "behaviour": label, "split": "train", "agent": config.to_dict()}
     return [
         OnlineRun(policy, replay.second_half(k, {**common, "seed": seed}))
@@ -190,16 +177,16 @@ def _explore(
     mask = paradigm.masks(env.action_mask.unflatten(0, size))  # (S, H, E, A)
     if step < warmup:
         probability = mask / mask.sum(-1, keepdim=True)
-    elif learner.actor is not None:
-        probability = losses.log_policy(learner.actor(obs), mask).exp()
+    elif "actor" in learner.networks:
+        probability = losses.log_policy(logits(learner.networks, obs), mask).exp()
     else:
         first, last, share = EPSILON
         epsilon = max(last, first + (last - first) * step / (share * steps))
-        greedy = losses.masked(learner.critic(obs.unsqueeze(1))[:, 0], mask).argmax(-1, keepdim=True)
+        greedy = losses.masked(logits(learner.networks, obs), mask).argmax(-1, keepdim=True)
         probability = (mask * (epsilon / mask.sum(-1, keepdim=True))).scatter_add(
             -1, greedy, torch.full_like(greedy, 1 - epsilon, dtype=torch.float32)
         )
     heads = probability.shape[1]
     choice = sample(probability, uniform[..., :heads].transpose(1, 2))  # (S, H, E)
     log_prob = losses.taken(probability, choice).log().sum(1)
-    return paradigm.to_aps(choice, learner.num_actions, aps).flatten(0, 1), log_prob.flatten()
+    return paradigm.to_aps(choice, env.config.top_n + 1, aps).flatten(0, 1), log_prob.flatten()

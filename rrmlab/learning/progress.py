@@ -1,4 +1,4 @@
-"""What is kept of a training along the way: the curves of its losses and scores, and its last good parameters.
+"""Where a training is: its loss and score curves, the guard against divergence, its checkpoint.
 
 Shapes: S seeds.
 """
@@ -27,6 +27,8 @@ from ..config import NetworkConfig
 from ..storage import new_folder, read_json, reading, verify
 
 CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work, `study`
+LOG_POINTS = 200  # of the loss curves, `study`
+GUARD_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back, `study`
 Evaluation = Callable[[list[Policy]], list[Any]]  # policies of all seeds -> their Scores
 
 
@@ -56,29 +58,6 @@ def progress_bar(total: int, text: str, show: bool) -> tqdm:
     return tqdm(
         total=total, desc=text, disable=not show, mininterval=1.0 if interactive else 30.0, ncols=100, leave=False
     )
-
-
-def policies_of(
-    learner: Learner, network: NetworkConfig, scale: Scale, seeds: Sequence[int], history: History | None = None
-) -> list[Policy]:
-    """One Policy per seed, with copies of its parameters."""
-    stacks = {name: p.detach() for name, p in learner.parameters().items()}
-    device = learner.log_temperature.device
-    scales = {name: tensor.to(device) for name, tensor in scale.tensors.items()}
-    return [
-        Policy(
-            learner.config,
-            network,
-            {**{name: stack[k].clone() for name, stack in stacks.items()}, **scales},
-            seed,
-            history.of_seed(k) if history else None,
-        )
-        for k, seed in enumerate(seeds)
-    ]
-
-
-LOG_POINTS = 200  # of the loss curves, `study`
-GUARD_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back, `study`
 
 
 class History:
@@ -163,7 +142,7 @@ class DivergenceGuard:
             warnings.warn(
                 f"seed {self._seeds[k]} stopped at update {update} ({losses}; its minibatch {update}): it keeps its "
                 f"parameters of update {self._since}, the other seeds go on",
-                stacklevel=3,
+                stacklevel=4,
             )
         if len(self._stopped) == len(self._seeds):
             raise FloatingPointError(f"all seeds stopped, the last one at update {update}: lower learning_rate")
@@ -240,3 +219,56 @@ def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | No
         )
     with reading(folder / "state"):
         return load((folder / "state").read_bytes())
+
+
+class Training:
+    """A training of S seeds on its way: learner, history, guard and checkpoint.
+
+    Args:
+        learner: what is trained.
+        network: of the policies.
+        scale: of the policies.
+        seeds: the training seeds.
+        log_every: updates between two points of the loss curves.
+    """
+
+    def __init__(
+        self, learner: Learner, network: NetworkConfig, scale: Scale, seeds: Sequence[int], log_every: int
+    ) -> None:
+        self.learner, self.network, self.scale, self.seeds = learner, network, scale, seeds
+        self.history, self.guard = History(len(seeds), log_every), DivergenceGuard(learner, seeds)
+
+    def record(self, update: int, metrics: Metrics, last: bool) -> None:
+        """After an update: stop the seeds that it broke, and add to the loss curves."""
+        self.guard.check(update, metrics, last)
+        self.history.add(update, metrics, last)
+
+    def policies(self, with_history: bool = False) -> list[Policy]:
+        """One Policy per seed, with copies of its parameters."""
+        nets = {name: p.detach() for name, p in self.learner.layers().items()}
+        scales = {name: tensor.to(self.learner.device) for name, tensor in self.scale.tensors.items()}
+        return [
+            Policy(
+                self.learner.config,
+                self.network,
+                {name: stack[k].clone() for name, stack in nets.items()} | scales,
+                seed,
+                self.history.of_seed(k) if with_history else None,
+            )
+            for k, seed in enumerate(self.seeds)
+        ]
+
+    def save(self, path: Path, facts: dict[str, Any], done: int) -> None:
+        """Write a checkpoint after `done` updates; see `save_checkpoint`."""
+        state = self.learner.state_dict() | self.history.state_dict() | self.guard.state_dict()
+        save_checkpoint(path, facts, {"done": torch.tensor(done), **state})
+
+    def resume(self, path: Path, facts: dict[str, Any]) -> int:
+        """Go on from the checkpoint, if there is one: how many updates are done; see `load_checkpoint` for errors."""
+        stored = load_checkpoint(path, facts)
+        if stored is None:
+            return 0
+        with reading(path / "state"):
+            for part in (self.learner, self.history, self.guard):
+                part.load_state_dict(stored)
+            return int(stored["done"])

@@ -15,8 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..agents.config import AgentConfig, method_name
-from ..agents.paradigms import PARADIGMS
+from ..agents.config import AgentConfig, method_name, network_shapes
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
 from .jobs import OfflineJob, OnlineJob, run_jobs, score_scheduler
@@ -118,7 +117,7 @@ def online_agents(study: Study) -> tuple[dict[str, Result], dict[str, list[Path]
 def offline_jobs(study: Study, data: Path, backbones: Sequence[str] = ("sac", "dqn")) -> dict[str, OfflineJob]:
     """Behaviour cloning and the three paradigms with their chosen hyper-parameters on one dataset, all seeds."""
     agents = [AgentConfig(paradigm, backbone, **choice) for (paradigm, backbone), choice in TUNED.items()]
-    agents = [AgentConfig(backbone="bc", **BC_TUNED), *(agent for agent in agents if agent.backbone in backbones)]
+    agents = [AgentConfig.behaviour_cloning(**BC_TUNED), *(agent for agent in agents if agent.backbone in backbones)]
     agents = [replace(agent, num_updates=study.sizes.updates) for agent in agents]
     return {
         method_name(agent): OfflineJob(
@@ -134,13 +133,13 @@ def cost(network: NetworkConfig, agent: AgentConfig) -> dict[str, float]:
     Returns:
         inputs and outputs of one head; parameters and multiply-adds of all heads; the numbers of `knowledge` aside.
     """
-    heads, inputs, actions = PARADIGMS[agent.paradigm].heads(network.num_aps, network.top_n)
-    sizes = (inputs, *agent.hidden, actions)
+    stacks, sizes = network_shapes(agent, network)
+    heads = stacks["critic"][-1]
     products = sum(a * b for a, b in itertools.pairwise(sizes))
     return {
         "heads": heads,
-        "inputs": inputs,
-        "outputs": actions,
+        "inputs": sizes[0],
+        "outputs": sizes[-1],
         "parameters": heads * (products + sum(sizes[1:])),
         "multiply_adds": heads * products,
     }

@@ -23,7 +23,7 @@ from ..game.env import RRMEnv
 from ..game.schedulers import Scheduler, joint_rewards
 from ..game.views import CrossGainView, ObservationView
 from ..learning.progress import progress_bar
-from ..random_streams import PolicyStream, sample, seeded_generators
+from ..random_streams import ORACLE_MINIBATCHES, ORACLE_PARAMETERS, PolicyStream, sample, seeded_generators
 
 # The oracle's training, all `study`.
 HIDDEN = (256, 256)  # wider than any learner of the study, so that capacity is not the limit
@@ -71,10 +71,10 @@ def observed_oracle(
     if config.episode_ttis < STRIDE:
         raise ValueError(f"episode_ttis = {config.episode_ttis}: must be at least {STRIDE} to train an oracle")
     kind = PARADIGMS[paradigm]
-    heads, inputs, actions = kind.heads(config.num_aps, config.top_n)
-    net = StackedMLP(seeded_generators([seed], purpose=2), (heads,), (inputs, *HIDDEN, actions))
+    heads, inputs, actions = kind.heads(config)
+    net = StackedMLP(seeded_generators([seed], ORACLE_PARAMETERS), (heads,), (inputs, *HIDDEN, actions))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
-    generator = seeded_generators([seed], purpose=3)[0]
+    generator = seeded_generators([seed], ORACLE_MINIBATCHES)[0]
     env = RRMEnv(config, NUM_ENVS, seed)
     memory: list[tuple[Tensor, Tensor, Tensor]] = []
     policy: ObservedOracle | None = None

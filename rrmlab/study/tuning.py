@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,9 @@ def trials(study: Study, data: Path) -> pd.DataFrame:
     Returns:
         One row per method, trial and seed: the point, sum_rate, tail_rate, score, training_s.
     """
-    learners = [(paradigm, backbone, TUNING_GRID) for paradigm, backbone in TUNED] + [("ctde", "bc", BC_GRID)]
-    agents = [
-        AgentConfig(paradigm, backbone, num_updates=study.sizes.tuning_updates, **point)
-        for paradigm, backbone, grid in learners
-        for point in points(grid)
-    ]
+    agents = [AgentConfig(*learner, **point) for learner in TUNED for point in points(TUNING_GRID)]
+    agents += [AgentConfig.behaviour_cloning(**point) for point in points(BC_GRID)]
+    agents = [replace(agent, num_updates=study.sizes.tuning_updates) for agent in agents]
     return _trial_rows(study, {agent: _trial(study, data, agent) for agent in agents}, TRIAL_COLUMNS)
 
 

@@ -1,0 +1,99 @@
+"""What a user adds outside the package, each in a few lines: a scheduler, an observation, a mixer, a penalty."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from rrmlab import AgentConfig, NetworkConfig, Policy, collect, evaluate, load_dataset, make_scheduler, train_offline
+from rrmlab.agents.losses import PENALTIES, masked, taken
+from rrmlab.agents.mixers import MIXERS
+from rrmlab.game.observations import OBSERVATIONS, Observation
+from rrmlab.game.schedulers import SCHEDULERS, Scheduler
+
+NETWORK = NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=40, warmup_ttis=10)
+TINY = {"hidden": (8,), "num_updates": 5, "batch_size": 32}
+
+
+def test_an_observation_with_one_more_feature(monkeypatch, tmp_path):
+    with_snr = Observation(
+        "with SNR",
+        ("SINR, dB", "ln w", "SNR, dB"),
+        lambda slots: (10 * slots.sinr.log10(), slots.log_weight, 10 * slots.snr.log10()),
+    )
+    monkeypatch.setitem(OBSERVATIONS, with_snr.name, with_snr)
+    network = replace(NETWORK, observation="with SNR")
+    data = load_dataset(collect(make_scheduler("random_walk"), network, 300).save(tmp_path / "log-v0"))
+    local = load_dataset(collect(make_scheduler("random_walk"), NETWORK, 300).save(tmp_path / "local-v0"))
+    assert data.obs.shape == (len(local.obs), 3, 6)
+    both = data.obs.unflatten(-1, (2, 3))
+    assert torch.equal(both[..., :2].flatten(-2), local.obs)  # the same game, the same two features
+    assert (both[..., 2] >= both[..., 0] - 1e-3).all()  # the SNR is the SINR without interference
+    for paradigm in ("centralized", "independent", "ctde"):
+        (policy,) = train_offline(data, AgentConfig(paradigm, **TINY), [0], progress=False)
+        policy = Policy.load(policy.save(tmp_path / paradigm))
+        assert evaluate(policy, network, 3).score > 0
+        assert torch.equal(policy.act(data.obs), policy.act(data.obs, data.mask))
+        with pytest.raises(ValueError, match="observation = local instead of with SNR"):
+            evaluate(policy, NETWORK, 3)
+    if not policy.paradigm.joint:
+        assert policy.local(1)(data.obs[0, 1].numpy()) == int(policy.act(data.obs[0])[1])
+
+
+def test_an_unknown_observation_is_refused_before_any_work():
+    with pytest.raises(ValueError, match="observation = 'global': must be one of local"):
+        collect(make_scheduler("random_walk"), replace(NETWORK, observation="global"), 300)
+
+
+class WeightedSum(torch.nn.Module):
+    """A mixer with a positive weight for each head, whatever the state."""
+
+    def __init__(self, generators, heads, state_size):
+        super().__init__()
+        self.log_weight = torch.nn.Parameter(torch.stack([0.1 * torch.randn(heads, generator=g) for g in generators]))
+
+    def forward(self, values, state):
+        weight = self.log_weight.exp().view(len(values), *(1,) * (values.ndim - 3), -1, 1)
+        return (weight * values).sum(-2, keepdim=True)
+
+
+def largest_other(q, mask, actions):
+    """A penalty: how far the best other action lies above the logged one."""
+    others = masked(q, mask).scatter(-1, actions.unsqueeze(-1), -1e30)
+    return torch.relu(others.amax(-1) - taken(q, actions))
+
+
+def test_a_mixer_and_a_penalty(monkeypatch):
+    monkeypatch.setitem(MIXERS, "weighted", WeightedSum)
+    monkeypatch.setitem(PENALTIES, "largest", largest_other)
+    data = collect(make_scheduler("random_walk"), NETWORK, 300)
+    for backbone in ("sac", "dqn"):
+        agent = AgentConfig(mixer="weighted", penalty="largest", backbone=backbone, **TINY)
+        policies = train_offline(data, agent, [0, 1], progress=False)
+        assert evaluate(policies[0], NETWORK, 3).score > 0
+        assert policies[0].name.startswith("CTDE-MARL-LARGEST (WEIGHTED")
+        assert all((policy.history["penalty"] >= 0).all() for policy in policies)
+        plain = train_offline(data, replace(agent, penalty="none"), [0], progress=False)[0]
+        assert not torch.equal(plain.tensors["critic.0"], policies[0].tensors["critic.0"])
+        assert (plain.history["penalty"] == 0).all()
+    # Learned together or alone, a seed's mixer is its own.
+    (alone,) = train_offline(data, agent, [1], progress=False)
+    torch.testing.assert_close(alone.tensors["critic.0"], policies[1].tensors["critic.0"])
+
+
+class Quietest(Scheduler):
+    """Only the AP with the smallest index that has a user transmits."""
+
+    name = "Quietest"
+
+    def serve(self, view):
+        first = torch.nn.functional.one_hot((view.slots[..., 0] >= 0).int().argmax(-1), view.slots.shape[1]).bool()
+        return view.slots[..., 0].where(first, -1)
+
+
+def test_a_scheduler(monkeypatch):
+    monkeypatch.setitem(SCHEDULERS, "quietest", Quietest)
+    scores = evaluate(make_scheduler("quietest"), NETWORK, 4)
+    assert 0 < scores.sum_rate < evaluate(make_scheduler("full_reuse"), NETWORK, 4).sum_rate
+    plt.close("all")
