@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import os
 from dataclasses import field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,3 +106,15 @@ def known_device(device: Any) -> torch.device:
         return torch.device(device)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ValueError(f"device = {device!r}: not a device that is there ({str(error).splitlines()[0]})") from None
+
+
+def as_path(path: str | Path) -> Path:
+    """The path, with the home folder for a leading `~`; ValueError if it can be none."""
+    try:
+        if "\0" not in os.fsdecode(path):
+            return Path(os.fsdecode(path)).expanduser()
+    except (TypeError, UnicodeError):
+        pass
+    except RuntimeError:
+        raise ValueError(f"path = {path!r}: there is no home folder for its `~`, write the path in full") from None
+    raise ValueError(f"path = {path!r}: must be a path")

@@ -2,10 +2,8 @@
 
 A folder or file is written beside its place, under a hidden name, and then renamed. `SHA256SUMS` (the format of
 `sha256sum`) guards against accidents, not against an attacker, who could rewrite it too; so whoever reads also checks
-what the files hold, and nothing that is read can run as code.
-
-Processes keep out of each other's way by advisory locks, which end with the process that holds them: a run that is
-made twice at once is made once, and what a killed process left is told from what a living one is writing.
+what the files hold, and nothing that is read can run as code. Files that `SHA256SUMS` does not list are somebody
+else's: they are not read, and not removed.
 """
 
 from __future__ import annotations
@@ -18,36 +16,39 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from . import locks
+from .checks import as_path
+from .locks import lock
 
 SUMS = "SHA256SUMS"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk's, the user's, the file's
-POLL_S = 0.1  # between two looks at a lock that another process holds
+TEXT = (SUMS, ".json", ".csv")  # files that mean the same with the line ends of Windows
+# What systems leave in any folder, as a pattern of the end of a path in lower case.
+LITTER = re.compile(r"(.*/)?(\.ds_store|\._[^/]*|thumbs\.db|desktop\.ini|\.nfs[^/]*|\.ipynb_checkpoints/.*)")
+KINDS = {  # a file of each kind of folder, and what opens it
+    "policy.json": "a policy: open it with Policy.load",
+    "data/metadata.json": "a Minari dataset: open it with load_dataset, if rrmlab wrote it, or minari.load_dataset",
+    "facts.json": "the checkpoint of a training: give it to the training as `checkpoint`",
+    "arrays.safetensors": "a stored run: open it with rrmlab.study.store.read_result",
+}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)  # no room for bytes or open files
+OPEN_FILES = 16  # what writing and cleaning up need at once
 
 
 class CorruptFileError(ValueError):
     """A stored file is missing, or is not what was written."""
 
 
-def as_path(path: str | Path) -> Path:
-    """The path; ValueError if it can be none."""
-    try:
-        if "\0" not in os.fsdecode(path):
-            return Path(os.fsdecode(path))
-    except (TypeError, UnicodeError):
-        pass
-    raise ValueError(f"path = {path!r}: must be a path")
+def _target(path: str | Path) -> Path:
+    """Where to write: behind a link the place that it names, so that the link stays."""
+    path = as_path(path)
+    return Path(os.path.realpath(path)) if path.is_symlink() or path.name in ("", "..") else path
 
 
 # ---- writing ----
@@ -58,15 +59,15 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder beside `path` to write into; with its checksums it takes the place of `path` when all went well.
 
     Raises:
-        FileExistsError: `path` is a file, or a folder with something in it but without checksums: not ours to replace.
-        OSError: no room on the disk; what was at `path` is as it was.
+        FileExistsError: `path` is a file, or a folder with files that its SHA256SUMS does not list: not replaced.
+        OSError: no room on the disk, or too few open files allowed; what was at `path` is as it was.
     """
-    path = as_path(path)
-    _refuse_foreign(path)
+    path = _target(path)
+    _steadily(path, _refuse_foreign)
     with _beside(path, path.name, "") as beside:
         beside.mkdir()
         yield beside
-        lines = (f"{digest}  {name}\n" for name, digest in sorted(_digests(beside).items()))
+        lines = (f"{sha256(beside / name)}  {name}\n" for name in _files(beside))
         (beside / SUMS).write_bytes("".join(lines).encode())
         _exchange(beside, path)
 
@@ -78,23 +79,24 @@ def new_file(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: no room on the disk; what was at `path` is as it was.
     """
-    path = as_path(path)
+    path = _target(path)
     with _beside(path, path.stem, path.suffix) as beside:
         yield beside
         os.replace(beside, path)
 
 
 def _refuse_foreign(path: Path) -> None:
-    try:
-        before, names, after = os.stat(path), os.listdir(path), os.stat(path)
-    except FileNotFoundError:
+    if not path.is_dir():
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} is not a folder: it is not replaced by one; give another name")
         return
-    except NotADirectoryError:
-        raise FileExistsError(f"{path} is a file: it is not replaced by a folder; give another name") from None
-    # Where another process replaces and removes it meanwhile, its names are not to be trusted.
-    if names and SUMS not in names and before.st_mtime_ns == after.st_mtime_ns:
+    sums: dict[str, str] = {}
+    with suppress(CorruptFileError):
+        sums = listed(path)
+    if names := _files(path, sums, litter=False):
         raise FileExistsError(
-            f"{path} holds files but no {SUMS}, so rrmlab did not write it and does not replace it: give another name"
+            f"{path} holds {_few(names)}, not listed in a {SUMS} there: rrmlab did not write that and does not "
+            "replace the folder; move it away, or give another name"
         )
 
 
@@ -106,6 +108,9 @@ def _beside(path: Path, stem: str, suffix: str) -> Iterator[Path]:
     beside = path.with_name(f".{stem}.{uuid.uuid4().hex[:8]}{suffix}")
     with lock(beside):
         try:
+            with ExitStack() as files:  # is there room for them, before any work
+                for _ in range(OPEN_FILES):
+                    files.enter_context(open(os.devnull))
             yield beside
         except OSError as error:
             if error.errno not in FULL:
@@ -118,7 +123,7 @@ def _beside(path: Path, stem: str, suffix: str) -> Iterator[Path]:
 
 def _clear(path: Path, stem: str, suffix: str) -> None:
     """Remove what killed writers of `path` left beside it; what one of them had moved away goes back to its place."""
-    if fcntl is None or not path.parent.is_dir():
+    if locks.fcntl is None or not path.parent.is_dir():
         return
     left = re.compile(re.escape(f".{stem}.") + "[0-9a-f]{8}" + re.escape(suffix) + r"\.lock")
     for name in filter(left.fullmatch, os.listdir(path.parent)):
@@ -156,8 +161,7 @@ def _exchange(beside: Path, path: Path) -> None:
 
 
 def _old(beside: Path) -> Path:
-    """Where the folder that is being replaced lies for a moment."""
-    return beside.with_name(beside.name + ".old")
+    return beside.with_name(beside.name + ".old")  # where the folder that is being replaced is for a moment
 
 
 def _remove(path: Path) -> None:
@@ -168,43 +172,6 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-# ---- keeping out of each other's way ----
-
-
-@contextmanager
-def lock(path: str | Path, wait: bool = True) -> Iterator[bool]:
-    """Hold `path` against other processes, by a lock on the file `.name.lock` beside it that ends with its process.
-
-    Args:
-        path: a file or folder; it need not exist.
-        wait: until another process lets go of it, and say so in one line.
-
-    Yields:
-        whether it is held; never where there are no such locks (Windows, some network folders).
-    """
-    path = as_path(path)
-    file = path.with_name(f".{path.name.removeprefix('.')}.lock")
-    handle, told = None, False
-    while handle is None and fcntl is not None:
-        try:
-            handle = _locked(file)
-        except BlockingIOError:
-            if not wait:
-                break
-            if not told:
-                print(f"another process is at work on {path}: waiting for it", flush=True)
-                told = True
-            time.sleep(POLL_S)
-        except OSError:  # no such locks here; or nothing can be written, which the writer will say better
-            break
-    try:
-        yield handle is not None
-    finally:
-        if handle is not None:
-            _remove(file)  # while it is still held: whoever gets it next sees that it is gone
-            os.close(handle)
-
-
 def tidy(path: Path) -> None:
     """Remove what killed processes left beside a folder."""
     _clear(path, path.name, "")
@@ -212,104 +179,112 @@ def tidy(path: Path) -> None:
         pass  # its file goes with it
 
 
-def _locked(file: Path) -> int:
-    """Descriptor of the file, locked; BlockingIOError if another one holds it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            if not isinstance(error, BlockingIOError):
-                _remove(file)  # there are no such locks here: leave no trace
-            raise
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), os.stat(file)):
-                return handle
-        os.close(handle)  # who held it has removed it meanwhile: once more
-
-
 # ---- reading ----
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+def sha256(path: Path, text: bool = False) -> str:
+    """Hex digest of a file; of a `text` as if its lines ended as on Unix."""
+    if text:
+        return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in a folder but its SHA256SUMS, by its path in there."""
-    files = (f for f in folder.rglob("*") if f.is_file())
-    return {f.relative_to(folder).as_posix(): sha256(f) for f in files if f != folder / SUMS}
+def _files(folder: Path, but: Collection[str] = (), litter: bool = True) -> list[str]:
+    """Paths of all that is no folder in there, without its SHA256SUMS and the given ones, with or without `litter`."""
+    found = (f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_symlink() or not f.is_dir())
+    others = (name for name in found if name != SUMS and name not in but)
+    return sorted(name for name in others if litter or not LITTER.fullmatch(name.lower()))
 
 
-def verify(path: str | Path) -> Path:
-    """Check a folder against its SHA256SUMS.
-
-    Raises:
-        FileNotFoundError: no such folder.
-        CorruptFileError: a file is missing, changed or new, with its name and what to do.
-    """
-    path = as_path(path)
-    for _ in range(4):
-        before = _inode(path)
-        try:
-            return _verify(path)
-        except (FileNotFoundError, CorruptFileError):
-            # Another process may just be putting a new folder in its place.
-            if before is not None and _inode(path) == before:
-                raise
-            time.sleep(0.005)
-    return _verify(path)
+def _few(names: list[str]) -> str:
+    """Names for a message, whatever they hold: at most four, and how many more there are."""
+    shown = ["".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) for name in names[:4]]
+    return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return None
-
-
-def _verify(path: Path) -> Path:
-    if not path.is_dir():
-        _clear(path, path.name, "")  # a writer may have been killed just before it put the folder into its place
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path}: no such folder")
-    sums = path / SUMS
+def listed(folder: Path) -> dict[str, str]:
+    """Digests by path, as a folder's SHA256SUMS lists them; CorruptFileError if it is missing or damaged."""
+    sums = folder / SUMS
     if not sums.is_file():
         raise CorruptFileError(f"{sums} is missing: the folder was not written whole; make it again")
-    again = f"delete {path} and make it again"
-    # Split by "\n" alone and with nothing left over: the file is right to the last byte, in whatever order.
-    *lines, rest = sums.read_bytes().decode("utf-8", "backslashreplace").split("\n")
+    # Split by line ends alone and with nothing left over: the file is right to the last byte, in whatever order.
+    text = sums.read_bytes().replace(b"\r\n", b"\n").decode("utf-8-sig", "backslashreplace")
+    *lines, rest = text.split("\n")
     try:
-        listed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        found = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except ValueError:
-        listed = {}
-    if rest or len(listed) < len(lines):
-        raise CorruptFileError(f"{sums} is damaged: {again}")
-    found = _digests(path)
-    for name in sorted(found | listed):
-        # Can be printed, whatever its name.
-        file = path / "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
-        if name not in found:
-            raise CorruptFileError(f"{file} is missing: {again}")
-        if name not in listed:
-            raise CorruptFileError(f"{file} is not listed in {SUMS}, it came later: {again}")
-        if found[name] != listed[name]:
-            raise CorruptFileError(f"{file} was changed since {SUMS} was written: {again}")
+        found = {}
+    if rest or not found or len(found) < len(lines):
+        raise CorruptFileError(f"{sums} is damaged: delete {folder} and make it again")
+    return found
+
+
+def verify(path: str | Path, *needed: str) -> Path:
+    """Check a folder against its SHA256SUMS, which must list the `needed` files; one warning names files that it does
+    not list.
+
+    Raises:
+        FileNotFoundError: no such folder, or an empty one.
+        CorruptFileError: a file is missing or changed, with its name and what to do.
+        ValueError: the folder has none of the `needed` files, but what another kind of folder has.
+    """
+    path = as_path(path)
+    _steadily(path, partial(_verify, needed=needed))
     return path
+
+
+def _steadily(path: Path, look: Callable[[Path], None]) -> None:
+    """Look at a folder; once more if something is wrong while another process puts a new one in its place."""
+    for _ in range(4):
+        before = _identity(path)
+        try:
+            return look(path)
+        except (FileNotFoundError, FileExistsError, CorruptFileError):
+            if before is not None and _identity(path) == before:
+                raise
+            time.sleep(0.005)
+    look(path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        return path.stat().st_ino, path.stat().st_mtime_ns
+    return None
+
+
+def _verify(path: Path, needed: tuple[str, ...]) -> None:
+    if not path.is_dir():
+        _clear(path, path.name, "")  # a writer may have been killed just before it put the folder into its place
+    if not path.is_dir() or not ((path / SUMS).exists() or _files(path, litter=False)):
+        raise FileNotFoundError(f"{path}: {'an empty' if path.is_dir() else 'no such'} folder")
+    if needed and not any((path / name).is_file() for name in needed):
+        for name, what in KINDS.items():
+            if (path / name).is_file():
+                raise ValueError(f"path = {path}: holds {what}")
+    sums, again = listed(path), f"delete {path} and make it again"
+    for name in sorted({*sums, *needed}):
+        file, shown = path / name, path / _few([name])
+        if not file.is_file():
+            raise CorruptFileError(f"{shown} is missing: {again}")
+        if name not in sums:
+            raise CorruptFileError(f"{shown} is not listed in {SUMS}: {again}")
+        if sums[name] != sha256(file) and not (name.endswith(TEXT) and sums[name] == sha256(file, text=True)):
+            raise CorruptFileError(f"{shown} was changed since {SUMS} was written: {again}")
+    if extra := _files(path, sums):
+        warnings.warn(f"{path} holds {_few(extra)}, not listed in {SUMS}: ignored", stacklevel=6)
 
 
 @contextmanager
 def reading(file: Path) -> Iterator[None]:
-    """Whatever is wrong with what a file holds, as a CorruptFileError that names the file."""
+    """Whatever is wrong with what a file holds, as a CorruptFileError that names the file; what the system refuses (no
+    permission, too many open files) as it is."""
     try:
         yield
-    except (CorruptFileError, MemoryError):
-        raise
     except Exception as error:  # parsers raise what they like on a file that is not theirs
+        refused = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+        if refused or isinstance(error, CorruptFileError | MemoryError):
+            raise
         what = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         raise CorruptFileError(f"{file} is not what rrmlab writes ({what}): make it again") from None
 
@@ -321,9 +296,3 @@ def read_json(file: Path) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError(f"it holds {type(found).__name__}, not an object with names")
         return found
-
-
-def read_table(file: Path, **options: Any) -> pd.DataFrame:
-    """The table in a CSV file, with options of `pandas.read_csv`; CorruptFileError if it is none."""
-    with reading(file):
-        return pd.read_csv(file, **options)

@@ -20,10 +20,11 @@ from stored_files import (
 )
 from test_reproduce import Repository
 
-from rrmlab import storage
+from rrmlab import locks
 from rrmlab.command import notebooks as source
 from rrmlab.command.main import main
-from rrmlab.storage import lock, new_file, new_folder, verify
+from rrmlab.locks import lock
+from rrmlab.storage import new_file, new_folder, verify
 from rrmlab.study.fingerprint import code_fingerprint
 from rrmlab.study.store import stored
 
@@ -111,7 +112,7 @@ def test_writers_of_one_place_do_not_break_each_other(tmp_path):
 
 
 def test_a_lock_is_held_by_one(tmp_path):
-    if storage.fcntl is None:
+    if locks.fcntl is None:
         pytest.skip("no such locks here")
     place, other = tmp_path / "deep" / "place", tmp_path / "other"
     with lock(place) as first, lock(place, wait=False) as second, lock(other, wait=False) as third:
@@ -130,7 +131,7 @@ def test_without_locks_everything_works_but_waiting(tmp_path, monkeypatch):
             raise OSError(37, "No locks available")
 
     for missing in (None, NoLocks):
-        monkeypatch.setattr(storage, "fcntl", missing)
+        monkeypatch.setattr(locks, "fcntl", missing)
         with lock(tmp_path / "place") as held:
             assert not held
         with new_folder(tmp_path / "folder") as folder:

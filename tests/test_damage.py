@@ -1,7 +1,8 @@
-"""Stored files that were flipped, cut, lost or added to: refused by name, never believed."""
+"""Stored files that were flipped, cut or lost: refused by name. What others put beside them: ignored and kept."""
 
 import shutil
 import textwrap
+import warnings
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from rrmlab.command import notebooks as source
 from rrmlab.command.main import main
 from rrmlab.command.runs import Run
 from rrmlab.learning.dataset import load_dataset
-from rrmlab.storage import SUMS, CorruptFileError, verify
+from rrmlab.storage import SUMS, CorruptFileError, new_folder, verify
 from rrmlab.study import explore
 from rrmlab.study.store import stored
 
@@ -36,21 +37,13 @@ def damaged(kind, content, draw):
 
 def check_refused(folder, load, kind, data):
     """Damage one file, see it refused by name and with what to do, repair it."""
-    if kind == "add":
-        file, content = folder / data.draw(st.sampled_from(["x", "data/x", ".hidden", "policy_2"])), None
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(data.draw(st.binary(max_size=4)))
-    else:
-        file = data.draw(st.sampled_from(files(folder)))
-        content = file.read_bytes()
-        changed = damaged(kind, content, data.draw)
-        file.unlink() if changed is None else file.write_bytes(changed)
+    file = data.draw(st.sampled_from(files(folder)))
+    content = file.read_bytes()
+    changed = damaged(kind, content, data.draw)
+    file.unlink() if changed is None else file.write_bytes(changed)
     with pytest.raises(CorruptFileError) as error:
         load(folder)
-    if content is None:
-        file.unlink()
-    else:
-        file.write_bytes(content)
+    file.write_bytes(content)
     # What is flipped in the list of sums shows as the file whose line it was.
     assert str(folder if file.name == SUMS else file) in str(error.value)
     assert "make it again" in str(error.value)
@@ -62,7 +55,7 @@ def test_any_damage_is_refused_by_name(copies, kind):
     @given(data=st.data())
     def run(data):
         name = data.draw(st.sampled_from(sorted(LOADERS)))
-        what = kind if kind == "flip" else data.draw(st.sampled_from(["cut", "append", "remove", "add"]))
+        what = kind if kind == "flip" else data.draw(st.sampled_from(["cut", "append", "remove"]))
         check_refused(copies / name, LOADERS[name], what, data)
 
     before = content_of(copies)
@@ -81,7 +74,7 @@ def test_every_byte_of_the_sums_counts(copies):
             (folder / SUMS).write_bytes(sums[:place] + bytes([sums[place] ^ mask]) + sums[place + 1 :])
             with pytest.raises(CorruptFileError, match="make it again"):
                 verify(folder)
-    for wrong in (sums[:-1], sums + b"\n", sums + b"\0", sums * 2, sums.replace(b"\n", b"\r\n"), b"\n" + sums):
+    for wrong in (sums[:-1], sums + b"\n", sums + b"\0", sums * 2, sums.replace(b"\n", b"\r"), b"\n" + sums):
         (folder / SUMS).write_bytes(wrong)
         with pytest.raises(CorruptFileError, match="make it again"):
             verify(folder)
@@ -100,6 +93,74 @@ def test_a_damaged_run_is_made_again_and_says_so(tmp_path, capsys):
         assert stored(tmp_path, "kind", {"x": 1}, [], build) == folder
         assert (verify(folder) / "a").read_text() == "right"
         assert f"making it again: {folder}" in capsys.readouterr().out
+    (folder / "a").write_text("wrong")
+    (folder / "notes.txt").write_text("mine")
+    stored(tmp_path, "kind", {"x": 1}, build)
+    notes = [file.read_text() for file in folder.parent.glob(f"{folder.name}.damaged.*/notes.txt")]
+    assert notes == ["mine"], "moved, not deleted"
+
+
+def put(name, litter):
+    """Add a file, or a link that leads nowhere; its name, and whether a writer may replace it."""
+
+    def change(folder):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to("nowhere") if name == "link" else (folder / name).write_bytes(b"\0mine")
+        return [name.replace("\n", "\\n")], litter
+
+    return change
+
+
+def with_windows_line_ends(pattern, mark=b""):
+    def change(folder):
+        for file in folder.glob(pattern):
+            file.write_bytes(mark + file.read_bytes().replace(b"\n", b"\r\n"))
+        return [], True
+
+    return change
+
+
+NOT_DAMAGE = {
+    **{name: put(name, litter=True) for name in (".DS_Store", "._policy.json", "Thumbs.db", "DESKTOP.INI", ".nfs01",
+                                                 "data/.DS_Store", ".ipynb_checkpoints/a-checkpoint.json")},
+    **{name: put(name, litter=False) for name in ("notes.txt", "data/notes.txt", ".policy.json.swp", "policy.json~",
+                                                  "policy_9/policy.json", "link", "new\nline")},
+    "SHA256SUMS with CRLF": with_windows_line_ends(SUMS),
+    "every SHA256SUMS with CRLF": with_windows_line_ends(f"**/{SUMS}"),
+    "SHA256SUMS of Notepad": with_windows_line_ends(SUMS, b"\xef\xbb\xbf"),
+    "JSON with CRLF": with_windows_line_ends("**/*.json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*LOADERS, "run"])
+@pytest.mark.parametrize("change", NOT_DAMAGE)
+def test_what_is_not_listed_is_ignored_by_readers_and_kept_by_writers(copies, tmp_path, kind, change):
+    """What systems, editors and people leave beside intact files is not damage, and is not lost."""
+
+    def build(folder):
+        (folder / "a").write_text("right")
+
+    folder = stored(tmp_path, "kind", {}, build) if kind == "run" else copies / kind
+    names, litter = NOT_DAMAGE[change](folder)
+    before = content_of(folder)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stored(tmp_path, "kind", {}, None) if kind == "run" else LOADERS[kind](folder)
+    assert [name in str(caught[0].message) for name in names] == [True] * len(names) and len(caught) == len(names)
+    assert content_of(folder) == before and (folder / "link").is_symlink() == (change == "link")
+
+    def replace():
+        with new_folder(folder) as beside:
+            (beside / "a").write_text("new")
+
+    if litter:
+        replace()
+        assert [file.name for file in files(verify(folder))] == [SUMS, "a"]
+    else:
+        with pytest.raises(FileExistsError) as error:
+            replace()
+        assert str(folder) in str(error.value) and names[0] in str(error.value)
+        assert content_of(folder) == before and (folder / "link").is_symlink() == (change == "link")
 
 
 def test_a_table_that_was_changed_is_made_again(tmp_path, monkeypatch):

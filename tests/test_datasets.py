@@ -389,7 +389,6 @@ DAMAGE = {
     "edited metadata": ("data/metadata.json", flip_a_byte),
     "no sums": ("SHA256SUMS", lambda f: f.unlink()),
     "damaged sums": ("SHA256SUMS", lambda f: f.write_text("not a checksum\n")),
-    "extra file": ("data/extra.txt", lambda f: f.write_text("hello")),
 }
 
 

@@ -10,7 +10,7 @@ import rrmlab
 PACKAGE = Path(rrmlab.__file__).parent
 # From the lowest floor up; rooms of one floor do not import each other.
 FLOORS = (
-    ("checks", "config", "random_streams", "storage", "memory"),
+    ("checks", "config", "random_streams", "locks", "storage", "memory"),
     ("game",),
     ("agents",),
     ("learning",),
@@ -19,7 +19,7 @@ FLOORS = (
     ("command",),
 )
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-CORE = ("checks", "config", "random_streams", "storage", "memory", "game", "agents", "learning")
+CORE = ("checks", "config", "random_streams", "locks", "storage", "memory", "game", "agents", "learning")
 
 
 def imports(path: Path, package: Path) -> list[tuple[int, str]]:

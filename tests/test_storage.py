@@ -165,12 +165,11 @@ CHANGES = {
     ),
     "emptied": ("a.txt", lambda p: (p / "a.txt").write_bytes(b"")),
     "removed": ("a.txt", lambda p: (p / "a.txt").unlink()),
-    "added": ("sub/new", lambda p: (p / "sub" / "new").touch()),
     "renamed": ("a.txt", lambda p: (p / "a.txt").rename(p / "z.txt")),
     "sums removed": ("SHA256SUMS", lambda p: (p / "SHA256SUMS").unlink()),
     "sums garbled": ("SHA256SUMS", lambda p: (p / "SHA256SUMS").write_text("garbage\n")),
     "sums binary": ("SHA256SUMS", lambda p: (p / "SHA256SUMS").write_bytes(b"\xff\xfe\x00")),
-    "sums emptied": ("a.txt", lambda p: (p / "SHA256SUMS").write_text("")),
+    "sums emptied": ("SHA256SUMS", lambda p: (p / "SHA256SUMS").write_text("")),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
@@ -52,7 +52,7 @@ def read_checkpoint(
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a checkpoint holds.
     """
-    folder = verify(path)
+    folder = verify(path, "policy.json", "policy.safetensors")
     about, weights = folder / "policy.json", folder / "policy.safetensors"
     description = read_json(about)
     if description.get("format") != FORMAT:
@@ -66,7 +66,7 @@ def read_checkpoint(
         if type(seed) is not int or seed < 0:
             raise ValueError(f"seed = {seed!r}: must be a whole number from 0 on")
     with reading(weights):
-        stored = load_file(weights)
+        stored = load(weights.read_bytes())
         history = {n.removeprefix("history."): t.numpy() for n, t in stored.items() if n.startswith("history.")}
         tensors = {n: t for n, t in stored.items() if not n.startswith("history.")}
         check_tensors(tensors, config, network)

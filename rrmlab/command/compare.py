@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..storage import read_table
+from ..study.store import read_table
 
 
 def compare(tables: Path, committed: Path) -> pd.DataFrame:

@@ -18,7 +18,8 @@ import joblib
 
 import rrmlab
 
-from ..storage import CorruptFileError, lock
+from ..locks import lock
+from ..storage import CorruptFileError
 from ..study import claims
 from . import compare as comparison
 from . import notebooks as source

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import NetworkConfig
-from ..storage import new_file, read_table
+from ..storage import new_file
 from ..study.claims import FILE
 from ..study.methods import METHODS
+from ..study.store import read_table
 
 # What is promised, the files of its tests, and the number of cases in `make test` and in `make soak`.
 PROMISES = (

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, seed_number, several, whole_number
+from ..checks import as_path, check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
 from ..game.observations import observation_of
 from ..game.schedulers import check_proportions
 from ..random_streams import subsample
-from ..storage import as_path, reading
+from ..storage import reading
 from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
 
 _DTYPES = {

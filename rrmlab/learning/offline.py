@@ -15,8 +15,7 @@ from ..agents.config import AgentConfig, method_name
 from ..agents.learner import Learner
 from ..agents.policy import Policy
 from ..agents.scale import Scale
-from ..checks import check_kind, known_device, whole_number
-from ..storage import as_path
+from ..checks import as_path, check_kind, known_device, whole_number
 from .dataset import Dataset
 from .minibatches import Minibatches
 from .progress import (

@@ -20,13 +20,13 @@ from ..agents.learner import Learner
 from ..agents.networks import logits
 from ..agents.policy import Policy
 from ..agents.scale import Scale
-from ..checks import check_kind, known_device, whole_number
+from ..checks import as_path, check_kind, known_device, whole_number
 from ..config import NetworkConfig
 from ..game.env import RRMEnv
 from ..game.radio import Deployment
 from ..game.schedulers import RandomWalk
 from ..random_streams import PolicyStream, sample
-from ..storage import CorruptFileError, as_path, reading
+from ..storage import CorruptFileError, reading
 from .collection import collect
 from .dataset import Dataset
 from .minibatches import Replay, ReplaySampler

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..agents.learner import Learner, Metrics
 from ..agents.policy import Policy
 from ..agents.scale import Scale
-from ..checks import check_kind, seed_number, several, whole_number
+from ..checks import as_path, check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
-from ..storage import as_path, new_folder, read_json, reading, verify
+from ..storage import new_folder, read_json, reading, verify
 
 CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work, `study`
 LOG_POINTS = 200  # of the loss curves, `study`
@@ -193,7 +193,8 @@ def digest(tensors: Iterable[Tensor]) -> str:
 def save_checkpoint(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write a checkpoint; it takes the place of the last one as a whole."""
     with new_folder(path) as folder:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / "state")
+        state = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+        (folder / "state").write_bytes(state)
         (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
 
 
@@ -202,13 +203,11 @@ def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | No
 
     Raises:
         CorruptFileError: it was changed since, or does not hold what a checkpoint holds.
-        ValueError: it belongs to another training.
+        ValueError: it belongs to another training, or the folder holds something else.
     """
-    if path.is_dir() and not any(path.iterdir()):  # made for it beforehand
-        return None
     try:
-        folder = verify(path)
-    except FileNotFoundError:
+        folder = verify(path, "facts.json", "state")
+    except FileNotFoundError:  # or an empty folder, made for it beforehand
         return None
     found = read_json(folder / "facts.json")
     wanted = json.loads(json.dumps(facts))
@@ -219,7 +218,7 @@ def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | No
             "name another folder, or delete it"
         )
     with reading(folder / "state"):
-        return load_file(folder / "state")
+        return load((folder / "state").read_bytes())
 
 
 class Training:

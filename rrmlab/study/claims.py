@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..storage import new_file, read_table
+from ..storage import new_file
+from .store import read_table
 from .tables import Interval
 
 COLUMNS = ("id", "claim", "paper", "ours", "low", "high", "verdict", "reason", "notebook")

@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 
 from ..config import NetworkConfig
 from ..memory import peak_memory_gib
-from ..storage import CorruptFileError, new_file, read_json, read_table
+from ..storage import CorruptFileError, new_file, read_json
 from .jobs import Scoring
+from .store import read_table
 
 PACKAGES = (
     "rrmlab",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
+import pandas as pd
 from safetensors.numpy import save as to_safetensors
+from safetensors.torch import load
 
 from ..agents.policy import Policy
 from ..game.evaluation import Scores
-from ..storage import CorruptFileError, lock, new_folder, reading, tidy, verify
+from ..locks import lock
+from ..storage import CorruptFileError, listed, new_folder, reading, tidy, verify
 from .fingerprint import code_fingerprint
 
 
@@ -60,7 +63,7 @@ def stored(
     """The folder of a run, built first if it is not there or damaged; once, where several processes ask for it at once.
 
     A training that was killed goes on from its checkpoint, in the hidden folder `.<name>.checkpoint` beside the run's;
-    it is removed when the run is complete.
+    it is removed when the run is complete. A damaged run is not deleted: it is moved to `<name>.damaged.<number>`.
 
     Args:
         root: the data folder.
@@ -74,19 +77,20 @@ def stored(
     folder = Path(root) / kind / hashlib.sha256(text.encode()).hexdigest()[:16]
     checkpoint = folder.with_name(f".{folder.name}.checkpoint")
     with suppress(FileNotFoundError, CorruptFileError):
-        verify(folder)
+        verify(folder, "spec.json")
         if any(folder.parent.glob(f".{folder.name}.*")):  # one was killed after all was done but this
             tidy(folder)
             shutil.rmtree(checkpoint, ignore_errors=True)
         return folder
     with lock(folder):
         try:
-            return verify(folder)  # another process was making it
+            return verify(folder, "spec.json")  # another process was making it
         except FileNotFoundError:
             pass
         except CorruptFileError as error:
-            print(f"making it again: {error}")
-            shutil.rmtree(folder)
+            damaged = folder.with_name(f"{folder.name}.damaged.{uuid.uuid4().hex[:8]}")
+            print(f"making it again: {error}; what is there is moved to {damaged.name}")
+            folder.rename(damaged)
         trained = () if train is None else (train(checkpoint),)
         with new_folder(folder) as beside:
             build(beside, *trained)
@@ -113,10 +117,10 @@ def read_result(folder: Path) -> Result:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a result holds.
     """
-    folder = verify(folder)
+    folder = verify(folder, "arrays.safetensors", "spec.json")
     file = folder / "arrays.safetensors"
     with reading(file):
-        arrays = load_file(file)
+        arrays = {name: tensor.numpy() for name, tensor in load(file.read_bytes()).items()}
         if arrays.keys() != {"rates", "rewards", "seconds"}:
             raise ValueError(f"it has {', '.join(sorted(arrays))} where rates, rewards, seconds are wanted")
         shapes = {name: values.shape for name, values in arrays.items()}
@@ -125,10 +129,16 @@ def read_result(folder: Path) -> Result:
         for name, values in arrays.items():
             if values.dtype.kind != "f" or not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite floating-point numbers")
-    paths = list(folder.glob("policy_*"))
-    if not all(path.name.removeprefix("policy_").isdecimal() for path in paths):
+    names = {name.split("/")[0].removeprefix("policy_") for name in listed(folder) if name.startswith("policy_")}
+    if not all(name.isdecimal() for name in names):
         raise CorruptFileError(f"{folder} is not what rrmlab writes (a policy's name does not end in its seed)")
-    policies = [Policy.load(path) for path in sorted(paths, key=lambda p: int(p.name.removeprefix("policy_")))]
+    policies = [Policy.load(folder / f"policy_{name}") for name in sorted(names, key=int)]
     if len(policies) not in (0, len(arrays["rates"])):
         raise CorruptFileError(f"{file} has the rates of {len(arrays['rates'])} seeds beside {len(policies)} policies")
     return Result(arrays, policies, folder)
+
+
+def read_table(file: Path, **options: Any) -> pd.DataFrame:
+    """The table in a CSV file, with options of `pandas.read_csv`; CorruptFileError if it is none."""
+    with reading(file):
+        return pd.read_csv(file, **options)

@@ -17,10 +17,10 @@ from ..checks import several
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
 from ..game.schedulers import ITLinQ
-from ..storage import read_table
+from ..storage import verify
 from .jobs import OfflineJob, OnlineJob, Scoring, run_jobs
 from .notebook import Study
-from .store import stored
+from .store import read_table, stored
 from .tables import scores
 
 
@@ -121,7 +121,8 @@ def itlinq_surface(study: Study) -> pd.DataFrame:
         pd.DataFrame(rows).to_csv(folder / "surface.csv", index=False)
 
     spec = {"itlinq": {"m_db": ITLINQ_M_DB, "eta": ITLINQ_ETA}, "scoring": scoring.to_dict()}
-    return read_table(stored(study.data, "schedulers", spec, [tune_itlinq, Scoring], build) / "surface.csv")
+    folder = verify(stored(study.data, "schedulers", spec, [tune_itlinq, Scoring], build), "surface.csv")
+    return read_table(folder / "surface.csv")
 
 
 def trials(study: Study, data: Path) -> pd.DataFrame:
