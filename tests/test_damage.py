@@ -95,7 +95,7 @@ def test_a_damaged_run_is_made_again_and_says_so(tmp_path, capsys):
         assert f"making it again: {folder}" in capsys.readouterr().out
     (folder / "a").write_text("wrong")
     (folder / "notes.txt").write_text("mine")
-    stored(tmp_path, "kind", {"x": 1}, build)
+    stored(tmp_path, "kind", {"x": 1}, [], build)
     notes = [file.read_text() for file in folder.parent.glob(f"{folder.name}.damaged.*/notes.txt")]
     assert notes == ["mine"], "moved, not deleted"
 
@@ -140,12 +140,12 @@ def test_what_is_not_listed_is_ignored_by_readers_and_kept_by_writers(copies, tm
     def build(folder):
         (folder / "a").write_text("right")
 
-    folder = stored(tmp_path, "kind", {}, build) if kind == "run" else copies / kind
+    folder = stored(tmp_path, "kind", {}, [], build) if kind == "run" else copies / kind
     names, litter = NOT_DAMAGE[change](folder)
     before = content_of(folder)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        stored(tmp_path, "kind", {}, None) if kind == "run" else LOADERS[kind](folder)
+        stored(tmp_path, "kind", {}, [], None) if kind == "run" else LOADERS[kind](folder)
     assert [name in str(caught[0].message) for name in names] == [True] * len(names) and len(caught) == len(names)
     assert content_of(folder) == before and (folder / "link").is_symlink() == (change == "link")
 
