@@ -12,7 +12,7 @@ from rrmlab.agents.mixers import MIXERS
 from rrmlab.game.observations import OBSERVATIONS, Observation
 from rrmlab.game.schedulers import SCHEDULERS, Scheduler
 from rrmlab.game.views import CellView
-from rrmlab.study import methods, plotting
+from rrmlab.study import jobs, methods, plotting
 from rrmlab.study.jobs import OfflineJob, Scoring, score_scheduler
 from rrmlab.study.methods import Method, Style
 from rrmlab.study.tables import ScoreScale, summary
@@ -82,6 +82,9 @@ def test_a_mixer_and_a_penalty(monkeypatch):
         plain = train_offline(data, replace(agent, penalty="none"), [0], progress=False)[0]
         assert not torch.equal(plain.tensors["critic.0"], policies[0].tensors["critic.0"])
         assert (plain.history["penalty"] == 0).all()
+    # Stored runs of two mixers of one name have different names.
+    asked = jobs.chosen_code(agent, NETWORK)
+    assert WeightedSum in asked and largest_other in asked
     # Learned together or alone, a seed's mixer is its own.
     (alone,) = train_offline(data, agent, [1], progress=False)
     torch.testing.assert_close(alone.tensors["critic.0"], policies[1].tensors["critic.0"])

@@ -15,11 +15,14 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from ..agents.config import AgentConfig
+from ..agents.losses import PENALTIES
+from ..agents.mixers import MIXERS
 from ..agents.policy import Policy
 from ..agents.stack import evaluate_seeds
 from ..config import NetworkConfig
 from ..game.evaluation import Scores, evaluate
 from ..game.imperfect_reports import ImperfectReports
+from ..game.observations import observation_of
 from ..game.schedulers import FullReuse, make_scheduler
 from ..learning.dataset import load_dataset
 from ..learning.offline import train_offline
@@ -59,6 +62,13 @@ def _from(checkpoint: Path, train: Callable[..., Any], *arguments: Any, **option
         print(f"starting the training again: {error}")
         shutil.rmtree(checkpoint)
         return train(*arguments, checkpoint=checkpoint / "training", **options)
+
+
+def chosen_code(agent: AgentConfig, network: NetworkConfig) -> list[Callable[..., Any]]:
+    """What an agent and a network choose by a name: mixer, penalty, observation. The user's own count for a run's name,
+    too."""
+    chosen: list[Callable[..., Any]] = [MIXERS[agent.mixer], observation_of(network).measure]
+    return chosen if agent.penalty == "none" else [*chosen, PENALTIES[agent.penalty]]
 
 
 def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:
@@ -107,7 +117,9 @@ class OnlineJob:
     def run(self, root: Path) -> Path:
         """Train and score, or find it done; the folder."""
         spec = {**asdict(self), "agent": self.agent.to_dict(), "seeds": list(self.seeds)}
-        return stored(root, "online", spec, [OnlineJob], self._build, train=self._train)
+        return stored(
+            root, "online", spec, [OnlineJob, *chosen_code(self.agent, self.network)], self._build, train=self._train
+        )
 
     def datasets(self, folder: Path) -> list[Path]:
         """The logs in the folder of the run."""
@@ -164,7 +176,14 @@ class OfflineJob:
             "agent": self.agent.to_dict(),
             "seeds": list(self.seeds),
         }
-        return stored(root, "offline", spec, [OfflineJob], self._build, train=self._train)
+        return stored(
+            root,
+            "offline",
+            spec,
+            [OfflineJob, *chosen_code(self.agent, self.scoring.network)],
+            self._build,
+            train=self._train,
+        )
 
     def _train(self, checkpoint: Path) -> tuple[list[Policy], float]:
         data = load_dataset(self.data)
