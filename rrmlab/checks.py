@@ -10,7 +10,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 
 def constant(default: Any, unit: str, provenance: str, doc: str) -> Any:
@@ -118,3 +120,31 @@ def as_path(path: str | Path) -> Path:
     except RuntimeError:
         raise ValueError(f"path = {path!r}: there is no home folder for its `~`, write the path in full") from None
     raise ValueError(f"path = {path!r}: must be a path")
+
+
+def exact_tensor(name: str, values: Any, dtype: torch.dtype) -> Tensor:
+    """A tensor, an array, a pandas column or nested lists as a tensor of `dtype` in main memory; the same if it is one.
+
+    Raises:
+        ValueError: not real numbers, or one that `dtype` cannot hold exactly, with its place.
+    """
+    if isinstance(values, Tensor) and values.dtype == dtype and values.is_cpu and not values.requires_grad:
+        return values
+    try:
+        given = values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+        if given.is_complex():
+            raise TypeError
+        converted = given.to(dtype)
+        same = (converted.to(given.dtype) == given) | (converted != converted)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        kind = getattr(values, "dtype", type(values).__name__)
+        raise ValueError(f"{name}: must be a tensor, an array or lists of real numbers, got {kind}") from None
+    check_all(name, given, same, f"must be values that {dtype} holds exactly, convert them yourself")
+    return converted
+
+
+def check_all(name: str, values: Tensor, good: Tensor, wanted: str) -> None:
+    """Raise ValueError with the first value that is not good, and its place from the row on, unless all are."""
+    if not bool(good.all()):
+        place = (~good).nonzero()[0].tolist()
+        raise ValueError(f"{name}: {wanted}; {name}{place} = {values[tuple(place)].item()}")

@@ -57,7 +57,7 @@ def make(root: Path) -> None:
     """One of each that is stored."""
     data = collect(make_scheduler("random_walk"), NETWORK, 5)
     policies = train_offline(data, AGENT, [0, 1], progress=False)
-    data.save(root / "dataset")
+    data.save(root / "dataset-v0")
     policies[0].save(root / "policy")
     rng = np.random.default_rng(0)
     scores = [Scores.of(rng.random((3, 4)), rng.random(3), 3.0) for _ in policies]
@@ -187,7 +187,7 @@ def command(data: bytes) -> None:
 
 
 TARGETS = {
-    "dataset": reading("dataset", load_dataset),
+    "dataset": reading("dataset-v0", load_dataset),
     "policy": reading("policy", Policy.load),
     "result": reading("result", read_result),
     "training": reading("training", training_checkpoint),

@@ -23,7 +23,7 @@ from rrmlab.storage import SUMS, new_folder
 from rrmlab.study.store import read_result, score_result
 
 NETWORK = NetworkConfig(num_aps=2, num_users=5, top_n=2, episode_ttis=12, warmup_ttis=2)
-LOADERS = {"dataset": load_dataset, "checkpoint": Policy.load, "result": read_result}
+LOADERS = {"dataset-v0": load_dataset, "checkpoint": Policy.load, "result": read_result}
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork, no locks")
 
 
@@ -36,7 +36,7 @@ def made(tmp_path_factory):
     policies = train_offline(data, config, [0, 1], progress=False)
     rng = np.random.default_rng(0)
     scores = [Scores.of(rng.random((3, 5)), rng.random(3), NETWORK.tail_weight) for _ in policies]
-    data.save(root / "dataset")
+    data.save(root / "dataset-v0")
     policies[0].save(root / "checkpoint")
     with new_folder(root / "result") as folder:
         score_result(folder, scores, 1.5, policies)

@@ -156,7 +156,7 @@ SWEEP = """
     sweep.OfflineJob._train = logged
     network = NetworkConfig(num_aps=2, num_users=5, top_n=2, episode_ttis=12, warmup_ttis=2)
     agents = [AgentConfig(alpha=alpha, hidden=(6,), num_updates=300, batch_size=16) for alpha in (0.0, 0.1, 0.2, 0.3)]
-    jobs = {a.alpha: sweep.OfflineJob(root / "dataset", a, (0, 1), sweep.Scoring(network, 2)) for a in agents}
+    jobs = {a.alpha: sweep.OfflineJob(root / "dataset-v0", a, (0, 1), sweep.Scoring(network, 2)) for a in agents}
     print(*(result.rates.tobytes().hex() for result in sweep.run_jobs(root, jobs, 1).values()))
     """
 

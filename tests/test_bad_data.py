@@ -46,7 +46,10 @@ def test_dataset_check(data):
     """One column replaced; what passes can be trained on."""
     name = data.draw(st.sampled_from(COLUMNS))
     shapes = () if name == "metadata" else (tuple(getattr(DATA, name).shape),)
-    wrong = dataclasses.replace(DATA, **{name: data.draw(arrays(shapes) | junk)})
+    value = data.draw(arrays(shapes) | junk)
+    wrong = told(lambda: dataclasses.replace(DATA, **{name: value}), name)
+    if wrong is None:
+        return
     fields = [*COLUMNS, "NetworkConfig"] if name in ("rows", "metadata") else [name, "rows"]
     if told(lambda: wrong.check() or True, *fields) and name != "metadata":
         assert getattr(wrong, name).dtype == getattr(DATA, name).dtype

@@ -182,16 +182,16 @@ def test_a_table_that_was_changed_is_made_again(tmp_path, monkeypatch):
 
 
 def test_what_rrmlab_did_not_write_is_not_replaced(made, tmp_path):
-    data = load_dataset(made / "dataset")
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "thesis.tex").write_text("mine")
-    (tmp_path / "empty").mkdir()
-    for name in ("file", "folder"):
+    data = load_dataset(made / "dataset-v0")
+    (tmp_path / "file-v0").write_text("mine")
+    (tmp_path / "folder-v0").mkdir()
+    (tmp_path / "folder-v0" / "thesis.tex").write_text("mine")
+    (tmp_path / "empty-v0").mkdir()
+    for name in ("file-v0", "folder-v0"):
         with pytest.raises(FileExistsError, match=f"{name}.*give another name"):
             data.save(tmp_path / name)
-    assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "thesis.tex").read_text() == "mine"
-    load_dataset(data.save(tmp_path / "empty"))
+    assert (tmp_path / "file-v0").read_text() == (tmp_path / "folder-v0" / "thesis.tex").read_text() == "mine"
+    load_dataset(data.save(tmp_path / "empty-v0"))
     assert hidden(tmp_path) == []
 
 

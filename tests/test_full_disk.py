@@ -29,11 +29,11 @@ def table_writer(root):
 
 
 @needs_fork
-@pytest.mark.parametrize("kind", ["dataset", "checkpoint", "result", "table", "stamp"])
+@pytest.mark.parametrize("kind", ["dataset-v0", "checkpoint", "result", "table", "stamp"])
 def test_a_full_disk_is_told_and_nothing_is_lost(made, tmp_path, kind):
     import resource
 
-    place, limits = tmp_path / "there" / "place", cases(4, 60)
+    place, limits = tmp_path / "there" / "place-v0", cases(4, 60)
     place.parent.mkdir()
     if kind == "table":
         place, write = tmp_path / "figures/tables/01_x_t.csv", table_writer(tmp_path)

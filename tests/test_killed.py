@@ -66,7 +66,7 @@ def offline(folder):
     agent = AgentConfig(hidden=(8, 8), batch_size=16, num_updates=UPDATES)
     keep = {"checkpoint": folder / "checkpoint", "checkpoint_every": EVERY}
     with counted(folder / COUNT, Learner, "update"):
-        policies = train_offline(load_dataset(folder / "given"), agent, (0, 1), progress=False, **keep)
+        policies = train_offline(load_dataset(folder / "given-v0"), agent, (0, 1), progress=False, **keep)
     for policy in policies:
         policy.save(folder / f"policy_{policy.seed}")
 
@@ -78,18 +78,18 @@ def online(folder):
         runs = train_online(NETWORK, agent, (0, 1), 4 * UPDATES, 4, progress=False, **keep)
     for run in runs:
         run.policy.save(folder / f"policy_{run.policy.seed}")
-        run.data.save(folder / f"log_{run.policy.seed}")
+        run.data.save(folder / f"log-v{run.policy.seed}")
 
 
 def gather(folder):
     with counted(folder / COUNT, RRMEnv, "_advance"):
-        collect(make_scheduler("itlinq"), NETWORK, 8_000).save(folder / "log")
+        collect(make_scheduler("itlinq"), NETWORK, 8_000).save(folder / "log-v0")
 
 
 def train_all(folder, root, workers):
     agents = [AgentConfig(backbone="dqn", alpha=a, hidden=(8,), num_updates=UPDATES // 2) for a in (0.0, 0.5)]
     scoring = jobs.Scoring(NETWORK, 3)
-    jobs.run_jobs(root, {a.alpha: Job(folder / "given", a, (0, 1), scoring) for a in agents}, workers)
+    jobs.run_jobs(root, {a.alpha: Job(folder / "given-v0", a, (0, 1), scoring) for a in agents}, workers)
 
 
 NOTEBOOK = """
@@ -138,7 +138,7 @@ def prepared(folder, data):
     """A folder in which every work can be done."""
     repository = Repository(folder)
     repository.write("01_a", NOTEBOOK)
-    data.save(folder / "given")
+    data.save(folder / "given-v0")
     return folder
 
 

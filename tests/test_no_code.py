@@ -185,7 +185,7 @@ def test_planted_stamps_count_as_never_done(tmp_path, marker, monkeypatch):
 
 def test_a_planted_environment_is_not_made(copies, marker, tmp_path):
     """Minari's own loader makes the environment that `env_spec` names, and so calls any function with any arguments."""
-    folder = copies / "dataset"
+    folder = copies / "dataset-v0"
     about = folder / "data" / "metadata.json"
     metadata = json.loads(about.read_text())
     shown = tmp_path / "shown"

@@ -200,8 +200,8 @@ def test_an_interrupted_run_of_a_sweep_goes_on(damaged, data, tmp_path, monkeypa
     often = functools.partial(train_offline, checkpoint_every=10)
     monkeypatch.setattr(jobs, "train_offline", often)
     agent = AgentConfig(hidden=(4,), batch_size=8, num_updates=50)
-    data.save(tmp_path / "data")
-    job = jobs.OfflineJob(tmp_path / "data", agent, (0, 1), jobs.Scoring(data.network, 2))
+    data.save(tmp_path / "data-v0")
+    job = jobs.OfflineJob(tmp_path / "data-v0", agent, (0, 1), jobs.Scoring(data.network, 2))
     whole = jobs.run_jobs(tmp_path / "whole", {0: job}, 1)[0]
     update, calls = Learner.update, []
 

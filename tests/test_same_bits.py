@@ -39,10 +39,10 @@ def from_the_beginning(folder):
     agent = AgentConfig(hidden=(8, 8), batch_size=16, num_updates=60)
     network = NetworkConfig(num_aps=2, num_users=6, top_n=2, episode_ttis=30, warmup_ttis=5)
     data = collect(make_scheduler("itlinq"), network, 600, seed=4)
-    data.save(folder / "log")
+    data.save(folder / "log-v0")
     policies = train_offline(data, agent, (0, 7), progress=False)
     online = train_online(network, AgentConfig(backbone="dqn", hidden=(8,)), (2,), 240, 4, progress=False)[0]
-    online.data.save(folder / "online")
+    online.data.save(folder / "online-v0")
     policies.append(online.policy)
     for policy in policies:
         policy.save(folder / f"policy_{policy.seed}")
@@ -122,10 +122,10 @@ def test_scores_after_a_whole_training(data, device):
 
 
 def test_workers_change_nothing(data, tmp_path):
-    data.save(tmp_path / "data")
+    data.save(tmp_path / "data-v0")
     agents = [AgentConfig(alpha=alpha, hidden=(8,), batch_size=16, num_updates=60) for alpha in (0.0, 0.5)]
     scoring = jobs.Scoring(NETWORK, 3)
-    asked = {agent.alpha: jobs.OfflineJob(tmp_path / "data", agent, (0, 1), scoring) for agent in agents}
+    asked = {agent.alpha: jobs.OfflineJob(tmp_path / "data-v0", agent, (0, 1), scoring) for agent in agents}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the workers
     one = jobs.run_jobs(tmp_path / "one", asked, 1)

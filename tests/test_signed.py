@@ -84,15 +84,15 @@ NOT_OBJECTS = [b"", b"[]", b"3", b'"x"', b"null", b"{", b"[" * 100_000, b"\xff\x
 MANY = [lambda f, content=content: f.write_bytes(content) for content in NOT_OBJECTS]
 ABOUT = "checkpoint/policy.json"
 WEIGHTS = "checkpoint/policy.safetensors"
-METADATA = "dataset/data/metadata.json"
-HDF5 = "dataset/data/main_data.hdf5"
+METADATA = "dataset-v0/data/metadata.json"
+HDF5 = "dataset-v0/data/main_data.hdf5"
 ARRAYS = "result/arrays.safetensors"
 WRONG = [  # file, what was done to it, what the error says
     *((file, edit, "is not what rrmlab writes") for file in (ABOUT, METADATA) for edit in MANY),
     *((file, edit, "is not what rrmlab writes") for file in (WEIGHTS, HDF5, ARRAYS) for edit in MANY),
     *((file, lambda f: f.unlink(), "is missing") for file in (ABOUT, METADATA, WEIGHTS, HDF5, ARRAYS)),
     *((file, lambda f: f.write_bytes(f.read_bytes()[:-9]), "is not what rrmlab writes") for file in (WEIGHTS, ARRAYS)),
-    (ABOUT, edit_json(put("format", 2)), "checkpoint format 2, this version reads 1"),
+    (ABOUT, edit_json(put("format", 99)), "checkpoint format 99, this version reads"),
     (ABOUT, edit_json(put("format", "1")), "checkpoint format '1'"),
     (ABOUT, edit_json(drop("format")), "checkpoint format None"),
     (ABOUT, edit_json(put("optimizer", {})), "optimizer where agent, format, network, seed are wanted"),
@@ -159,7 +159,7 @@ WRONG = [  # file, what was done to it, what the error says
     (ARRAYS, edit_tensors(reshape("rates", first_becomes(float("nan")))), "rates must be finite"),
     ("result/policy_1", shutil.rmtree, "the rates of 2 seeds beside 1 policies"),
     ("result/policy_1", lambda f: f.rename(f.with_name("policy_last")), "does not end in its seed"),
-    ("result/policy_1/policy.json", edit_json(put("format", 2)), "checkpoint format 2"),
+    ("result/policy_1/policy.json", edit_json(put("format", 99)), "checkpoint format 99"),
     ("result/policy_1/SHA256SUMS", lambda f: f.unlink(), "policy_1/SHA256SUMS is missing"),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import as_path, check_kind, seed_number, several, whole_number
+from ..checks import as_path, check_all, check_kind, exact_tensor, seed_number, several, whole_number
 from ..config import NetworkConfig
 from ..game.observations import observation_of
 from ..game.schedulers import check_proportions
@@ -49,6 +49,11 @@ class Dataset:
         terminated, truncated: (n,) bool.
         log_prob: (n,) float64, ln of the behaviour's probability of the joint action; 0 where it is deterministic.
         metadata: "network" (a NetworkConfig as dict), "behaviour", "seed" and what else describes the data.
+
+    Arrays, pandas columns and lists are converted to these types.
+
+    Raises:
+        ValueError: a column that is not made of real numbers, or a value that its type cannot hold exactly.
     """
 
     obs: Tensor
@@ -61,6 +66,10 @@ class Dataset:
     log_prob: Tensor
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, dtype in _DTYPES.items():
+            object.__setattr__(self, name, exact_tensor(name, getattr(self, name), dtype))
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -72,39 +81,33 @@ class Dataset:
         return NetworkConfig.from_dict(self.metadata["network"])
 
     def check(self) -> None:
-        """Raise ValueError unless there are transitions, the columns are tensors of the stated types, their shapes fit
-        the network of the metadata, all is finite, silence is always allowed and no action is masked."""
+        """Raise ValueError, with column and row, unless there are transitions, all shapes fit the network of the
+        metadata, all is finite, silence is always allowed, no action is masked, and every transition has its own next
+        observation: an episode of T transitions has T+1 rows, and no transition starts at the last of them."""
         aps, n, numbers = self.network.num_aps, self.network.top_n, observation_of(self.network).size(self.network)
-        for name, dtype in _DTYPES.items():
-            column = getattr(self, name)
-            if not isinstance(column, Tensor) or column.dtype != dtype:
-                got = f"a tensor of {column.dtype}" if isinstance(column, Tensor) else type(column).__name__
-                raise ValueError(f"{name}: must be a tensor of {dtype}, got {got}")
         size, stored = self.rows.numel(), self.obs.shape[:1]
         if not size:
             raise ValueError("rows: the dataset has no transitions")
         wanted: dict[str, tuple[int, ...]]
-        wanted = {
-            "actions": (size, aps),
-            "obs": (*stored, aps, numbers),
-            "mask": (*stored, aps, n + 1),
-        }
-        wanted |= {name: (size,) for name in ("rows", "rewards", "terminated", "truncated", "log_prob")}
-        for name, shape in wanted.items():
-            found = tuple(getattr(self, name).shape)
+        wanted = {"actions": (size, aps), "obs": (*stored, aps, numbers), "mask": (*stored, aps, n + 1)}
+        for name in _DTYPES:
+            found, shape = tuple(getattr(self, name).shape), wanted.get(name, (size,))
             if found != shape:
                 raise ValueError(f"{name} of shape {found}: the network of the dataset wants {shape}")
         for name in ("obs", "rewards", "log_prob"):
-            if not bool(torch.isfinite(getattr(self, name)).all()):
-                raise ValueError(f"{name}: must be finite, found NaN or infinity")
-        if not 0 <= int(self.rows.min()) <= int(self.rows.max()) < len(self.obs) - 1:
-            raise ValueError(f"rows: must lie in 0 ... {len(self.obs) - 2}, each with its next observation after it")
-        if not 0 <= int(self.actions.min()) <= int(self.actions.max()) <= n:
-            raise ValueError(f"actions: must lie in 0 ... {n}")
-        if not bool(self.mask[self.rows].gather(-1, self.actions.unsqueeze(-1)).all()):
-            raise ValueError("actions: some are masked, they choose an empty slot")
-        if not bool(self.mask[..., 0].all()):
-            raise ValueError("mask: action 0, silence, must be allowed everywhere")
+            column = getattr(self, name)
+            check_all(name, column, column.isfinite(), "must be finite")
+        rows, actions, last = self.rows, self.actions, len(self.obs) - 2
+        check_all("rows", rows, (rows >= 0) & (rows <= last), f"must lie in 0 ... {last}, its next observation follows")
+        check_all("actions", actions, (actions >= 0) & (actions <= n), f"must lie in 0 ... {n}")
+        allowed = self.mask[rows].gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        check_all("actions", actions, allowed, "some are masked, they choose an empty slot")
+        check_all("mask", self.mask[..., 0], self.mask[..., 0], "action 0, silence, must be allowed everywhere")
+        starts = torch.zeros(len(self.obs), dtype=torch.bool)
+        starts[rows] = True
+        shared = (self.terminated | self.truncated) & starts[rows + 1]
+        own = "its transition ends an episode, but another one starts at the next row: an episode of T needs T+1 rows"
+        check_all("rows", rows, ~shared, own)
 
     def select(self, index: Tensor) -> Dataset:
         """The transitions at `index` (k,) int64; the stored observations are shared, not copied.
@@ -141,11 +144,12 @@ class Dataset:
         `minari.load_dataset(path.name)` opens it when MINARI_DATASETS_PATH is the folder above.
 
         Raises:
-            ValueError: there are no transitions.
+            ValueError: data that do not pass `check`, metadata that JSON cannot hold, or a name that Minari cannot read
+                (letters, digits, "_" and "-", then "-v" and a number).
+            FileExistsError, OSError: see `storage.new_folder`.
         """
-        if len(self) == 0:
-            raise ValueError("the dataset has no transitions: there is nothing to save")
         path = as_path(path)
+        self.check()
         write_episodes(path, self.episodes(), self.metadata)
         return path
 
@@ -213,6 +217,7 @@ def load_dataset(path: str | Path) -> Dataset:
     Raises:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
+        ValueError: the folder holds a policy, a checkpoint or a stored run.
     """
     path = as_path(path)
     episodes, metadata = read_episodes(path)

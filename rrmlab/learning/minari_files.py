@@ -6,6 +6,9 @@ Shapes: T transitions of an episode, I APs, N top users, F features of each.
 from __future__ import annotations
 
 import io
+import json
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from minari import supported_dataset_versions
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
+from ..checks import as_path
 from ..config import NetworkConfig
 from ..game.observations import observation_of
-from ..storage import CorruptFileError, new_folder, read_json, reading, verify
+from ..storage import SUMS, CorruptFileError, new_folder, read_json, reading, verify
 
 HDF5_FILE = "main_data.hdf5"  # Minari's name for it
 Episode = dict[str, np.ndarray]  # the columns of `read_episodes`, by name
@@ -32,7 +36,17 @@ def write_episodes(path: Path, episodes: list[Episode], metadata: dict[str, Any]
         path: the folder; its name is the dataset's.
         episodes: the columns of each, as `read_episodes` gives them, with observations (T+1, I, N F).
         metadata: kept under the key "rrmlab"; its "behaviour" is Minari's `algorithm_name`.
+
+    Raises:
+        ValueError: a name that Minari cannot read, or metadata that JSON does not give back.
     """
+    if not re.fullmatch(r"[\w-]+-v\d+", path.name):  # one such folder, and Minari cannot list any beside it
+        raise ValueError(
+            f"path = {path}: its last part must be a name that Minari reads: letters, digits, '_' and '-', then '-v' "
+            "and a number, such as log-v0"
+        )
+    for key, value in metadata.items():
+        _check_json(key, value)
     _, aps, features = episodes[0]["obs"].shape
     box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
     discrete = gym.spaces.MultiDiscrete([episodes[0]["mask"].shape[-1]] * aps)
@@ -52,6 +66,14 @@ def write_episodes(path: Path, episodes: list[Episode], metadata: dict[str, Any]
                 "rrmlab": metadata,
             }
         )
+
+
+def _check_json(key: Any, value: Any) -> None:
+    same = False
+    with suppress(TypeError, ValueError, RecursionError):
+        same = json.loads(json.dumps({key: value}, allow_nan=False)) == {key: value}
+    if not same:
+        raise ValueError(f"metadata[{key!r}] = {value!r}: must be what JSON holds: text, finite numbers, lists, dicts")
 
 
 def _buffer(episode: Episode) -> EpisodeBuffer:
@@ -77,17 +99,20 @@ def read_episodes(path: str | Path) -> tuple[list[Episode], dict[str, Any]]:
     Raises:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
+        ValueError: the folder holds something else.
     """
-    folder = verify(path)
+    folder = as_path(path)
     about, file = folder / "data" / "metadata.json", folder / "data" / HDF5_FILE
+    if about.is_file() and not (folder / SUMS).exists():
+        _check_own(folder, read_json(about))  # before its sums are missed
+    verify(folder, "data/metadata.json", f"data/{HDF5_FILE}")
     stored = read_json(about)
     if str(stored.get("minari_version")) not in supported_dataset_versions or stored.get("data_format") != "hdf5":
         raise CorruptFileError(
             f"{about}: data_format {stored.get('data_format')!r} of Minari {stored.get('minari_version')!r}, this "
             f"version reads 'hdf5' of Minari {', '.join(sorted(supported_dataset_versions))}"
         )
-    if "rrmlab" not in stored:
-        raise CorruptFileError(f"{folder}: a Minari dataset, but not one of rrmlab (its metadata has no key 'rrmlab')")
+    _check_own(folder, stored)
     metadata = stored["rrmlab"]
     with reading(about):
         if not isinstance(metadata, dict) or not isinstance(metadata.get("network"), dict):
@@ -97,6 +122,14 @@ def read_episodes(path: str | Path) -> tuple[list[Episode], dict[str, Any]]:
         if len(opened) != stored.get("total_episodes") or not len(opened):
             raise ValueError(f"it has {len(opened)} episodes, its metadata say {stored.get('total_episodes')}")
         return [_read_episode(opened, f"episode_{k}", network) for k in range(len(opened))], metadata
+
+
+def _check_own(folder: Path, stored: dict[str, Any]) -> None:
+    if "rrmlab" not in stored:
+        raise CorruptFileError(
+            f"{folder}: a Minari dataset, but not one of rrmlab (its metadata has no key 'rrmlab'): open it with "
+            "minari.load_dataset"
+        )
 
 
 def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> Episode:

@@ -65,10 +65,9 @@ def _from(checkpoint: Path, train: Callable[..., Any], *arguments: Any, **option
 
 
 def chosen_code(agent: AgentConfig, network: NetworkConfig) -> list[Callable[..., Any]]:
-    """What an agent and a network choose by a name: mixer, penalty, observation. The user's own count for a run's name,
-    too."""
-    chosen: list[Callable[..., Any]] = [MIXERS[agent.mixer], observation_of(network).measure]
-    return chosen if agent.penalty == "none" else [*chosen, PENALTIES[agent.penalty]]
+    """The user's own mixer, penalty and observation, which count for a run's name; the package's own count anyway."""
+    chosen = (MIXERS[agent.mixer], PENALTIES.get(agent.penalty), observation_of(network).measure)
+    return [part for part in chosen if part is not None and part.__module__.partition(".")[0] != "rrmlab"]
 
 
 def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:
@@ -117,9 +116,8 @@ class OnlineJob:
     def run(self, root: Path) -> Path:
         """Train and score, or find it done; the folder."""
         spec = {**asdict(self), "agent": self.agent.to_dict(), "seeds": list(self.seeds)}
-        return stored(
-            root, "online", spec, [OnlineJob, *chosen_code(self.agent, self.network)], self._build, train=self._train
-        )
+        code = [OnlineJob, *chosen_code(self.agent, self.network)]
+        return stored(root, "online", spec, code, self._build, train=self._train)
 
     def datasets(self, folder: Path) -> list[Path]:
         """The logs in the folder of the run."""
@@ -176,14 +174,8 @@ class OfflineJob:
             "agent": self.agent.to_dict(),
             "seeds": list(self.seeds),
         }
-        return stored(
-            root,
-            "offline",
-            spec,
-            [OfflineJob, *chosen_code(self.agent, self.scoring.network)],
-            self._build,
-            train=self._train,
-        )
+        code = [OfflineJob, *chosen_code(self.agent, self.scoring.network)]
+        return stored(root, "offline", spec, code, self._build, train=self._train)
 
     def _train(self, checkpoint: Path) -> tuple[list[Policy], float]:
         data = load_dataset(self.data)

@@ -93,7 +93,7 @@ def score_writers(study: Study, online: dict[str, Result]) -> dict[str, Result]:
 
 def collected(study: Study, name: str, size: int, writer: Scheduler | None = None) -> Path:
     """The folder of a dataset of a scheduler, by default `log_writer(name)`; collected if it is not there."""
-    writer = writer or log_writer(name)
+    writer, file = writer or log_writer(name), f"{name.replace(' ', '-')}-v0"
     spec = {
         "behaviour": {"name": name, **writer.parameters()},
         "network": study.network.to_dict(),
@@ -102,9 +102,9 @@ def collected(study: Study, name: str, size: int, writer: Scheduler | None = Non
     }
 
     def build(folder: Path) -> None:
-        collect(writer, study.network, size, study.seed).save(folder / f"{name}-v0")
+        collect(writer, study.network, size, study.seed).save(folder / file)
 
-    return stored(study.data, "datasets", spec, (collect, *_classes(writer)), build) / f"{name}-v0"
+    return stored(study.data, "datasets", spec, (collect, *_classes(writer)), build) / file
 
 
 def joined(study: Study, parts: Sequence[Path], size: int) -> Path:

@@ -51,7 +51,7 @@ ITLINQ_TUNED = (10.0, 0.2)  # the best point of that grid at the `paper` preset 
 # What the tuning chose, `study`: the best mean R_score of twelve trials on validation deployments, for every method
 # that learns; recorded in figures/tables/03_datasets_tuning.csv and 04_training_paradigms_tuning.csv.
 TUNING_GRID: dict[str, tuple[Any, ...]] = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (1e-3, 4e-3)}
-TUNED: dict[tuple[str, ...], dict[str, Any]] = {  # by paradigm, backbone and, where it is not the sum, mixer
+TUNED: dict[tuple[Any, ...], dict[str, Any]] = {  # by paradigm, backbone and, where it is not the sum, mixer
     ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("independent", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
