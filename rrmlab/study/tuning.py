@@ -95,7 +95,7 @@ def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
         the configurations by method name, such as "CTDE-MARL-CQL (DQN)".
     """
     agents = [AgentConfig.behaviour_cloning(**BC_TUNED, num_updates=num_updates)]
-    agents += [AgentConfig(*point, **choice, num_updates=num_updates) for point, choice in TUNED.items()]
+    agents += [replace(AgentConfig(*point, **choice), num_updates=num_updates) for point, choice in TUNED.items()]
     return {method_name(agent): agent for agent in agents}
 
 
