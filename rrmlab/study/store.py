@@ -26,7 +26,7 @@ from ..game.evaluation import Scores
 from ..storage import CorruptFileError, lock, new_folder, reading, tidy, verify
 
 # Modules that draw, describe or start: what they decide is said in a run's spec. All others count for its name.
-_NOT_NUMERIC = ("command/", "bench/", "storage.py", "interop.py") + tuple(
+_NOT_NUMERIC = ("command/", "bench/", "storage.py", "interop.py", "study/figures/") + tuple(
     f"study/{name}.py" for name in ("notebook", "methods", "tuning", "logs", "tables", "claims", "plotting", "explore")
 )
 
