@@ -54,6 +54,20 @@ def random_episodes(config: NetworkConfig, envs: int, seed: int = 0, device: str
     return run
 
 
+def silent_steps(config: NetworkConfig, envs: int, num: int, seed: int = 0) -> Work:
+    """`num` further steps of E environments in which no AP transmits. Units: `num`."""
+    env = RRMEnv(config, envs, seed)
+    env.reset()
+    silent = torch.zeros(envs, config.num_aps, dtype=torch.int64)
+
+    def run() -> int:
+        for _ in range(num):
+            env.step(silent)
+        return num
+
+    return run
+
+
 def learning(data: Dataset, agent: AgentConfig, stacks: Sequence[Sequence[int]], num: int, device: str = "cpu") -> Work:
     """`num` updates of each stack of seeds, one stack after the other: [(0, 1)] are two seeds as one program,
     [(0,), (1,)] two programs. The sampling of the minibatches is included. Units: `num`."""
@@ -81,6 +95,17 @@ def updates_of_noise(agent: AgentConfig, num_aps: int, top_n: int, num: int, dev
         return num
 
     return run
+
+
+def largest_centralized(top_n: int) -> int:
+    """The largest number of APs that a centralized learner accepts."""
+    agent, aps = AgentConfig("centralized", hidden=(1,)), 1
+    while True:
+        try:
+            Learner(agent, aps + 1, top_n, [0])
+        except ValueError:
+            return aps
+        aps += 1
 
 
 def random_batch(seeds: int, size: int, num_aps: int, top_n: int) -> Batch:
