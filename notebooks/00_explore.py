@@ -67,7 +67,7 @@ network = replace(study.network, num_users=num_users, episode_ttis=min(500, stud
 PICTURED = ("Full reuse", "TDM", "ITLinQ (tuned)", "Exhaustive")
 data = Path("../data")
 if study.recompute:
-    choices = explore.behaviours(data)
+    choices = explore.choices(data)
     recorded = [explore.record(choices[method](), network, seed, method=method) for method in PICTURED]
 
 tti = int(snapshot * network.episode_ttis)

@@ -292,8 +292,7 @@ def costs():
 
 
 cost = study.table("cost", costs)
-exchanged = study.table("knowledge", lambda: methods.knowledge(study.network)).set_index("method").exchanged
-cost["exchanged_per_tti"] = cost.method.str.replace(" (DQN)", "").map(exchanged)
+cost["exchanged_per_tti"] = [methods.find(method).knowledge.exchanged(study.network) for method in cost.method]
 cost.round(2)
 
 # %% [markdown]

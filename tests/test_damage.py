@@ -147,12 +147,12 @@ def test_the_tour_leaves_out_what_it_cannot_read(copies, tmp_path):
     run = tmp_path / "data" / "offline"
     for name in ("aaaaaa", "bbbbbb", ".aaaaaa.12345678"):
         shutil.copytree(copies / "result", run / name)
-    before = explore.behaviours(tmp_path / "data")
+    before = explore.choices(tmp_path / "data")
     assert sum("(aaaaaa)" in label for label in before) == 1 and not any("(.aaaa" in label for label in before)
     for content in (b"[]", b'{"agent": 3}', b"\x80\x04", b"{}"):
         (run / "bbbbbb" / "policy_0" / "policy.json").write_bytes(content)
         (run / "bbbbbb" / "policy_1" / "policy.json").write_bytes(content)
-        assert not any("(bbbbbb)" in label for label in explore.behaviours(tmp_path / "data"))
+        assert not any("(bbbbbb)" in label for label in explore.choices(tmp_path / "data"))
 
 
 def test_the_readme_is_not_filled_from_a_damaged_table(tmp_path, monkeypatch, capsys):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from matplotlib.figure import Figure
 from ..config import NetworkConfig
 from ..memory import peak_memory_gib
 from ..storage import CorruptFileError, new_file, read_json, read_table
-from . import plotting
 from .jobs import Scoring
 
 PACKAGES = (
@@ -118,7 +118,7 @@ class Study:
         self.figures = Path(root) / "figures"
         self._parameters = {"preset": preset, "recompute": recompute, "device": device, "seed": seed}
         self._start = time.perf_counter()
-        plotting.use_style()
+        plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
         if recompute:
             print(f"Computing at the {preset!r} preset: {self.sizes}")
         else:
