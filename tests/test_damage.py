@@ -93,11 +93,11 @@ def test_a_damaged_run_is_made_again_and_says_so(tmp_path, capsys):
     def build(folder):
         (folder / "a").write_text("right")
 
-    folder = stored(tmp_path, "kind", {"x": 1}, build)
-    assert stored(tmp_path, "kind", {"x": 1}, None) == folder, "asked again it is not built"
+    folder = stored(tmp_path, "kind", {"x": 1}, [], build)
+    assert stored(tmp_path, "kind", {"x": 1}, [], None) == folder, "asked again it is not built"
     for damage in (lambda: (folder / "a").write_text("wrong"), lambda: (folder / SUMS).unlink()):
         damage()
-        assert stored(tmp_path, "kind", {"x": 1}, build) == folder
+        assert stored(tmp_path, "kind", {"x": 1}, [], build) == folder
         assert (verify(folder) / "a").read_text() == "right"
         assert f"making it again: {folder}" in capsys.readouterr().out
 

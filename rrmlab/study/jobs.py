@@ -20,7 +20,7 @@ from ..agents.stack import evaluate_seeds
 from ..config import NetworkConfig
 from ..game.evaluation import Scores, evaluate
 from ..game.imperfect_reports import ImperfectReports
-from ..game.schedulers import make_scheduler
+from ..game.schedulers import FullReuse, make_scheduler
 from ..learning.dataset import load_dataset
 from ..learning.offline import train_offline
 from ..learning.online import NUM_ENVS, OnlineRun, train_online
@@ -64,11 +64,15 @@ def _from(checkpoint: Path, train: Callable[..., Any], *arguments: Any, **option
 def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:
     """Score the scheduler that `spec` describes: its short name and its arguments."""
 
+    scheduler = make_scheduler(**spec)
+
     def build(folder: Path) -> None:
         start = time.perf_counter()
-        score_result(folder, [evaluate(make_scheduler(**spec), *scoring.arguments)], time.perf_counter() - start)
+        score_result(folder, [evaluate(scheduler, *scoring.arguments)], time.perf_counter() - start)
 
-    return read_result(stored(root, "schedulers", {"scheduler": spec, "scoring": scoring.to_dict()}, build))
+    asked = {"scheduler": spec, "scoring": scoring.to_dict()}
+    code = (evaluate, Scoring, score_result, type(scheduler))
+    return read_result(stored(root, "schedulers", asked, code, build))
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class OnlineJob:
     def run(self, root: Path) -> Path:
         """Train and score, or find it done; the folder."""
         spec = {**asdict(self), "agent": self.agent.to_dict(), "seeds": list(self.seeds)}
-        return stored(root, "online", spec, self._build, train=self._train)
+        return stored(root, "online", spec, [OnlineJob], self._build, train=self._train)
 
     def datasets(self, folder: Path) -> list[Path]:
         """The logs in the folder of the run."""
@@ -160,7 +164,7 @@ class OfflineJob:
             "agent": self.agent.to_dict(),
             "seeds": list(self.seeds),
         }
-        return stored(root, "offline", spec, self._build, train=self._train)
+        return stored(root, "offline", spec, [OfflineJob], self._build, train=self._train)
 
     def _train(self, checkpoint: Path) -> tuple[list[Policy], float]:
         data = load_dataset(self.data)
@@ -205,12 +209,12 @@ class ReportJob:
     def run(self, root: Path) -> Path:
         """Score, or find it done; the folder."""
         origin = "full_reuse" if self.policies is None else sha256(self.policies / SUMS)
-        return stored(root, "reports", {**asdict(self), "policies": origin}, self._build)
+        return stored(root, "reports", {**asdict(self), "policies": origin}, [ReportJob], self._build)
 
     def _build(self, folder: Path) -> None:
         start, delay, noise = time.perf_counter(), self.delay_ttis, self.noise_db
         if self.policies is None:
-            scores = [evaluate(ImperfectReports(make_scheduler("full_reuse"), delay, noise), *self.scoring.arguments)]
+            scores = [evaluate(ImperfectReports(FullReuse(), delay, noise), *self.scoring.arguments)]
         else:
             policies = read_result(self.policies).policies
             scores = evaluate_seeds(policies, *self.scoring.arguments, delay_ttis=delay, noise_db=noise)

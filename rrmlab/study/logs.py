@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ..game.schedulers import Behaviour, Mixture, Scheduler, make_scheduler
 from ..learning.collection import collect
 from ..learning.dataset import join, load_dataset
 from ..storage import SUMS, sha256
-from .jobs import OnlineJob, run_jobs
+from .jobs import OnlineJob, Scoring, run_jobs
 from .notebook import Study
 from .store import Result, read_result, score_result, stored
 from .tuning import online_agents
@@ -86,7 +86,8 @@ def score_writers(study: Study, online: dict[str, Result]) -> dict[str, Result]:
             score_result(folder, [evaluate(writer, *study.scoring.arguments)], time.perf_counter() - start)
 
         spec = {"writer of": name, "policy": origin, "scoring": study.scoring.to_dict()}
-        results[name] = read_result(stored(study.data, "schedulers", spec, build))
+        code: list[Callable[..., Any]] = [evaluate, Scoring, score_result]
+        results[name] = read_result(stored(study.data, "schedulers", spec, [*code, *_classes(writer)], build))
     return results
 
 
@@ -103,7 +104,7 @@ def collected(study: Study, name: str, size: int, writer: Scheduler | None = Non
     def build(folder: Path) -> None:
         collect(writer, study.network, size, study.seed).save(folder / f"{name}-v0")
 
-    return stored(study.data, "datasets", spec, build) / f"{name}-v0"
+    return stored(study.data, "datasets", spec, (collect, *_classes(writer)), build) / f"{name}-v0"
 
 
 def joined(study: Study, parts: Sequence[Path], size: int) -> Path:
@@ -116,4 +117,9 @@ def joined(study: Study, parts: Sequence[Path], size: int) -> Path:
         names = [str(share.metadata.get("behaviour")) for share in shares]
         join(shares, {**shares[0].metadata, "behaviour": " + ".join(names)}).save(folder / "joined-v0")
 
-    return stored(study.data, "datasets", spec, build) / "joined-v0"
+    return stored(study.data, "datasets", spec, (load_dataset, join), build) / "joined-v0"
+
+
+def _classes(writer: Behaviour) -> list[type]:
+    """The classes whose code acts: of a mixture also those of its members."""
+    return [type(writer), *(type(member) for member in getattr(writer, "members", ()))]

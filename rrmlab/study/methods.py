@@ -21,7 +21,7 @@ from ..agents.paradigms import PARADIGMS
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
 from . import logs, tuning
-from .jobs import OfflineJob, OnlineJob, score_scheduler
+from .jobs import OfflineJob, OnlineJob, Scoring, score_scheduler
 from .notebook import Study
 from .observed_oracle import observed_oracle
 from .store import Result, read_result, score_result, stored
@@ -206,7 +206,8 @@ def observed_oracles(study: Study) -> dict[str, Result]:
             scores = evaluate(oracle, *study.scoring.arguments)
             score_result(folder, [scores], time.perf_counter() - start)
 
-        folder = stored(study.data, "schedulers", {**spec, "scoring": study.scoring.to_dict()}, build)
+        code = (observed_oracle, evaluate, Scoring, score_result)
+        folder = stored(study.data, "schedulers", {**spec, "scoring": study.scoring.to_dict()}, code, build)
         results[name] = read_result(folder)
     return results
 

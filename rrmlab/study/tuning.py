@@ -17,7 +17,7 @@ from ..config import NetworkConfig
 from ..game.evaluation import evaluate
 from ..game.schedulers import ITLinQ
 from ..storage import read_table
-from .jobs import OfflineJob, OnlineJob, run_jobs
+from .jobs import OfflineJob, OnlineJob, Scoring, run_jobs
 from .notebook import Study
 from .store import stored
 from .tables import scores
@@ -120,7 +120,7 @@ def itlinq_surface(study: Study) -> pd.DataFrame:
         pd.DataFrame(rows).to_csv(folder / "surface.csv", index=False)
 
     spec = {"itlinq": {"m_db": ITLINQ_M_DB, "eta": ITLINQ_ETA}, "scoring": scoring.to_dict()}
-    return read_table(stored(study.data, "schedulers", spec, build) / "surface.csv")
+    return read_table(stored(study.data, "schedulers", spec, [tune_itlinq, Scoring], build) / "surface.csv")
 
 
 def trials(study: Study, data: Path) -> pd.DataFrame:
