@@ -47,7 +47,9 @@ def test_verdict_of_being_equal_within_a_margin(interval, verdict):
 
 def claim_table(notebook, *names):
     verdict = claims.verdict_above(GOOD)
-    return claims.claim_table(notebook, *(claims.claim_row(name, "a claim", "> 0", GOOD, verdict, "") for name in names))
+    return claims.claim_table(
+        notebook, *(claims.claim_row(name, "a claim", "> 0", GOOD, verdict, "") for name in names)
+    )
 
 
 def test_rows_of_all_notebooks_are_gathered_in_the_claims_order(tmp_path):

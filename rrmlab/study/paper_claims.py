@@ -183,7 +183,8 @@ def k10(effects: Mapping[str, Sequence[Interval]]) -> dict[str, Any]:
         effects: by paradigm ("C", "CTDE"), between α = 1 and α = 50: the score that is lost, and what agreement with
             the log and oscillation of the loss gain.
     """
-    parts, said = {}, []
+    parts: dict[str, Interval] = {}
+    said = []
     for name, (lost, closer, oscillates) in effects.items():
         parts |= {f"{name} closer to the log": closer, f"{name} score falls": lost}
         parts |= {f"{name} loss oscillates": oscillates}
@@ -215,9 +216,7 @@ def k11(cost: pd.DataFrame) -> dict[str, Any]:
         verdicts[f"training time with {backbone}"] = verdict_above(interval)
     reason = f"numbers exchanged per TTI {theirs.exchanged_per_tti:.0f} -> {ours.exchanged_per_tti:.0f}, "
     reason += f"outputs of a network {theirs.outputs} -> {ours.outputs}; training takes "
-    took = [
-        f"{other.training_s_per_seed:.1f} -> {mine.training_s_per_seed:.1f} s" for mine, other in pairs.values()
-    ]
+    took = [f"{other.training_s_per_seed:.1f} -> {mine.training_s_per_seed:.1f} s" for mine, other in pairs.values()]
     reason += f"{took[0]} a seed with SAC, {took[1]} with DQN (one timing each)"
     claim = "share of a decision's multiply-adds that CTDE saves against centralized"
     return claim_row("K11", claim, "> 0", (saved, saved, saved), combine_verdicts(verdicts), reason)
