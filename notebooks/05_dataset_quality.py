@@ -252,7 +252,7 @@ def gap_draws(name, alpha):
     """Learned minus returned: interquartile mean over seeds, and bootstrap draws (seeds × networks, common to all)."""
     part = overestimated[(overestimated.dataset == name) & (overestimated.alpha == alpha)]
     gap = (part.learned - part.returned).to_numpy().reshape(-1, NETWORKS, 1)  # (S, D, 1): sum_rate is the mean over D
-    return statistics.estimate_value(gap, evaluation.sum_rate), statistics.bootstrap(gap, evaluation.sum_rate)
+    return float(statistics.iqm(evaluation.sum_rate(gap))), statistics.bootstrap(gap, evaluation.sum_rate)
 
 
 gaps = {(name, alpha): gap_draws(name, alpha) for name in WIDTHS for alpha in ALPHAS}

@@ -72,7 +72,6 @@ def seed_rows(results: Mapping[str, Result], seeds: Sequence[int], scale: ScoreS
         for k, rates in enumerate(result.rates):
             values = scores(rates)
             values["normalised_score"] = float(statistics.normalised(values["score"], walk, oracle))
-            values["deployment_tail_rate"] = float(evaluation.tail_rate(rates[:, None]).mean())
             seed = seeds[k] if _is_trained(result) else None
             rows.append({"method": method, "seed": seed, **condition, **values, "run": result.folder.name})
     return pd.DataFrame(rows).astype({"seed": "Int64"})
@@ -133,16 +132,24 @@ def scored(result: Result, name: str = "score") -> Interval:
 
 
 def paired(first: Result, second: Result, name: str = "score", kind: str = "difference") -> Interval:
-    """Difference or ratio of one of the scores of two runs on the same deployments, as `metrics.paired` gives it.
+    """Difference or ratio of one of the scores of two runs on the same deployments: (value, low, high).
+
+    Args:
+        first, second: the runs; the value is first - second or first / second.
+        name: one of `SCORES`.
+        kind: "difference" or "ratio".
 
     Raises:
-        ValueError: deployments or users that are not the same in number.
+        ValueError: another score or kind, or deployments or users that are not the same in number.
     """
+    for what, given, allowed in (("name", name, tuple(SCORES)), ("kind", kind, ("difference", "ratio"))):
+        if given not in allowed:
+            raise ValueError(f"{what} = {given!r}: must be one of {', '.join(allowed)}")
     if first.rates.shape[1:] != second.rates.shape[1:]:
         raise ValueError(
             f"rates of shape {first.rates.shape} and {second.rates.shape}: not the same deployments and users"
         )
-    k, combine = list(SCORES).index(name), {"difference": np.subtract, "ratio": np.divide}[kind]
+    k, combine = list(SCORES).index(name), np.subtract if kind == "difference" else np.divide
     value = float(combine(_means(first)[k], _means(second)[k]))
     return value, *statistics.interval(combine(_draws(first)[:, k], _draws(second)[:, k]))
 
