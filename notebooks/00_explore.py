@@ -42,7 +42,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import display
 
-from rrmlab.study import explore, plotting
+from rrmlab.study import explore
 from rrmlab.study.notebook import Study
 
 study = Study("00_explore", preset, recompute, device, seed)
@@ -66,25 +66,15 @@ network = replace(study.network, num_users=num_users, episode_ttis=min(500, stud
 # %%
 PICTURED = ("Full reuse", "TDM", "ITLinQ (tuned)", "Exhaustive")
 data = Path("../data")
-
-
-def recordings():
+if study.recompute:
     choices = explore.choices(data)
-    return [explore.record(choices[m](), network, seed, method=m) for m in PICTURED]
+    recorded = [explore.record(choices[method](), network, seed, method=method) for method in PICTURED]
 
-
-recorded = recordings() if study.recompute else []
 tti = int(snapshot * network.episode_ttis)
 nodes = study.table("", lambda: pd.concat([r.nodes(tti) for r in recorded]))
 
 # %%
-fig, axes = plotting.figure(2, 2, plotting.PAGE_IN, 7.3, sharex=True, sharey=True)
-for ax, (_, part) in zip(axes.flat, nodes.groupby("method", sort=False), strict=True):
-    explore.draw_map(ax, part, network.area_m)
-    ax.set_title(explore.headline(part))
-    ax.label_outer()
-fig.legend(handles=explore.map_legend(), loc="outside lower center", ncols=4)
-study.show(fig)
+study.show(explore.snapshots(nodes, network.area_m))
 
 # %% [markdown]
 # ## The same rules over time
@@ -95,14 +85,7 @@ study.show(fig)
 
 # %%
 running = study.table("running", lambda: pd.concat([r.running() for r in recorded]))
-fig, axes = plotting.figure(2, width=plotting.PAGE_IN, height=2.4)
-for ax, column, label in zip(axes, ("sum_rate", "tail_rate"), ("sum", "5-percentile"), strict=True):
-    for method, part in running.groupby("method", sort=False):
-        style = plotting.style_of(method) | {"markevery": 0.2}
-        ax.plot(part.tti, part[column], label=method, **style)
-    ax.set(xlabel="TTI (1 ms each)", ylabel=f"{label} of the mean rates\nso far (bit/s/Hz)", ylim=(0, None))
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-study.show(fig, "running")
+study.show(explore.running_rates(running), "running")
 
 # %%
 by_method = running.groupby("method", sort=False)

@@ -45,13 +45,16 @@ def test_verdict_of_being_equal_within_a_margin(interval, verdict):
     assert claims.verdict_within(interval, 0.05) == verdict
 
 
-def claim_row(name, notebook):
-    return claims.claim_row(name, "a claim", "> 0", GOOD, claims.verdict_above(GOOD), "", notebook)
+def claim_table(notebook, *names):
+    verdict = claims.verdict_above(GOOD)
+    return claims.claim_table(
+        notebook, *(claims.claim_row(name, "a claim", "> 0", GOOD, verdict, "") for name in names)
+    )
 
 
 def test_rows_of_all_notebooks_are_gathered_in_the_claims_order(tmp_path):
-    pd.DataFrame([claim_row("K11", "04_x"), claim_row("K1", "04_x")]).to_csv(tmp_path / "04_x_claims.csv", index=False)
-    pd.DataFrame([claim_row("K4", "05_y")]).to_csv(tmp_path / "05_y_claims.csv", index=False)
+    claim_table("04_x", "K11", "K1").to_csv(tmp_path / "04_x_claims.csv", index=False)
+    claim_table("05_y", "K4").to_csv(tmp_path / "05_y_claims.csv", index=False)
     pd.DataFrame({"method": []}).to_csv(tmp_path / "05_y.csv", index=False)
     claims.gather(tmp_path)
     found = pd.read_csv(tmp_path / claims.FILE)
