@@ -26,7 +26,9 @@ def repository(tmp_path_factory):
         (root / "notebooks" / f"{name}.py").write_text(cell)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "PACKAGE", root / "package")
-        patch.setattr(rrmlab.command.main, "schedule", lambda order, *_: {n.name: NotebookResult("done") for n in order})
+        patch.setattr(
+            rrmlab.command.main, "schedule", lambda order, *_: {n.name: NotebookResult("done") for n in order}
+        )
         patch.chdir(root)
         yield root
 
