@@ -1,7 +1,7 @@
 """Running notebooks in kernels of this interpreter, and cleaning what comes out of them.
 
 A notebook runs in `<out>/notebooks` and addresses everything else from there: `../figures`, `../data`.
-While it runs unattended, its environment has `RRMLAB_BATCH=1`.
+While it runs unattended, its environment has `RRMLAB_BATCH=1`, and `RRMLAB_OUT` with the folder of its results.
 """
 
 from __future__ import annotations
