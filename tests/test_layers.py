@@ -92,7 +92,7 @@ def test_imports_run_one_way():
     ("file", "line", "message"),
     [
         ("game/radio.py", "from ..agents.losses import taken", "game imports agents.losses"),
-        ("game/radio.py", "from .env import RRMEnv", "circle of imports: game.env > game.radio > game.env"),
+        ("game/gains.py", "from .env import RRMEnv", "circle of imports: game.env > game.gains > game.env"),
         ("agents/losses.py", "from rrmlab import study", "agents imports study"),
         ("study/tables.py", "import rrmlab.bench.measure", "study imports bench.measure"),
         ("learning/offline.py", "def f():\n    from ..study import tables", "learning imports study.tables"),
