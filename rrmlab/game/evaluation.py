@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..checks import check_kind, known_device, whole_number
 from ..config import NetworkConfig
+from .deployment import Deployment
 from .env import RRMEnv
-from .radio import Deployment
 from .schedulers import Behaviour, check_behaviour
 
 TAIL_PERCENTILE = 5.0  # `paper`

@@ -22,8 +22,8 @@ from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..checks import as_path, check_kind, known_device, whole_number
 from ..config import NetworkConfig
+from ..game.deployment import Deployment
 from ..game.env import RRMEnv
-from ..game.radio import Deployment
 from ..game.schedulers import RandomWalk
 from ..random_streams import PolicyStream, sample
 from ..storage import CorruptFileError, reading

@@ -25,9 +25,10 @@ from ..agents.config import AgentConfig, method_name
 from ..agents.policy import Policy
 from ..config import NetworkConfig
 from ..game import evaluation
+from ..game.deployment import Deployment
 from ..game.env import RRMEnv
 from ..game.evaluation import run_episode
-from ..game.radio import Deployment, user_position
+from ..game.radio import user_position
 from ..game.schedulers import make_scheduler
 from ..game.views import SILENT
 from ..storage import read_json
