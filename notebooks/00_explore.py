@@ -69,7 +69,7 @@ data = Path("../data")
 
 
 def recordings():
-    choices = explore.behaviours(data)
+    choices = explore.choices(data)
     return [explore.record(choices[m](), network, seed, method=m) for m in PICTURED]
 
 

@@ -138,10 +138,9 @@ study.show(fig, "cdf")
 
 # %%
 def knowledge():
-    facts = methods.knowledge(study.network)
-    twin = facts[facts.method == "ITLinQ"].assign(method="ITLinQ (tuned)")
+    facts = methods.knowledge(study.network, [*table.method, "C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"])
     scores = table[["method", "score", "score_low", "score_high"]]
-    return pd.concat([facts, twin]).merge(scores, on="method", how="left")
+    return facts.merge(scores, on="method", how="left")
 
 
 known = study.table("knowledge", knowledge)

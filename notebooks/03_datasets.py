@@ -108,8 +108,8 @@ study.show(fig, "curves")
 # %%
 @functools.cache
 def datasets():
-    folders = logs.datasets(study, online()[1])
-    return {name: load_dataset(folders[name]) for name in NAMES}
+    folders = logs.study_logs(study)
+    return {name: load_dataset(getattr(folders, name)) for name in NAMES}
 
 
 def joint_shares(data):

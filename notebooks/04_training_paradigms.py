@@ -37,24 +37,24 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
-
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import display
 
-from rrmlab import AgentConfig, ImperfectReports, RRMEnv, make_scheduler
+from rrmlab import ImperfectReports, RRMEnv, make_scheduler
 from rrmlab.game.views import CellView
 from rrmlab.study import methods, plotting, tuning
 from rrmlab.study.claims import claim_row, combine_verdicts, format_interval, verdict_above
-from rrmlab.study.jobs import ReportJob, run_jobs
+from rrmlab.study.jobs import OfflineJob, ReportJob, run_jobs
+from rrmlab.study.logs import study_logs
 from rrmlab.study.notebook import Study
 from rrmlab.study.tables import (
     ScoreScale,
     by_condition,
     columns,
     curves,
+    experiment_table,
     paired,
     scored,
     seed_rows,
@@ -65,7 +65,30 @@ from rrmlab.study.tables import (
 
 study = Study("04_training_paradigms", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
-WITH_DQN = [*LEARNERS, *(f"{name} (DQN)" for name in LEARNERS)]
+
+# %% [markdown]
+# ## The experiment
+#
+# One row is one job: `train_offline(load_dataset(log), agent, seeds)`, which trains all seeds as one program, and then
+# `evaluate_seeds(policies, ...)` on the test deployments. `OfflineJob` holds these two calls and stores what they give in a
+# folder under `data/`, named by its content: the configuration, the log's checksums, and the code that computes it. A job
+# that is stored is loaded, not run. `agents` is a plain dict of `AgentConfig`: change or add one, and it is trained.
+
+# %%
+agents = tuning.offline_agents(study.sizes.updates)
+CQL = [method for method in agents if method != "BC"]  # both backbones
+experiment_table(agents, study.seeds, log="sac")
+
+# %%
+if study.recompute:
+    logs = study_logs(study)  # the datasets of notebook 03
+    jobs = {
+        method: OfflineJob(logs.sac, agent, study.seeds, study.scoring, curve=study.curve, device=device)
+        for method, agent in agents.items()
+    }
+    learned = run_jobs(study.data, jobs)
+    results = methods.schedulers(study) | methods.observed_oracles(study) | logs.online | learned
+    scale = ScoreScale.of(results)
 
 # %% [markdown]
 # ## Choosing hyper-parameters
@@ -78,15 +101,9 @@ WITH_DQN = [*LEARNERS, *(f"{name} (DQN)" for name in LEARNERS)]
 # learners the trials differ by little more than noise. What was *not* chosen by equal trials: 2 × 64 hidden units, batches of
 # 256 and the number of updates, the same for all CQL learners. What they cost and bring is measured below.
 
-
 # %%
-@functools.cache
-def online():
-    return methods.online_agents(study)
-
-
 if preset == "paper":
-    trials = study.table("tuning", lambda: tuning.trials(study, online()[1]["sac"][0]))
+    trials = study.table("tuning", lambda: tuning.trials(study, logs.sac))
     spread = trials.groupby(["method", "trial"]).score.mean().groupby("method").agg(["min", "median", "max"])
     display(tuning.chosen(trials), spread.round(3))
 
@@ -97,7 +114,7 @@ if preset == "paper":
 
 # %%
 if preset == "paper":
-    budget = study.table("budget", lambda: tuning.budget_trials(study, online()[1]["sac"][0]))
+    budget = study.table("budget", lambda: tuning.budget_trials(study, logs.sac))
     cost = ["method", "num_updates", "learning_rate", "hidden", "batch_size"]
     display(budget.groupby(cost)[["score", "training_s"]].mean().unstack("method").round(3))
 
@@ -108,22 +125,11 @@ if preset == "paper":
 # deployments for schedulers). The ratio is to the best of the four baselines as the paper's lineage sets them, paired on
 # deployments. A bootstrap over few seeds is too narrow: judge claims at the `paper` preset.
 
-
 # %%
-@functools.cache
-def results():
-    offline = run_jobs(study.data, methods.offline_jobs(study, online()[1]["sac"][0]))
-    return methods.schedulers(study) | methods.observed_oracles(study) | online()[0] | offline
-
-
-def tidy():
-    log = {"dataset": "sac", "num_samples": study.sizes.transitions}
-    return seed_rows(results(), study.seeds, ScoreScale.of(results()), **log)
-
-
-rows = study.table("", tidy)
+condition = {"dataset": "sac", "num_samples": study.sizes.transitions}
+rows = study.table("", lambda: seed_rows(results, study.seeds, scale, **condition))
 strongest = rows[rows.method.isin(methods.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
-table = study.table("summary", lambda: summary(results(), ScoreScale.of(results()), strongest))
+table = study.table("summary", lambda: summary(results, scale, strongest))
 print(f"Ratios are to {strongest}.")
 table.sort_values("score", ascending=False).round(3)
 
@@ -137,7 +143,7 @@ fig.suptitle(
 study.show(fig, "summary")
 
 # %%
-cdf = study.table("cdf", lambda: user_rate_cdf(results()))
+cdf = study.table("cdf", lambda: user_rate_cdf(results))
 fig, (whole, tail) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.8)
 shown = ["Random walk", "TDM", "ITLinQ", "ITLinQ (tuned)", *LEARNERS, "C-MARL-CQL (DQN)", "Exhaustive"]
 for ax, markevery in ((whole, 25), (tail, 4)):
@@ -163,16 +169,15 @@ study.show(fig, "cdf")
 
 # %%
 def training_curves():
-    learned = {m: r for m, r in results().items() if m in WITH_DQN}
-    scores = curves(learned, "eval_update", "eval_score").rename(columns={"eval_update": "update"})
-    return pd.concat([scores, curves(learned, "update", "td_loss"), curves(learned, "update", "q_gap")])
+    trained = {method: results[method] for method in CQL}
+    scores = curves(trained, "eval_update", "eval_score").rename(columns={"eval_update": "update"})
+    return pd.concat([scores, curves(trained, "update", "td_loss"), curves(trained, "update", "q_gap")])
 
 
 along = study.table("curves", training_curves)
 fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.6)
-names = [name for learner in LEARNERS for name in (learner, f"{learner} (DQN)")]  # twins in one column of the legend
 for ax, column in zip(axes, ("eval_score", "td_loss", "q_gap"), strict=True):
-    plotting.curve(ax, along.dropna(subset=[column]), "update", column, names, markers=column == "eval_score")
+    plotting.curve(ax, along.dropna(subset=[column]), "update", column, CQL, markers=column == "eval_score")
 for ax, label in zip(
     axes,
     ("R_score (bit/s/Hz), validation", "TD loss (std. reward²)", "Q(greedy) − Q(data)\n(std. reward)"),
@@ -195,29 +200,24 @@ study.show(fig, "curves")
 REPORTS = {"exact": (0, 0.0), "1 TTI late": (1, 0.0), "5 TTIs late": (5, 0.0), "20 TTIs late": (20, 0.0),
            "1 dB noise": (0, 1.0), "3 dB noise": (0, 3.0)}  # fmt: skip
 
-
-@functools.cache
-def with_reports():
+if study.recompute:
     jobs = {}
-    for name, (delay, noise) in REPORTS.items():
-        for method in ("Full reuse", *LEARNERS):
-            trained = None if method == "Full reuse" else results()[method].folder
-            jobs[name, method] = ReportJob(study.scoring, delay, noise, trained)
+    for name, (delay_ttis, noise_db) in REPORTS.items():
+        jobs[name, "Full reuse"] = ReportJob(study.scoring, delay_ttis, noise_db)
+        for method in LEARNERS:
+            jobs[name, method] = ReportJob(study.scoring, delay_ttis, noise_db, results[method].folder)
     done = run_jobs(study.data, jobs)
-    return {name: {method: done[name, method] for method in ("Full reuse", *LEARNERS)} for name in REPORTS}
+    reported = {name: {method: done[name, method] for method in ("Full reuse", *LEARNERS)} for name in REPORTS}
 
 
-def sensitivity():
-    ends, exact = ScoreScale.of(results()), with_reports()["exact"]
-
-    def change(part):
-        facts = [{"method": m} | columns("change", paired(result, exact[m])) for m, result in part.items()]
-        return summary(part, ends).merge(pd.DataFrame(facts), on="method")
-
-    return by_condition(with_reports(), "reports", change)
+def change(part):
+    """Scores with these reports, and their change against exact ones."""
+    exact = reported["exact"]
+    facts = [{"method": m} | columns("change", paired(result, exact[m])) for m, result in part.items()]
+    return summary(part, scale).merge(pd.DataFrame(facts), on="method")
 
 
-hardened = study.table("reports", sensitivity)
+hardened = study.table("reports", lambda: by_condition(reported, "reports", change))
 hardened.pivot(index="method", columns="reports", values=["score", "change"]).round(3)
 
 # %%
@@ -283,17 +283,16 @@ study.table("served_signal", served_signal).round(2)
 # %%
 def costs():
     counted = []
-    for (paradigm, backbone), choice in tuning.TUNED.items():
-        agent = AgentConfig(paradigm, backbone, **choice)
-        method = methods.method_name(agent)
-        facts = {"method": method, "paradigm": paradigm, "backbone": backbone, **methods.cost(study.network, agent)}
-        counted.append(facts | {"training_s_per_seed": results()[method].seconds / len(study.seeds)})
+    for method in CQL:
+        agent = agents[method]
+        facts = {"method": method, "paradigm": agent.paradigm, "backbone": agent.backbone}
+        facts |= methods.cost(study.network, agent)
+        counted.append(facts | {"training_s_per_seed": results[method].seconds / len(study.seeds)})
     return pd.DataFrame(counted)
 
 
 cost = study.table("cost", costs)
-exchanged = study.table("knowledge", lambda: methods.knowledge(study.network)).set_index("method").exchanged
-cost["exchanged_per_tti"] = cost.method.str.replace(" (DQN)", "").map(exchanged)
+cost["exchanged_per_tti"] = [methods.find(method).knowledge.exchanged(study.network) for method in cost.method]
 cost.round(2)
 
 # %% [markdown]
@@ -306,11 +305,11 @@ cost.round(2)
 
 # %%
 def claims():
-    c, i, ctde, tuned, cloned = (results()[name] for name in (*LEARNERS, "ITLinQ (tuned)", "BC"))
-    baseline = results()[strongest]
+    c, i, ctde, tuned, cloned = (results[name] for name in (*LEARNERS, "ITLinQ (tuned)", "BC"))
+    baseline = results[strongest]
     other = max((i, ctde), key=lambda result: scored(result, "tail_rate"))
-    oracle = results()["Observed oracle (local)"]
-    joint, local = (scored(results()[f"Observed oracle ({sees})"])[0] for sees in ("joint", "local"))
+    oracle = results["Observed oracle (local)"]
+    joint, local = (scored(results[f"Observed oracle ({sees})"])[0] for sees in ("joint", "local"))
     facts = cost.set_index("method")
     ours, theirs = facts.loc["CTDE-MARL-CQL"], facts.loc["C-MARL-CQL"]
     dqn = [facts.loc[f"{method} (DQN)"] for method in ("CTDE-MARL-CQL", "C-MARL-CQL")]

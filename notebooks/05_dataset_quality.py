@@ -94,11 +94,12 @@ def schedulers():
 
 @functools.cache
 def log_folders():
-    folders = logs.datasets(study, methods.online_agents(study)[1])
+    found = logs.study_logs(study)
+    folders = {name: getattr(found, name) for name in PURE}
     for name in MIXED:
         parts = [folders[part] for part in name.split(" + ")]
         folders[name] = logs.joined(study, parts, study.sizes.transitions)
-    writer = MixtureByAP(logs.behaviour("mixture").members)
+    writer = MixtureByAP(logs.log_writer("mixture").members)
     folders[CONTROL] = logs.collected(study, CONTROL, study.sizes.transitions, writer)
     return folders
 
@@ -132,7 +133,7 @@ def results():
 
 @functools.cache
 def behaviours():
-    found = logs.behaviours(study, methods.online_agents(study)[0])
+    found = logs.score_writers(study, methods.online_agents(study)[0])
     return {name: {"behaviour": result} for name, result in found.items()}
 
 
@@ -262,7 +263,7 @@ def gap_draws(name, alpha):
     """Learned minus returned: interquartile mean over seeds, and bootstrap draws (seeds × networks, common to all)."""
     part = overestimated[(overestimated.dataset == name) & (overestimated.alpha == alpha)]
     gap = (part.learned - part.returned).to_numpy().reshape(-1, NETWORKS, 1)  # (S, D, 1): sum_rate is the mean over D
-    return statistics.estimate_value(gap, evaluation.sum_rate), statistics.bootstrap(gap, evaluation.sum_rate)
+    return float(statistics.iqm(evaluation.sum_rate(gap))), statistics.bootstrap(gap, evaluation.sum_rate)
 
 
 overestimated = study.table("values", values)

@@ -25,7 +25,8 @@ from rrmlab.command import notebooks as source
 from rrmlab.command.main import main
 from rrmlab.locks import lock
 from rrmlab.storage import new_file, new_folder, verify
-from rrmlab.study.store import code_fingerprint, stored
+from rrmlab.study.fingerprint import code_fingerprint
+from rrmlab.study.store import stored
 
 # ---- two at once ----
 
@@ -44,7 +45,7 @@ def test_the_same_run_asked_for_at_once_is_made_once(tmp_path, processes):
 
     for number in range(cases(2, 30)):
         children = [
-            in_child(lambda: str(stored(tmp_path / "data", "kind", {"x": number}, build)), file)  # noqa: B023
+            in_child(lambda: str(stored(tmp_path / "data", "kind", {"x": number}, [], build)), file)  # noqa: B023
             for file in said
         ]
         (folder,) = {answer_of(child) for child in children}
@@ -77,10 +78,10 @@ def test_who_waits_for_one_that_dies_does_it_itself(tmp_path):
     def build(folder):
         (folder / "a").write_text("right")
 
-    first, _ = in_child(lambda: stored(tmp_path, "kind", {}, dies))
+    first, _ = in_child(lambda: stored(tmp_path, "kind", {}, [], dies))
     os.read(read, 1)
     said = tmp_path / "said"
-    second = in_child(lambda: str(stored(tmp_path, "kind", {}, build)), said)
+    second = in_child(lambda: str(stored(tmp_path, "kind", {}, [], build)), said)
     until(lambda: said.exists() and "waiting for it" in said.read_text())
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)

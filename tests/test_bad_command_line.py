@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import rrmlab.command.main
 from rrmlab.command import notebooks as source
 from rrmlab.command.main import main
-from rrmlab.command.runs import Result
+from rrmlab.command.runs import NotebookResult
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,8 @@ def repository(tmp_path_factory):
         (root / "notebooks" / f"{name}.py").write_text(cell)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "PACKAGE", root / "package")
-        patch.setattr(rrmlab.command.main, "schedule", lambda order, *_: {n.name: Result("done") for n in order})
+        done = NotebookResult("done")
+        patch.setattr(rrmlab.command.main, "schedule", lambda order, *_: {n.name: done for n in order})
         patch.chdir(root)
         yield root
 

@@ -6,7 +6,7 @@ That table comes from 64 deployments; its sum rates are good to about 4% and its
 import pytest
 
 from rrmlab.config import NetworkConfig
-from rrmlab.game import env
+from rrmlab.game import gains
 from rrmlab.game.evaluation import evaluate
 from rrmlab.game.schedulers import TDM, Exhaustive, FullReuse, ITLinQ, RandomWalk
 
@@ -24,7 +24,7 @@ TABLE = {  # scheduler -> sum rate and tail rate, bit/s/Hz
 @pytest.fixture(scope="module", autouse=True)
 def _channels_once():
     """The channels do not depend on who is scheduled, and cost most of the time: keep them (200 MB)."""
-    known, compute = {}, env.link_snr
+    known, compute = {}, gains.link_snr
 
     def link_snr(config, deployment, t0, num, dtype):
         which = (deployment.key.numpy().tobytes(), t0, num)
@@ -33,7 +33,7 @@ def _channels_once():
         return known[which]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(env, "link_snr", link_snr)
+        patch.setattr(gains, "link_snr", link_snr)
         yield
 
 

@@ -9,16 +9,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from test_metrics import as_result
 
 from rrmlab.agents.config import AgentConfig
 from rrmlab.agents.stack import evaluate_seeds
 from rrmlab.config import NetworkConfig
-from rrmlab.game import evaluation
 from rrmlab.game.evaluation import evaluate
 from rrmlab.game.schedulers import FullReuse, ITLinQ, Mixture, RandomWalk
 from rrmlab.learning.collection import collect
 from rrmlab.learning.offline import train_offline
-from rrmlab.study import statistics
+from rrmlab.study import tables
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def shuffled(data, seed=0):
 def ratio(scores, reference):
     """Paired ratio of R_score to a scheduler's on common test deployments: (value, low, high)."""
     reference = evaluate(reference, NETWORK, EPISODES).rates
-    return statistics.paired(np.stack([s.rates for s in scores]), reference, evaluation.score)
+    return tables.paired(as_result(np.stack([s.rates for s in scores])), as_result(reference), kind="ratio")
 
 
 def test_shuffling_keeps_what_it_should(random_walk):

@@ -86,16 +86,16 @@ def test_a_damaged_run_is_made_again_and_says_so(tmp_path, capsys):
     def build(folder):
         (folder / "a").write_text("right")
 
-    folder = stored(tmp_path, "kind", {"x": 1}, build)
-    assert stored(tmp_path, "kind", {"x": 1}, None) == folder, "asked again it is not built"
+    folder = stored(tmp_path, "kind", {"x": 1}, [], build)
+    assert stored(tmp_path, "kind", {"x": 1}, [], None) == folder, "asked again it is not built"
     for damage in (lambda: (folder / "a").write_text("wrong"), lambda: (folder / SUMS).unlink()):
         damage()
-        assert stored(tmp_path, "kind", {"x": 1}, build) == folder
+        assert stored(tmp_path, "kind", {"x": 1}, [], build) == folder
         assert (verify(folder) / "a").read_text() == "right"
         assert f"making it again: {folder}" in capsys.readouterr().out
     (folder / "a").write_text("wrong")
     (folder / "notes.txt").write_text("mine")
-    stored(tmp_path, "kind", {"x": 1}, build)
+    stored(tmp_path, "kind", {"x": 1}, [], build)
     notes = [file.read_text() for file in folder.parent.glob(f"{folder.name}.damaged.*/notes.txt")]
     assert notes == ["mine"], "moved, not deleted"
 
@@ -140,12 +140,12 @@ def test_what_is_not_listed_is_ignored_by_readers_and_kept_by_writers(copies, tm
     def build(folder):
         (folder / "a").write_text("right")
 
-    folder = stored(tmp_path, "kind", {}, build) if kind == "run" else copies / kind
+    folder = stored(tmp_path, "kind", {}, [], build) if kind == "run" else copies / kind
     names, litter = NOT_DAMAGE[change](folder)
     before = content_of(folder)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        stored(tmp_path, "kind", {}, None) if kind == "run" else LOADERS[kind](folder)
+        stored(tmp_path, "kind", {}, [], None) if kind == "run" else LOADERS[kind](folder)
     assert [name in str(caught[0].message) for name in names] == [True] * len(names) and len(caught) == len(names)
     assert content_of(folder) == before and (folder / "link").is_symlink() == (change == "link")
 
@@ -208,12 +208,12 @@ def test_the_tour_leaves_out_what_it_cannot_read(copies, tmp_path):
     run = tmp_path / "data" / "offline"
     for name in ("aaaaaa", "bbbbbb", ".aaaaaa.12345678"):
         shutil.copytree(copies / "result", run / name)
-    before = explore.behaviours(tmp_path / "data")
+    before = explore.choices(tmp_path / "data")
     assert sum("(aaaaaa)" in label for label in before) == 1 and not any("(.aaaa" in label for label in before)
     for content in (b"[]", b'{"agent": 3}', b"\x80\x04", b"{}"):
         (run / "bbbbbb" / "policy_0" / "policy.json").write_bytes(content)
         (run / "bbbbbb" / "policy_1" / "policy.json").write_bytes(content)
-        assert not any("(bbbbbb)" in label for label in explore.behaviours(tmp_path / "data"))
+        assert not any("(bbbbbb)" in label for label in explore.choices(tmp_path / "data"))
 
 
 def test_the_readme_is_not_filled_from_a_damaged_table(tmp_path, monkeypatch, capsys):

@@ -13,8 +13,7 @@ import torch
 
 from rrmlab.checks import known_device
 from rrmlab.config import NetworkConfig
-from rrmlab.game import env as env_module
-from rrmlab.game import radio
+from rrmlab.game import gains, radio
 from rrmlab.game.env import RRMEnv
 from rrmlab.game.radio import Deployment, DeploymentError
 from rrmlab.game.views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
@@ -250,10 +249,10 @@ def test_gains_are_computed_once_in_blocks_that_tile_the_episode(ttis, links, ch
         asked.append((t0, num, len(deployment)))
         return radio.link_snr(config, deployment, t0, num, dtype)
 
-    monkeypatch.setattr(env_module, "link_snr", recorded)
-    monkeypatch.setattr(env_module, "BLOCK_TTIS", ttis)
-    monkeypatch.setattr(env_module, "BLOCK_LINKS", links)
-    monkeypatch.setattr(env_module, "CHUNK_LINKS", {"cpu": chunk})
+    monkeypatch.setattr(gains, "link_snr", recorded)
+    monkeypatch.setattr(gains, "BLOCK_TTIS", ttis)
+    monkeypatch.setattr(gains, "BLOCK_LINKS", links)
+    monkeypatch.setattr(gains, "CHUNK_LINKS", {"cpu": chunk})
     env = RRMEnv(SMALL, 3, seed=1, dtype=f64)
     env.reset()
     for reward in rewards:

@@ -81,11 +81,8 @@ def test_fields_of_the_scores_agree():
     assert scores.tail_rate == pytest.approx(np.percentile(scores.rates, 5))
     assert scores.score == pytest.approx(scores.rates.mean() + 2 * scores.tail_rate)
     assert scores.score == pytest.approx(evaluation.score(scores.rates, 2.0))
-    assert scores.deployment_tail_rate == pytest.approx(np.percentile(scores.rates, 5, axis=1).mean())
     assert (scores.rates >= 0).all()
-    assert all(
-        type(getattr(scores, name)) is float for name in ("sum_rate", "tail_rate", "score", "deployment_tail_rate")
-    )
+    assert all(type(getattr(scores, name)) is float for name in ("sum_rate", "tail_rate", "score"))
 
 
 def test_each_split_and_seed_has_its_own_deployments():

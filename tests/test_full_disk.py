@@ -44,7 +44,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(made, tmp_path, kind):
         scores = [Scores.of(one.rates[k], one.arrays["rewards"][k], 3.0) for k in range(2)]
 
         def write():
-            return stored(tmp_path / "there", "kind", {}, lambda folder: score_result(folder, scores, 1, one.policies))
+            return stored(tmp_path / "there", "kind", {}, [], lambda at: score_result(at, scores, 1, one.policies))
 
         place = write()
         largest = max(f.stat().st_size for f in files(place))

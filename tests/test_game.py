@@ -205,7 +205,7 @@ def test_batched_and_one_by_one_are_the_same_episode(dtype, sizes, block_links, 
     `block_links` shrinks the memory the gains may take, as a large batch of long episodes would.
     """
     if block_links:
-        monkeypatch.setattr("rrmlab.game.env.BLOCK_LINKS", block_links)
+        monkeypatch.setattr("rrmlab.game.gains.BLOCK_LINKS", block_links)
     fields = dict(zip(("num_aps", "num_users", "top_n"), sizes, strict=True))
     config, num_envs, rng = NetworkConfig(**fields, episode_ttis=60), 5, np.random.default_rng(1)
     batch = RRMEnv(config, num_envs=num_envs, seed=3, dtype=dtype)

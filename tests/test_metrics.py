@@ -3,6 +3,9 @@
 Shapes: D evaluation deployments, J users, S training seeds.
 """
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,14 +13,13 @@ from rrmlab.game import evaluation
 from rrmlab.game.evaluation import score, sum_rate, tail_rate
 from rrmlab.study.statistics import (
     bootstrap,
-    estimate,
-    estimate_value,
     interval,
     iqm,
     normalised,
-    paired,
     probability_of_improvement,
 )
+from rrmlab.study.store import Result
+from rrmlab.study.tables import paired, scored
 
 
 def by_hand(values, percent):
@@ -31,6 +33,20 @@ def by_hand(values, percent):
 
 def some_rates(*shape, seed=0):
     return np.random.default_rng(seed).gamma(2.0, 0.4, shape)
+
+
+NUMBERS = itertools.count()
+
+
+def as_result(rates):
+    """A stored run of these rates (S, D, J), or (D, J) of a scheduler."""
+    rates = rates[None] if rates.ndim == 2 else rates
+    arrays = {"rates": rates, "rewards": rates.sum(-1), "seconds": np.array(1.0)}
+    return Result(arrays, [], Path(f"run {next(NUMBERS)}"))
+
+
+def compared(first, second, name="score", kind="ratio"):
+    return paired(as_result(first), as_result(second), name, kind)
 
 
 def width(low_and_high):
@@ -140,20 +156,20 @@ def test_a_schedulers_interval_comes_from_the_deployments_alone():
     rates = some_rates(30, 8)
     np.testing.assert_array_equal(bootstrap(rates, score, 60), bootstrap(rates[None], score, 60))
     same = np.repeat(rates[:1], 30, axis=0)  # deployments that do not differ
-    value, low, high = estimate(same, score, 50)
+    value, low, high = scored(as_result(same))
     assert low == pytest.approx(value, rel=1e-12)
     assert high == pytest.approx(value, rel=1e-12)
     between_seeds = same[None] * np.array([0.8, 0.9, 1.0, 1.1, 1.2])[:, None, None]
-    assert width(estimate(between_seeds, score, 200)) > 0.1 * value, "seeds that differ do count"
+    assert width(scored(as_result(between_seeds))) > 0.1 * value, "seeds that differ do count"
 
 
 def test_estimate_is_the_interquartile_mean_over_seeds_and_repeats():
     rates = some_rates(5, 30, 8)
-    value, low, high = estimate(rates, score, 200)
-    assert value == estimate_value(rates, score) == pytest.approx(iqm([score(r) for r in rates]))
+    value, low, high = scored(as_result(rates))
+    assert value == pytest.approx(iqm([score(r) for r in rates]))
     assert low < value < high
-    assert estimate(rates, score, 200) == (value, low, high), "deterministic"
-    assert estimate_value(rates[0], score) == pytest.approx(float(score(rates[0])))
+    assert scored(as_result(rates)) == (value, low, high), "deterministic"
+    assert scored(as_result(rates[0]))[0] == pytest.approx(float(score(rates[0])))
 
 
 @pytest.mark.parametrize(("seeds", "expected_sd"), [(1, np.sqrt(0.3**2 / 60)), (24, None)])
@@ -176,15 +192,15 @@ def test_coverage_of_the_95_percent_interval(seeds, expected_sd):
     assert np.mean(spreads) == pytest.approx(expected, rel=0.08)
 
 
-def test_intervals_are_those_of_the_draws_asked_for():
+def test_intervals_are_those_of_the_draws():
     first, second = some_rates(3, 12, 4), some_rates(3, 12, 4, seed=1)
-    for asked, replicates in (({}, 1000), ({"replicates": 20}, 20)):
-        draws = [bootstrap(rates, sum_rate, seed=0, **asked) for rates in (first, second)]
-        assert len(draws[0]) == replicates
-        assert estimate(first, sum_rate, **asked)[1:] == interval(draws[0])
-        assert paired(first, second, sum_rate, **asked)[1:] == interval(draws[0] / draws[1])
-        assert paired(first, second, sum_rate, "difference", **asked)[1:] == interval(draws[0] - draws[1])
-    assert not np.array_equal(draws[0], bootstrap(first, sum_rate, 20, seed=1))
+    draws = [bootstrap(rates, sum_rate, seed=0) for rates in (first, second)]
+    assert len(draws[0]) == 1000
+    assert scored(as_result(first), "sum_rate")[1:] == pytest.approx(interval(draws[0]), rel=1e-12)
+    for kind, combined in (("ratio", draws[0] / draws[1]), ("difference", draws[0] - draws[1])):
+        assert compared(first, second, "sum_rate", kind)[1:] == pytest.approx(interval(combined), rel=1e-12)
+    fewer = bootstrap(first, sum_rate, 20)
+    assert len(fewer) == 20 and not np.array_equal(fewer, bootstrap(first, sum_rate, 20, seed=1))
 
 
 def test_single_precision_is_averaged_in_double():
@@ -199,14 +215,14 @@ def test_single_precision_is_averaged_in_double():
 @pytest.mark.parametrize("shape", [(5, 40, 6), (40, 6)], ids=["learner", "scheduler"])
 def test_identical_methods_differ_by_nothing(kind, expected, shape):
     rates = some_rates(*shape)
-    assert paired(rates, rates.copy(), score, kind, 100) == (expected, expected, expected)
+    assert compared(rates, rates.copy(), kind=kind) == (expected, expected, expected)
 
 
 def test_a_common_factor_is_a_ratio_without_width():
     rates = some_rates(40, 6)
-    assert paired(1.25 * rates, rates, score, replicates=100) == pytest.approx((1.25, 1.25, 1.25), rel=1e-12)
+    assert compared(1.25 * rates, rates) == pytest.approx((1.25, 1.25, 1.25), rel=1e-12)
     learner = rates * np.array([1.1, 1.2, 1.3, 1.4, 1.5])[:, None, None]
-    value, low, high = paired(learner, rates, score, replicates=200)
+    value, low, high = compared(learner, rates)
     assert value == pytest.approx(1.3)
     assert 1.1 <= low < 1.3 < high <= 1.5, "a learner's seeds remain"
 
@@ -215,7 +231,7 @@ def test_pairing_narrows_the_interval_of_correlated_methods():
     base = some_rates(80, 6) * some_rates(80, 1, seed=1)  # good and bad deployments
     reference, better = base, 1.2 * base + 0.01 * some_rates(80, 6, seed=2)
     for kind, combine, truth in [("ratio", np.divide, 1.2), ("difference", np.subtract, None)]:
-        value, low, high = paired(better, reference, sum_rate, kind, 300)
+        value, low, high = compared(better, reference, "sum_rate", kind)
         apart = combine(bootstrap(better, sum_rate, 300, seed=1), bootstrap(reference, sum_rate, 300, seed=2))
         assert high - low < 0.25 * width(interval(apart))
         assert low <= value <= high
@@ -235,9 +251,11 @@ def test_what_cannot_be_paired_is_refused():
     rates = some_rates(3, 20, 6)
     for other in (rates[:, :19], rates[..., :5]):
         with pytest.raises(ValueError, match="not the same deployments"):
-            paired(rates, other, score)
-    with pytest.raises(ValueError, match="'quotient'.*'ratio' or 'difference'"):
-        paired(rates, rates, score, kind="quotient")
+            compared(rates, other)
+    with pytest.raises(ValueError, match="kind = 'quotient': must be one of difference, ratio"):
+        compared(rates, rates, kind="quotient")
+    with pytest.raises(ValueError, match="name = 'mean': must be one of sum_rate, tail_rate, score"):
+        compared(rates, rates, name="mean")
 
 
 def test_the_tail_is_the_fifth_percentile():

@@ -11,6 +11,11 @@ from rrmlab.agents.losses import PENALTIES, masked, taken
 from rrmlab.agents.mixers import MIXERS
 from rrmlab.game.observations import OBSERVATIONS, Observation
 from rrmlab.game.schedulers import SCHEDULERS, Scheduler
+from rrmlab.game.views import CellView
+from rrmlab.study import jobs, methods, plotting
+from rrmlab.study.jobs import OfflineJob, Scoring, score_scheduler
+from rrmlab.study.methods import Method, Style
+from rrmlab.study.tables import ScoreScale, summary
 
 NETWORK = NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=40, warmup_ttis=10)
 TINY = {"hidden": (8,), "num_updates": 5, "batch_size": 32}
@@ -77,23 +82,52 @@ def test_a_mixer_and_a_penalty(monkeypatch):
         plain = train_offline(data, replace(agent, penalty="none"), [0], progress=False)[0]
         assert not torch.equal(plain.tensors["critic.0"], policies[0].tensors["critic.0"])
         assert (plain.history["penalty"] == 0).all()
+    # Stored runs of two mixers of one name have different names.
+    asked = jobs.chosen_code(agent, NETWORK)
+    assert WeightedSum in asked and largest_other in asked
     # Learned together or alone, a seed's mixer is its own.
     (alone,) = train_offline(data, agent, [1], progress=False)
     torch.testing.assert_close(alone.tensors["critic.0"], policies[1].tensors["critic.0"])
 
 
-class Quietest(Scheduler):
-    """Only the AP with the smallest index that has a user transmits."""
+class OneAP(Scheduler):
+    """Only the AP of the best PF factor transmits."""
 
-    name = "Quietest"
+    name = "One AP"
+    knowledge = CellView
 
     def serve(self, view):
-        first = torch.nn.functional.one_hot((view.slots[..., 0] >= 0).int().argmax(-1), view.slots.shape[1]).bool()
-        return view.slots[..., 0].where(first, -1)
+        factor = (view.weight * torch.log2(1 + view.sinr)).amax(-1)  # (E, I)
+        best = torch.nn.functional.one_hot(factor.argmax(-1), factor.shape[-1]).bool()
+        return view.slots[..., 0].where(best, -1)
 
 
-def test_a_scheduler(monkeypatch):
-    monkeypatch.setitem(SCHEDULERS, "quietest", Quietest)
-    scores = evaluate(make_scheduler("quietest"), NETWORK, 4)
-    assert 0 < scores.sum_rate < evaluate(make_scheduler("full_reuse"), NETWORK, 4).sum_rate
-    plt.close("all")
+def test_a_scheduler_in_a_summary_table_and_a_figure(monkeypatch, tmp_path):
+    """By one registration each in the game and in the study; no stored run but its own has another name."""
+    agents = methods.METHODS["CTDE-MARL-CQL"].agent, methods.METHODS["Full reuse"].scheduler
+    data = collect(make_scheduler("random_walk"), NETWORK, 300).save(tmp_path / "log-v0")
+
+    def run_names():
+        job = OfflineJob(data, replace(agents[0], **TINY), (0,), scoring)
+        return job.run(tmp_path).name, score_scheduler(tmp_path, agents[1], scoring).folder.name
+
+    scoring = Scoring(NETWORK, 3)
+    before = run_names()
+    monkeypatch.setitem(SCHEDULERS, "one_ap", OneAP)
+    monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
+    methods.add(Method("One AP", {"name": "one_ap"}, knowledge=methods.ALL_USERS, style=Style("pink", "v", "--")))
+    assert run_names() == before
+
+    names = ["Random walk", "Full reuse", "One AP", "Exhaustive"]
+    results = {name: score_scheduler(tmp_path, methods.find(name).scheduler, scoring) for name in names}
+    table = summary(results, ScoreScale.of(results)).set_index("method")
+    assert table.score_low["One AP"] <= table.score["One AP"] <= table.score_high["One AP"]
+    # One transmitter at a time: no interference, so every served user has its SNR.
+    assert table.sum_rate["One AP"] < table.sum_rate["Full reuse"]
+    assert methods.knowledge(NETWORK, names).set_index("method").exchanged["One AP"] == 2 * 2 * 3 + 3
+    fig = plotting.score_panels(table.reset_index(), names, 2.0)
+    labels = [label.get_text() for label in fig.axes[0].get_yticklabels()]
+    assert labels == names
+    colours = [tuple(bar.get_facecolor()) for bar in fig.axes[0].patches]
+    assert len(set(colours)) == 4 and plotting.style_of("One AP")["linestyle"] == "--"
+    plt.close(fig)

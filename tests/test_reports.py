@@ -126,7 +126,7 @@ def test_a_stored_runs_policies_are_scored_as_one_would(tmp_path):
     policies = train_offline(data, AgentConfig(num_updates=3, batch_size=8), [0, 1], progress=False)
     scoring = Scoring(NETWORK, 3)
     exact = evaluate_seeds(policies, NETWORK, 3)
-    trained = stored(tmp_path, "offline", {}, lambda folder: score_result(folder, exact, 0.0, policies))
+    trained = stored(tmp_path, "offline", {}, [], lambda folder: score_result(folder, exact, 0.0, policies))
     jobs = {(delay, run): ReportJob(scoring, delay, 0.0, run) for delay in (0, 5) for run in (None, trained)}
     done = run_jobs(tmp_path, jobs, workers=1)
     assert (read_result(trained).rates == [scores.rates for scores in exact]).all()

@@ -1,4 +1,4 @@
-"""The tables' intervals against `metrics`, which computes them one by one."""
+"""The tables' rows, and their intervals against a plain implementation that computes them draw by draw."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rrmlab.game import evaluation
-from rrmlab.study import statistics, tables
+from rrmlab.study import tables
 from rrmlab.study.store import Result
 
 
@@ -39,13 +39,39 @@ def test_ends_are_0_and_100(results):
     assert list(table.seeds) == [0, 0, 0, 6]
 
 
+PLAIN = {  # of rates (D, J), by the definitions in the README
+    "sum_rate": lambda rates: np.mean([sum(users) for users in rates]),
+    "tail_rate": lambda rates: np.percentile([rate for users in rates for rate in users], 5),
+    "score": lambda rates: np.mean(rates) + 3 * np.percentile(rates.flatten(), 5),
+}
+
+
+def plain_iqm(values):
+    """Mean without the lowest and the highest quarter, rounded down."""
+    cut = len(values) // 4
+    kept = sorted(values)[cut : len(values) - cut]
+    return sum(kept) / len(kept)
+
+
+def plain_draws(rates, name):
+    """Two-level bootstrap, one replicate after the other: seeds and deployments are picked anew in each."""
+    seeds, deployments, _ = rates.shape
+    pick_deployments = np.random.default_rng([0, deployments]).integers(deployments, size=(1000, deployments))
+    pick_seeds = np.random.default_rng([0, deployments, seeds]).integers(seeds, size=(1000, seeds))
+    return np.array([
+        plain_iqm([PLAIN[name](rates[seed][common]) for seed in own])
+        for common, own in zip(pick_deployments, pick_seeds, strict=True)
+    ])  # fmt: skip
+
+
 @pytest.mark.parametrize("name", list(tables.SCORES))
-def test_intervals_are_those_of_metrics(results, name):
-    statistic = tables.SCORES[name]
+def test_intervals_are_those_of_a_plain_implementation(results, name):
     bc, itlinq = results["BC"], results["ITLinQ"]
-    assert tables.scored(bc, name) == pytest.approx(statistics.estimate(bc.rates, statistic))
-    for kind in ("difference", "ratio"):
-        expected = statistics.paired(bc.rates, itlinq.rates, statistic, kind)
+    values = [plain_iqm([PLAIN[name](rates) for rates in result.rates]) for result in (bc, itlinq)]
+    draws = [plain_draws(result.rates, name) for result in (bc, itlinq)]
+    assert tables.scored(bc, name) == pytest.approx((values[0], *np.percentile(draws[0], [2.5, 97.5])))
+    for kind, combine in (("difference", np.subtract), ("ratio", np.divide)):
+        expected = combine(*values), *np.percentile(combine(*draws), [2.5, 97.5])
         assert tables.paired(bc, itlinq, name, kind) == pytest.approx(expected)
 
 

@@ -179,6 +179,7 @@ class Learner:
     @property
     def temperature(self) -> Tensor:
         """Entropy temperature of SAC (1, 1)."""
+        # Through the logarithm in single precision: the study's numbers to the last digit.
         return torch.full((1, 1), max(self.config.temperature, LEAST_TEMPERATURE), device=self.device).log().exp()
 
 

@@ -21,14 +21,13 @@ import rrmlab
 from ..locks import lock
 from ..storage import CorruptFileError
 from ..study import claims
+from ..study.notebook import PRESETS
 from . import compare as comparison
 from . import notebooks as source
 from . import pairs, readme
 from .kernels import Kernels
 from .notebooks import Notebook, UserError
-from .runs import GOOD, Result, Run, first_line, schedule, table
-
-PRESETS = {"smoke": "seconds a notebook", "quick": "minutes in all", "paper": "full size, about 2.5 hours on 2 cores"}
+from .runs import GOOD, NotebookResult, Run, first_line, schedule, table
 
 
 def reproduce(args: argparse.Namespace) -> int:
@@ -41,10 +40,10 @@ def reproduce(args: argparse.Namespace) -> int:
     order = run.with_missing_needs(chosen, everything)
     run.values = source.assign(order, args.parameters)
 
-    def done(notebook: Notebook) -> Result | None:
+    def done(notebook: Notebook) -> NotebookResult | None:
         if args.force or not run.is_current(notebook):
             return None
-        return Result("up to date", outputs=list(run.stamp(notebook.name)["outputs"]))
+        return NotebookResult("up to date", outputs=list(run.stamp(notebook.name)["outputs"]))
 
     count = f"{len(order)} notebook" + "s" * (len(order) > 1)
     print(f"preset {args.preset}, {count}, into {_shown(run.out)}", flush=True)
@@ -68,10 +67,10 @@ def figures(args: argparse.Namespace) -> int:
     jobs = joblib.cpu_count()
     kernels = Kernels(_threads(jobs), keep=True)
 
-    def task(notebook: Notebook) -> Result:
+    def task(notebook: Notebook) -> NotebookResult:
         start = time.monotonic()
         error = pairs.make_pair(notebook, root, kernels)
-        return Result("failed" if error else "done", time.monotonic() - start, error)
+        return NotebookResult("failed" if error else "done", time.monotonic() - start, error)
 
     # As they are, notebooks read the committed tables: none needs that another one runs first.
     try:
@@ -193,7 +192,7 @@ def parser() -> argparse.ArgumentParser:
         "Exit status: 0 all well, 1 a notebook failed, 2 a mistake in the command, 130 interrupted.",
     )
     sub.add_argument("notebooks", **which)
-    sizes = ", ".join(f"{name} ({text})" for name, text in PRESETS.items())
+    sizes = ", ".join(f"{name} ({preset.duration})" for name, preset in PRESETS.items())
     sub.add_argument("--preset", choices=PRESETS, default="quick", help=f"{sizes}; default: quick")
     sub.add_argument(
         "--jobs",

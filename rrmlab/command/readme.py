@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..config import NetworkConfig
 from ..storage import new_file
 from ..study.claims import FILE
+from ..study.methods import METHODS
 from ..study.store import read_table
-
-SHOWN = (
-    "Random walk", "TDM", "Full reuse", "ITLinQ", "ITLinQ (tuned)", "BC", "Online SAC", "I-MARL-CQL", "CTDE-MARL-CQL",
-    "C-MARL-CQL", "C-MARL-CQL (DQN)", "Observed oracle (local)", "Observed oracle (joint)", "Exhaustive",
-)  # fmt: skip
-
 
 # What is promised, the files of its tests, and the number of cases in `make test` and in `make soak`.
 PROMISES = (
@@ -45,22 +41,21 @@ def _interval(row: pd.Series, name: str, digits: int) -> str:
 def results(tables: Path) -> str:
     """Scores of notebook 04 as a Markdown table."""
     table = read_table(tables / "04_training_paradigms_summary.csv").set_index("method")
-    known = read_table(tables / "02_baselines_knowledge.csv").set_index("method").exchanged
+    network = NetworkConfig()  # that of every notebook, but for the length of an episode
     baseline = table.index[table.ratio_low == table.ratio_high][0]  # the reference's ratio to itself has no width
     lines = [
         f"| method | exchanged per TTI | sum rate | 5-percentile rate | R_score | normalised | ratio to {baseline} |",
         "|---|---|---|---|---|---|---|",
     ]
-    for method in SHOWN:
-        row, plain = table.loc[method], method.replace(" (DQN)", "").replace(" (tuned)", "")
-        numbers = f"{known[plain]:g}" if plain in known else "0"
+    for method in (method for method in METHODS.values() if method.in_readme):
+        row = table.loc[method.name]
         cells = [_interval(row, "sum_rate", 1), _interval(row, "tail_rate", 3)]
         cells += [
             _interval(row, "score", 2),
             f"{row.normalised_score:.0f}",
-            "1" if method == baseline else _interval(row, "ratio", 2),
+            "1" if method.name == baseline else _interval(row, "ratio", 2),
         ]
-        lines.append(f"| {method} | {numbers} | " + " | ".join(cells) + " |")
+        lines.append(f"| {method.name} | {method.knowledge.exchanged(network)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

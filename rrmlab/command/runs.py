@@ -22,7 +22,7 @@ GOOD = ("done", "up to date")
 
 
 @dataclass
-class Result:
+class NotebookResult:
     """How one notebook ended; `outputs` are paths relative to the run's folder."""
 
     status: str  # done, up to date, failed, needs NN
@@ -76,7 +76,7 @@ class Run:
         facts = [text, self.preset, self.values.get(notebook.name, {}), self.package, needs]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode()).hexdigest()
 
-    def execute(self, notebook: Notebook) -> Result:
+    def execute(self, notebook: Notebook) -> NotebookResult:
         """Runs a copy; keeps it, its log and, if it went well, the stamp."""
         name, figures = notebook.name, self.out / "figures"
         for folder in (self.out / "notebooks", figures / "tables", self.executed):
@@ -89,7 +89,7 @@ class Run:
         write(log, scrub(log.read_text(encoding="utf-8")))
         write(self._file(name, "ipynb"), dump(clean(node, name, scrub)))
         if error:
-            return Result("failed", seconds, scrub(error))
+            return NotebookResult("failed", seconds, scrub(error))
         named = [
             *figures.glob(f"{notebook.number}_*.*"),
             *(figures / "tables").glob(f"{notebook.number}_*.*"),
@@ -99,7 +99,7 @@ class Run:
         digests = {p: _table_digest(self.out / p) for p in outputs}
         facts = {"key": key, "parameters": parameters, "seconds": round(seconds, 1), "outputs": digests}
         write(self._file(name, "json"), json.dumps(facts, indent=1) + "\n")
-        return Result("done", seconds, outputs=outputs)
+        return NotebookResult("done", seconds, outputs=outputs)
 
     def with_missing_needs(self, chosen: list[Notebook], everything: list[Notebook]) -> list[Notebook]:
         """The chosen notebooks and, of what they need, those that were never done here."""
@@ -133,15 +133,15 @@ def schedule(
     order: list[Notebook],
     jobs: int,
     kernels: Kernels,
-    task: Callable[[Notebook], Result],
-    done: Callable[[Notebook], Result | None] = lambda notebook: None,
-) -> dict[str, Result]:
+    task: Callable[[Notebook], NotebookResult],
+    done: Callable[[Notebook], NotebookResult | None] = lambda notebook: None,
+) -> dict[str, NotebookResult]:
     """Calls `task` on each notebook once its needs are met, `jobs` at a time; `done` may answer in its place.
 
     A notebook whose need failed is left out, the others run. An interrupt ends every kernel and is passed on.
     """
-    results: dict[str, Result] = {}
-    running: dict[Future[Result], Notebook] = {}
+    results: dict[str, NotebookResult] = {}
+    running: dict[Future[NotebookResult], Notebook] = {}
     position = {n.name: f"[{i}/{len(order)}] {n.name}" for i, n in enumerate(order, 1)}
 
     def say(notebook: Notebook, text: str) -> None:
@@ -151,7 +151,7 @@ def schedule(
         needs = [n for n in notebook.needs if n in position]
         failed = [n for n in needs if n in results and results[n].status not in GOOD]
         if failed:
-            results[notebook.name] = Result(f"needs {failed[0][:2]}")
+            results[notebook.name] = NotebookResult(f"needs {failed[0][:2]}")
             say(notebook, f"left out, it needs {failed[0]}")
         elif any(n not in results for n in needs) or len(running) == jobs:
             return False
@@ -182,14 +182,14 @@ def schedule(
     return results
 
 
-def _result(future: Future[Result]) -> Result:
+def _result(future: Future[NotebookResult]) -> NotebookResult:
     try:
         return future.result()
     except Exception as error:  # a full disk, say: this notebook's failure, not the run's
-        return Result("failed", error=f"{type(error).__name__}: {error}")
+        return NotebookResult("failed", error=f"{type(error).__name__}: {error}")
 
 
-def _because(result: Result) -> str:
+def _because(result: NotebookResult) -> str:
     return f": {first_line(result.error)}" if result.error else ""
 
 
@@ -201,7 +201,7 @@ def clock(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
 
 
-def table(results: dict[str, Result], order: list[Notebook]) -> str:
+def table(results: dict[str, NotebookResult], order: list[Notebook]) -> str:
     """The closing table: notebook, status, time, number of figures, number of tables."""
     rows = [("notebook", "status", "time", "figures", "tables")]
     for n in order:

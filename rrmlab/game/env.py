@@ -15,14 +15,10 @@ from torch import Tensor
 
 from ..checks import check_kind, known_device, whole_number
 from ..config import NetworkConfig
+from .gains import LinkGains
 from .observations import Slots, observation_of
-from .radio import Deployment, association, link_snr
+from .radio import Deployment, association
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
-
-BLOCK_TTIS = 1200  # gains of so many TTIs at most are computed at once
-BLOCK_LINKS = 2**21  # ... and fewer where one environment's gains would pass this (8 MiB in float32)
-CHUNK_LINKS = {"cpu": 2**20, "cuda": 2**26}  # computed in pieces that stay in a processor's cache, or fill the device
-SUM_COLUMNS = 256  # of which every processor's vectors, and their share of a thread, are a divisor
 
 
 class RRMEnv:
@@ -74,16 +70,6 @@ class RRMEnv:
         self._next_index = 0
         self._ap = torch.arange(config.num_aps, device=self.device)
         self._user = torch.arange(config.num_users, device=self.device)[:, None]
-        # What users receive from each AP (I, J, E). Rows of whole vectors: PyTorch sums a row's end in another order.
-        width = config.num_users * num_envs
-        self._padded = torch.zeros(config.num_aps, -(-width // SUM_COLUMNS) * SUM_COLUMNS, dtype=dtype, device=device)
-        self._received = self._padded[:, :width].unflatten(1, (config.num_users, num_envs))
-        # One TTI more than counted: the observation after the last step needs its gains.
-        self._total_ttis = config.warmup_ttis + config.episode_ttis + 1
-        links = config.num_aps * config.num_users
-        blocks = -(-self._total_ttis // max(1, min(BLOCK_TTIS, BLOCK_LINKS // links)))
-        # Not a function of E: a block's length shows in the last bit.
-        self._block_len = -(-self._total_ttis // blocks)
 
     def reset(self, deployment: Deployment | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start an episode on the given deployments or on the next ones of the stream, E / copies in number.
@@ -105,7 +91,7 @@ class RRMEnv:
         self.serving = association(config, self.deployment)
         self._serving = self.serving.T.contiguous()
         self._own = self._ap[:, None, None] == self._serving  # (I, J, E)
-        self._block_start = -self._block_len
+        self._gains = LinkGains(config, self.deployment, self._own, self.copies, self.dtype)
         self.ttis = 0
         self._warm_up()
         return self._observe()
@@ -226,41 +212,7 @@ class RRMEnv:
             raise ValueError(f"{name}: must lie in {low} ... {high}, got {int(smallest)} ... {int(largest)}")
 
     def _link_snr(self) -> Tensor:
-        signal, cross = self._gains()
-        return torch.where(self._own, signal, cross)
-
-    def _gains(self) -> tuple[Tensor, Tensor]:
-        """SNR from the serving AP (J, E), and from the other APs (I, J, E), 0 at the serving one."""
-        k = self._time - self._block_start
-        if not 0 <= k < self._block_len:
-            self._compute_block(self._time)
-            k = 0
-        if self.copies == 1:
-            return self._signal[k], self._cross[k]
-        return self._signal[k].repeat(1, self.copies), self._cross[k].repeat(1, 1, self.copies)
-
-    def _compute_block(self, start: int) -> None:
-        config, e = self.config, self.num_envs // self.copies
-        num = min(self._block_len, self._total_ttis - start)
-        self._block_start = start
-        i, j = config.num_aps, config.num_users
-        if not hasattr(self, "_cross"):
-            self._cross = torch.empty(self._block_len, i, j, e, dtype=self.dtype, device=self.device)
-            self._signal = torch.empty(self._block_len, j, e, dtype=self.dtype, device=self.device)
-        chunk = max(1, CHUNK_LINKS[self.device.type] // (i * j * num))
-        for first in range(0, e, chunk):
-            part = slice(first, min(first + chunk, e))
-            # (E, I, J, T), as it lies in memory
-            snr = link_snr(config, self.deployment[part], start, num, self.dtype).permute(1, 2, 3, 0)
-            own = self._own[..., part].permute(2, 0, 1).unsqueeze(-1).to(self.dtype)
-            # Separate sums, no difference of large ones: the serving signal is up to 10^7 times the interference.
-            self._signal[:num, :, part] = (snr * own).sum(1).permute(2, 1, 0)
-            self._cross[:num, :, :, part] = (snr * (1 - own)).permute(3, 1, 2, 0)
-
-    def _interference(self, cross: Tensor) -> Tensor:
-        """At every user (J, E), in units of the noise."""
-        torch.mul(cross, self._on.unsqueeze(1), out=self._received)
-        return self._padded.sum(0)[: self._user.numel() * self.num_envs].view(-1, self.num_envs)
+        return torch.where(self._own, *self._gains.at(self._time))
 
     def _warm_up(self) -> None:
         """Averages after the warm-up: every AP that has a user transmits, round robin over its users."""
@@ -271,8 +223,8 @@ class RRMEnv:
         length = count.gather(0, self._serving)
         for t in range(config.warmup_ttis + 1):
             self._time = t
-            signal, cross = self._gains()
-            rates = torch.log2(1 + signal / (1 + self._interference(cross)))
+            signal, cross = self._gains.at(t)
+            rates = torch.log2(1 + signal / (1 + self._gains.interference(cross, self._on)))
             if t == 0:
                 self._averages = rates * (config.num_aps / config.num_users)
             if t < config.warmup_ttis:
@@ -282,11 +234,11 @@ class RRMEnv:
         self._averages = torch.lerp(self._averages, rates, self.config.averaging)
 
     def _advance(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        signal, cross = self._gains()
+        signal, cross = self._gains.at(self._time)
         users = users.T.contiguous()
         self._on = (users != SILENT).to(self.dtype)
         served = torch.zeros_like(self._averages).scatter_add_(0, users.clamp(min=0), self._on)
-        rates = served * torch.log2(1 + signal / (1 + self._interference(cross)))  # (J, E)
+        rates = served * torch.log2(1 + signal / (1 + self._gains.interference(cross, self._on)))  # (J, E)
         # w^lambda by exp and log: the CPU's pow rounds differently at the end of a tensor, so with the batch.
         earned = (self.config.lam * self._log_weights).exp_().mul_(rates)
         self._average(rates)
@@ -301,8 +253,8 @@ class RRMEnv:
     def _observe(self) -> tuple[Tensor, dict[str, Any]]:
         """Report SINRs under the last TTI's transmitters, rank the users and fill the slots."""
         i, n = self.config.num_aps, self.config.top_n
-        signal, cross = self._gains()
-        self._sinr = signal / (1 + self._interference(cross))
+        signal, cross = self._gains.at(self._time)
+        self._sinr = signal / (1 + self._gains.interference(cross, self._on))
         self._weights = 1 / self._averages.clamp(min=self.config.average_floor)
         self._log_weights = self._weights.log()
         best = self._rank(self._weights * torch.log2(1 + self._sinr))  # (I, N, E)

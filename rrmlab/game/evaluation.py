@@ -45,7 +45,6 @@ class Scores:
         sum_rate: mean over deployments of the summed mean rates, bit/s/Hz.
         tail_rate: 5th percentile of all users' mean rates, pooled over deployments, bit/s/Hz.
         score: R_score = sum_rate / J + tail_weight * tail_rate.
-        deployment_tail_rate: mean of the deployments' own 5th percentiles, bit/s/Hz.
         rates: (D, J) mean rate of each user over the episode, bit/s/Hz.
         rewards: (D,) mean reward per TTI.
     """
@@ -53,7 +52,6 @@ class Scores:
     sum_rate: float
     tail_rate: float
     score: float
-    deployment_tail_rate: float
     rates: np.ndarray = field(repr=False)
     rewards: np.ndarray = field(repr=False)
 
@@ -64,7 +62,6 @@ class Scores:
             sum_rate=float(sum_rate(rates)),
             tail_rate=float(tail_rate(rates)),
             score=float(score(rates, tail_weight)),
-            deployment_tail_rate=float(tail_rate(rates[:, None]).mean()),
             rates=rates,
             rewards=rewards,
         )

@@ -58,11 +58,13 @@ class Observation:
         return (obs.unflatten(-1, (-1, len(self.features))) != 0).any(-1)
 
 
-# Add a record to choose it by `NetworkConfig(observation=name)`.
-OBSERVATIONS = {
+def _local(slots: Slots) -> Sequence[Tensor]:
     # `paper`: SINR and weight of the top N users; in dB and as a logarithm, `study`, for both span decades.
-    "local": Observation("local", ("SINR, dB", "ln w"), lambda slots: (10 * torch.log10(slots.sinr), slots.log_weight))
-}
+    return 10 * torch.log10(slots.sinr), slots.log_weight
+
+
+# Add a record to choose it by `NetworkConfig(observation=name)`; `measure` is no lambda, so that it can be pickled.
+OBSERVATIONS = {"local": Observation("local", ("SINR, dB", "ln w"), _local)}
 
 
 def observation_of(network: NetworkConfig) -> Observation:

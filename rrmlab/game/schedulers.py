@@ -268,7 +268,8 @@ def check_proportions(proportions: Any, parts: Sequence[Any], what: str) -> list
     return shares
 
 
-SCHEDULERS = {
+# Short name -> class. One of the user's own is registered with `SCHEDULERS["short_name"] = cls`.
+SCHEDULERS: dict[str, type[Scheduler]] = {
     "random_walk": RandomWalk,
     "tdm": TDM,
     "full_reuse": FullReuse,

@@ -32,7 +32,7 @@ from ..game.schedulers import make_scheduler
 from ..game.views import SILENT
 from ..storage import read_json
 from . import plotting
-from .tuning import ITLINQ_TUNED
+from .methods import METHODS
 
 PALETTE, MARKERS = sns.color_palette("colorblind"), "osDv^P"  # of an AP and its users
 
@@ -151,13 +151,12 @@ def scene(recording: Recording, tti: int) -> Figure:
     return fig
 
 
-def behaviours(data: Path) -> dict[str, Callable[[], Any]]:
+def choices(data: Path) -> dict[str, Callable[[], Any]]:
     """What can be chosen, by label: the schedulers, and the first seed of every training found under `data`."""
-    names = ("full_reuse", "tdm", "random_walk", "max_sinr", "itlinq", "exhaustive")
-    found: dict[str, Callable[[], Any]] = {make_scheduler(n).name: functools.partial(make_scheduler, n) for n in names}
-    found["ITLinQ (tuned)"] = functools.partial(
-        make_scheduler, "itlinq", **dict(zip(("m_db", "eta"), ITLINQ_TUNED, strict=True))
-    )
+    specs = {name: method.scheduler for name, method in METHODS.items() if method.scheduler is not None}
+    found: dict[str, Callable[[], Any]] = {
+        name: functools.partial(make_scheduler, **spec) for name, spec in specs.items()
+    }
     # Hidden folders are being written.
     paths = sorted([*data.glob("offline/[!.]*/policy_*"), *data.glob("online/[!.]*/policy_*")], reverse=True)
     trained = {}
@@ -175,13 +174,13 @@ def tour(data: Path, config: NetworkConfig, seed: int = 0) -> Any:
     """Controls and picture as one widget. An episode is computed when its choice changes; the slider walks in it."""
     import ipywidgets as widgets  # of the extra `notebooks`
 
-    choices, last = behaviours(data), config.episode_ttis - 1
+    made_by, last = choices(data), config.episode_ttis - 1
 
     @functools.lru_cache(maxsize=16)
     def recording(label: str, seed: int, num_users: int) -> tuple[Recording, list[str]]:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
-            made = record(choices[label](), replace(config, num_users=num_users), seed, method=label)
+            made = record(made_by[label](), replace(config, num_users=num_users), seed, method=label)
         return made, [str(note.message) for note in notes]
 
     def draw(label: str, seed: int, num_users: int, tti: int) -> None:
@@ -195,7 +194,7 @@ def tour(data: Path, config: NetworkConfig, seed: int = 0) -> Any:
 
     wide = {"style": {"description_width": "80px"}, "layout": widgets.Layout(width="320px")}
     late = wide | {"continuous_update": False}
-    method = widgets.Dropdown(options=list(choices), description="method", **wide)
+    method = widgets.Dropdown(options=list(made_by), description="method", **wide)
     users = widgets.IntSlider(config.num_users, 2 * config.num_aps, 60, description="users", **late)
     number = widgets.BoundedIntText(seed, 0, 10**6, description="seed", **wide)
     tti = widgets.IntSlider(0, 0, last, description="TTI", **late)

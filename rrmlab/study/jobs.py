@@ -15,12 +15,15 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from ..agents.config import AgentConfig
+from ..agents.losses import PENALTIES
+from ..agents.mixers import MIXERS
 from ..agents.policy import Policy
 from ..agents.stack import evaluate_seeds
 from ..config import NetworkConfig
 from ..game.evaluation import Scores, evaluate
 from ..game.imperfect_reports import ImperfectReports
-from ..game.schedulers import make_scheduler
+from ..game.observations import observation_of
+from ..game.schedulers import FullReuse, make_scheduler
 from ..learning.dataset import load_dataset
 from ..learning.offline import train_offline
 from ..learning.online import NUM_ENVS, OnlineRun, train_online
@@ -28,6 +31,8 @@ from ..learning.progress import progress_bar
 from ..memory import release_freed_memory
 from ..storage import SUMS, CorruptFileError, sha256
 from .store import Result, read_result, score_result, stored
+
+CURVE_POINTS = 10  # evaluations along a training, `study`
 
 
 @dataclass(frozen=True)
@@ -59,19 +64,32 @@ def _from(checkpoint: Path, train: Callable[..., Any], *arguments: Any, **option
         return train(*arguments, checkpoint=checkpoint / "training", **options)
 
 
+def chosen_code(agent: AgentConfig, network: NetworkConfig) -> list[Callable[..., Any]]:
+    """The user's own mixer, penalty and observation, which count for a run's name; the package's own count anyway."""
+    chosen = (MIXERS[agent.mixer], PENALTIES.get(agent.penalty), observation_of(network).measure)
+    return [part for part in chosen if part is not None and part.__module__.partition(".")[0] != "rrmlab"]
+
+
 def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:
     """Score the scheduler that `spec` describes: its short name and its arguments."""
 
+    scheduler = make_scheduler(**spec)
+
     def build(folder: Path) -> None:
         start = time.perf_counter()
-        score_result(folder, [evaluate(make_scheduler(**spec), *scoring.arguments)], time.perf_counter() - start)
+        score_result(folder, [evaluate(scheduler, *scoring.arguments)], time.perf_counter() - start)
 
-    return read_result(stored(root, "schedulers", {"scheduler": spec, "scoring": scoring.to_dict()}, build))
+    asked = {"scheduler": spec, "scoring": scoring.to_dict()}
+    code = (evaluate, Scoring, score_result, type(scheduler))
+    return read_result(stored(root, "schedulers", asked, code, build))
 
 
 @dataclass(frozen=True)
 class OnlineJob:
     """One configuration trained online with several seeds, and scored.
+
+    A job is `train_online(network, agent, seeds, num_transitions, num_envs)` and then `evaluate_seeds` of the policies,
+    stored in a folder whose name is made of its content: what is asked, and the code that computes it.
 
     Attributes:
         network: where it acts.
@@ -81,8 +99,7 @@ class OnlineJob:
         num_transitions: of each seed.
         num_envs: environments of each seed.
         logs: seeds, from the first on, whose second half is kept as a dataset.
-        curve: scoring along the training, or None.
-        curve_points: how often.
+        curve: scoring along the training, CURVE_POINTS times, or None.
         device: where to train.
     """
 
@@ -94,13 +111,13 @@ class OnlineJob:
     num_envs: int = NUM_ENVS
     logs: int = 0
     curve: Scoring | None = None
-    curve_points: int = 10
     device: str = "cpu"
 
     def run(self, root: Path) -> Path:
         """Train and score, or find it done; the folder."""
         spec = {**asdict(self), "agent": self.agent.to_dict(), "seeds": list(self.seeds)}
-        return stored(root, "online", spec, self._build, train=self._train)
+        code = [OnlineJob, *chosen_code(self.agent, self.network)]
+        return stored(root, "online", spec, code, self._build, train=self._train)
 
     def datasets(self, folder: Path) -> list[Path]:
         """The logs in the folder of the run."""
@@ -112,7 +129,7 @@ class OnlineJob:
         start = time.perf_counter()
         runs = _from(
             checkpoint, train_online, self.network, self.agent, self.seeds, self.num_transitions, self.num_envs,
-            self.device, self.num_transitions // self.curve_points if curve else 0, evaluation, progress=False,
+            self.device, self.num_transitions // CURVE_POINTS if curve else 0, evaluation, progress=False,
         )  # fmt: skip
         return runs, time.perf_counter() - start
 
@@ -128,13 +145,15 @@ class OnlineJob:
 class OfflineJob:
     """One configuration trained on one dataset with several seeds, and scored.
 
+    A job is `train_offline(load_dataset(data), agent, seeds)` and then `evaluate_seeds` of the policies, stored in a
+    folder whose name is made of its content: what is asked, the dataset's checksums, and the code that computes it.
+
     Attributes:
         data: folder of the dataset.
         agent: the configuration.
         seeds: training seeds.
         scoring: of the last parameters.
-        curve: scoring along the training, or None.
-        curve_points: how often.
+        curve: scoring along the training, CURVE_POINTS times, or None.
         num_transitions: random subset of the dataset, 0 for all.
         device: where to train.
     """
@@ -144,7 +163,6 @@ class OfflineJob:
     seeds: tuple[int, ...]
     scoring: Scoring
     curve: Scoring | None = None
-    curve_points: int = 10
     num_transitions: int = 0
     device: str = "cpu"
 
@@ -156,7 +174,8 @@ class OfflineJob:
             "agent": self.agent.to_dict(),
             "seeds": list(self.seeds),
         }
-        return stored(root, "offline", spec, self._build, train=self._train)
+        code = [OfflineJob, *chosen_code(self.agent, self.scoring.network)]
+        return stored(root, "offline", spec, code, self._build, train=self._train)
 
     def _train(self, checkpoint: Path) -> tuple[list[Policy], float]:
         data = load_dataset(self.data)
@@ -171,7 +190,7 @@ class OfflineJob:
             spent += time.perf_counter() - begin
             return scores
 
-        every = max(1, self.agent.num_updates // self.curve_points) if self.curve else 0
+        every = max(1, self.agent.num_updates // CURVE_POINTS) if self.curve else 0
         start = time.perf_counter()
         options = {"evaluate_every": every, "evaluation": evaluation, "progress": False}
         policies = _from(checkpoint, train_offline, data, self.agent, self.seeds, self.device, **options)
@@ -201,12 +220,12 @@ class ReportJob:
     def run(self, root: Path) -> Path:
         """Score, or find it done; the folder."""
         origin = "full_reuse" if self.policies is None else sha256(self.policies / SUMS)
-        return stored(root, "reports", {**asdict(self), "policies": origin}, self._build)
+        return stored(root, "reports", {**asdict(self), "policies": origin}, [ReportJob], self._build)
 
     def _build(self, folder: Path) -> None:
         start, delay, noise = time.perf_counter(), self.delay_ttis, self.noise_db
         if self.policies is None:
-            scores = [evaluate(ImperfectReports(make_scheduler("full_reuse"), delay, noise), *self.scoring.arguments)]
+            scores = [evaluate(ImperfectReports(FullReuse(), delay, noise), *self.scoring.arguments)]
         else:
             policies = read_result(self.policies).policies
             scores = evaluate_seeds(policies, *self.scoring.arguments, delay_ttis=delay, noise_db=noise)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +15,69 @@ from ..game.schedulers import Behaviour, Mixture, Scheduler, make_scheduler
 from ..learning.collection import collect
 from ..learning.dataset import join, load_dataset
 from ..storage import SUMS, sha256
+from .jobs import OnlineJob, Scoring, run_jobs
 from .notebook import Study
 from .store import Result, read_result, score_result, stored
+from .tuning import online_agents
 
 
-def datasets(study: Study, logs: dict[str, list[Path]]) -> dict[str, Path]:
-    """Folders of the four datasets by name: "sac" and "dqn" of the online agents' logs, "random" (a random walk) and
-    "mixture" (random walk, full reuse, ITLinQ, one of them drawn in each TTI)."""
-    folders = {backbone: paths[0] for backbone, paths in logs.items()}
-    for name in ("random", "mixture"):
-        folders[name] = collected(study, name, study.sizes.transitions)
-    return folders
+@dataclass(frozen=True)
+class Logs:
+    """Folders of the study's datasets, and the online agents that wrote some of them.
+
+    Attributes:
+        sac: second half of the training of the first seed of "Online SAC".
+        second_sac: the same of its second seed.
+        dqn: second half of the training of the first seed of "Online DQN".
+        random: of a random walk.
+        mixture: of random walk, full reuse and ITLinQ, one of them drawn in each TTI.
+        online: the scored online agents by method name.
+    """
+
+    sac: Path
+    second_sac: Path
+    dqn: Path
+    random: Path
+    mixture: Path
+    online: dict[str, Result]
 
 
-def behaviour(name: str) -> Scheduler:
+def online_jobs(study: Study) -> dict[str, OnlineJob]:
+    """The trainings of the online agents "Online SAC" and "Online DQN" (CTDE), whose second halves are datasets."""
+    return {
+        method: OnlineJob(
+            study.network, agent, study.seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
+            logs=2 if agent.backbone == "sac" else 1, curve=study.curve, device=study.device,
+        )
+        for method, agent in online_agents().items()
+    }  # fmt: skip
+
+
+def study_logs(study: Study) -> Logs:
+    """The study's datasets; what is not stored yet is trained or collected first."""
+    jobs = online_jobs(study)
+    online = run_jobs(study.data, jobs)
+    sac, second_sac = jobs["Online SAC"].datasets(online["Online SAC"].folder)
+    (dqn,) = jobs["Online DQN"].datasets(online["Online DQN"].folder)
+    random, mixture = (collected(study, name, study.sizes.transitions) for name in ("random", "mixture"))
+    return Logs(sac, second_sac, dqn, random, mixture, online)
+
+
+def log_writer(name: str) -> Scheduler:
     """The scheduler that writes the dataset "random", "full reuse" or "mixture"."""
     if name != "mixture":
         return make_scheduler({"random": "random_walk", "full reuse": "full_reuse"}[name])
     return Mixture([make_scheduler("random_walk", seed=1), make_scheduler("full_reuse"), make_scheduler("itlinq")])
 
 
-def behaviours(study: Study, online: dict[str, Result]) -> dict[str, Result]:
+def score_writers(study: Study, online: dict[str, Result]) -> dict[str, Result]:
     """What wrote the four datasets, scored on the test deployments: SAC's last policy as it acted, by sampling; DQN's
     without its exploration; the schedulers."""
     wrote: dict[str, tuple[Any, Behaviour]] = {}
     for name, method in (("sac", "Online SAC"), ("dqn", "Online DQN")):
         policy = online[method].policies[0]
         wrote[name] = sha256(online[method].folder / SUMS), policy.sampled() if name == "sac" else policy
-    wrote |= {name: (behaviour(name).parameters(), behaviour(name)) for name in ("random", "mixture")}
+    wrote |= {name: (log_writer(name).parameters(), log_writer(name)) for name in ("random", "mixture")}
     results = {}
     for name, (origin, writer) in wrote.items():
 
@@ -50,13 +86,14 @@ def behaviours(study: Study, online: dict[str, Result]) -> dict[str, Result]:
             score_result(folder, [evaluate(writer, *study.scoring.arguments)], time.perf_counter() - start)
 
         spec = {"writer of": name, "policy": origin, "scoring": study.scoring.to_dict()}
-        results[name] = read_result(stored(study.data, "schedulers", spec, build))
+        code: list[Callable[..., Any]] = [evaluate, Scoring, score_result]
+        results[name] = read_result(stored(study.data, "schedulers", spec, [*code, *_classes(writer)], build))
     return results
 
 
 def collected(study: Study, name: str, size: int, writer: Scheduler | None = None) -> Path:
-    """The folder of a dataset of a scheduler, by default `behaviour(name)`; collected if it is not there."""
-    writer, file = writer or behaviour(name), f"{name.replace(' ', '-')}-v0"
+    """The folder of a dataset of a scheduler, by default `log_writer(name)`; collected if it is not there."""
+    writer, file = writer or log_writer(name), f"{name.replace(' ', '-')}-v0"
     spec = {
         "behaviour": {"name": name, **writer.parameters()},
         "network": study.network.to_dict(),
@@ -67,7 +104,7 @@ def collected(study: Study, name: str, size: int, writer: Scheduler | None = Non
     def build(folder: Path) -> None:
         collect(writer, study.network, size, study.seed).save(folder / file)
 
-    return stored(study.data, "datasets", spec, build) / file
+    return stored(study.data, "datasets", spec, (collect, *_classes(writer)), build) / file
 
 
 def joined(study: Study, parts: Sequence[Path], size: int) -> Path:
@@ -80,4 +117,9 @@ def joined(study: Study, parts: Sequence[Path], size: int) -> Path:
         names = [str(share.metadata.get("behaviour")) for share in shares]
         join(shares, {**shares[0].metadata, "behaviour": " + ".join(names)}).save(folder / "joined-v0")
 
-    return stored(study.data, "datasets", spec, build) / "joined-v0"
+    return stored(study.data, "datasets", spec, (load_dataset, join), build) / "joined-v0"
+
+
+def _classes(writer: Behaviour) -> list[type]:
+    """The classes whose code acts: of a mixture also those of its members."""
+    return [type(writer), *(type(member) for member in getattr(writer, "members", ()))]

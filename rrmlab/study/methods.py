@@ -1,31 +1,182 @@
-"""What every learner of the study learns from and is compared with.
+"""The methods of the study, one record each: how it is made, what it must know, how it is drawn.
 
-The datasets and the online agents behind them, the schedulers, a tuned one, the oracles; what each method must know;
-and the hyper-parameters that were chosen for each learner.
+Which schedulers are scored, the table of what each method must know, the styles of the figures, the rows of the README
+and the choices of notebook 00 all come from these records. A scheduler is added by its class and its short name in
+`game/schedulers.py` and one record in `METHODS`; outside the package, by `SCHEDULERS["short_name"] = cls` and `add`.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..agents.config import AgentConfig, method_name, network_shapes
+from ..agents.paradigms import PARADIGMS
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
-from .jobs import OfflineJob, OnlineJob, run_jobs, score_scheduler
+from . import logs, tuning
+from .jobs import OfflineJob, OnlineJob, Scoring, score_scheduler
 from .notebook import Study
 from .observed_oracle import observed_oracle
 from .store import Result, read_result, score_result, stored
-from .tuning import BC_TUNED, ONLINE_TUNED, TUNED, itlinq_surface
 
-LINEAGE_BASELINES = ("Random walk", "TDM", "Full reuse", "ITLinQ")  # as the paper's lineage sets them
-CURVE_POINTS = 10  # evaluations along a training, `study`
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a method must know in a TTI, and how many numbers that moves.
+
+    Attributes:
+        knows: in words.
+        reports: numbers that users send to their own AP, as a function of the network.
+        exchanged: numbers that travel between cells or to and from a controller, as a function of the network.
+    """
+
+    knows: str = ""
+    reports: Callable[[NetworkConfig], int] = lambda network: 0
+    exchanged: Callable[[NetworkConfig], int] = lambda network: 0
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn in every figure: a colour of `plotting.COLOURS` or of Matplotlib, Matplotlib's marker and
+    line style, and whether markers are filled with white."""
+
+    colour: str = "black"
+    marker: str = "o"
+    line: str = "-"
+    hollow: bool = False
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of the study.
+
+    Attributes:
+        name: as it stands in tables and figures.
+        scheduler: short name and arguments for `make_scheduler`, if it is a scheduler.
+        agent: configuration, if it is trained by `train_offline` or `train_online`.
+        oracle: paradigm of `observed_oracle`, if it is one of these.
+        knowledge: what it must know.
+        style: how it is drawn.
+        provenance: "lineage" for the baselines as the paper's lineage sets them, "paper", or "study".
+        in_readme: the README's table of results has a row for it.
+    """
+
+    name: str
+    scheduler: dict[str, Any] | None = None
+    agent: AgentConfig | None = None
+    oracle: str = ""
+    knowledge: Knowledge = Knowledge()
+    style: Style = Style()
+    provenance: str = "study"
+    in_readme: bool = False
+
+
+# Own users' SINR is one number per user; weights are known where rates are made.
+OWN_USERS = Knowledge("own users' SINR and weight", lambda network: network.num_users)
+# Every AP's observation goes to a controller, and a decision comes back to each AP.
+ALL_USERS = Knowledge(
+    "everybody's top users' SINR and weight",
+    lambda network: network.num_users,
+    lambda network: 2 * network.top_n * network.num_aps + network.num_aps,
+)
+# Gains of the other APs to each chosen user, its own gain, its PF factor; back comes a decision per AP.
+CHOSEN_GAINS = Knowledge(
+    "own users' SINR and weight; cross gains to the chosen users",
+    lambda network: network.num_users + network.num_aps * (network.num_aps - 1),
+    lambda network: network.num_aps**2 + 2 * network.num_aps,
+)
+ALL_GAINS = Knowledge(
+    "own users' SINR and weight; cross gains to all top users",
+    lambda network: network.num_users + network.num_aps * network.top_n * (network.num_aps - 1),
+    lambda network: network.num_aps**2 * network.top_n + network.num_aps * network.top_n + network.num_aps,
+)
+
+
+def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -> Method:
+    """The record of an agent that is trained offline or online.
+
+    Its name and the rest follow from the configuration: the paradigm decides what it knows, its colour and its marker,
+    the backbone and the penalty decide its line.
+    """
+    joint, dqn = PARADIGMS[agent.paradigm].joint, agent.backbone == "dqn" and not agent.clones
+    colour, marker = {"centralized": ("blue", "s"), "independent": ("red", "^"), "ctde": ("green", "o")}[agent.paradigm]
+    if agent.clones:
+        colour, marker, line = "purple", "h", "-."
+    elif agent.alpha or online:
+        line = "--" if dqn else "-"
+    else:
+        line = "-." if dqn else ":"
+    if online and agent.paradigm == "ctde":
+        colour, marker = "orange", "D" if dqn else "o"
+    style = Style(colour, marker, line, hollow=dqn and not online)
+    knowledge = ALL_USERS if joint else OWN_USERS
+    return Method(method_name(agent, online), None, agent, "", knowledge, style, "paper", in_readme)
+
+
+_OFFLINE = list(tuning.offline_agents(AgentConfig().num_updates).values())
+_ONLINE = list(tuning.online_agents(tuple(PARADIGMS)).values())
+_TUNED_M_DB, _TUNED_ETA = tuning.ITLINQ_TUNED
+# Learners in strong colours, baselines in quiet ones.
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("Random walk", {"name": "random_walk"}, knowledge=OWN_USERS, style=Style("grey", "x", ":"),
+               provenance="lineage", in_readme=True),
+        Method("TDM", {"name": "tdm"}, knowledge=Knowledge("the common turn"), style=Style("grey", "d", "-."),
+               provenance="lineage", in_readme=True),
+        Method("Full reuse", {"name": "full_reuse"}, knowledge=OWN_USERS, style=Style("brown", "X", "--"),
+               provenance="lineage", in_readme=True),
+        Method("Max-SINR", {"name": "max_sinr"}, style=Style("yellow", "D", ":"),
+               knowledge=Knowledge("own users' SINR", lambda network: network.num_users)),
+        Method("ITLinQ", {"name": "itlinq", "m_db": 25.0, "eta": 0.7}, knowledge=CHOSEN_GAINS,
+               style=Style("cyan", "^", "--"), provenance="lineage", in_readme=True),
+        Method("ITLinQ (tuned)", {"name": "itlinq", "m_db": _TUNED_M_DB, "eta": _TUNED_ETA}, knowledge=CHOSEN_GAINS,
+               style=Style("cyan", "v", "-"), in_readme=True),
+        # The decentralized agents score alike with either backbone: the README shows one.
+        *(learner(agent, in_readme=agent.clones or agent.backbone == "sac" or agent.paradigm == "centralized")
+          for agent in _OFFLINE),
+        *(learner(replace(agent, alpha=0.0)) for agent in _OFFLINE if not agent.clones),
+        *(learner(agent, True, (agent.paradigm, agent.backbone) == ("ctde", "sac")) for agent in _ONLINE),
+        Method("Observed oracle (joint)", oracle="centralized", knowledge=ALL_USERS, style=Style("black", "P", "--"),
+               in_readme=True),
+        Method("Observed oracle (local)", oracle="ctde", knowledge=OWN_USERS, style=Style("black", "p", ":"),
+               in_readme=True),
+        Method("Exhaustive", {"name": "exhaustive", "lam": NetworkConfig().lam}, knowledge=ALL_GAINS,
+               style=Style("black", "*", "-"), in_readme=True),
+    )
+}  # fmt: skip
+LINEAGE_BASELINES = tuple(name for name, method in METHODS.items() if method.provenance == "lineage")
+
+
+def add(method: Method) -> None:
+    """Register a method.
+
+    Raises:
+        ValueError: its name is taken, or it is not made in exactly one way.
+    """
+    if method.name in METHODS:
+        raise ValueError(f"method {method.name!r}: there is one of this name already")
+    if sum((method.scheduler is not None, method.agent is not None, bool(method.oracle))) != 1:
+        raise ValueError(f"method {method.name!r}: must have one of scheduler, agent and oracle")
+    METHODS[method.name] = method
+
+
+def find(name: str) -> Method:
+    """The record of a method.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if name not in METHODS:
+        raise ValueError(f"method {name!r}: not registered (see `methods.add`); there are {', '.join(METHODS)}")
+    return METHODS[name]
 
 
 def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, Result]:
@@ -35,95 +186,68 @@ def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, R
         study: sizes and seeds.
         surface: `itlinq_surface`, computed if it is not given; its best point is "ITLinQ (tuned)".
     """
-    surface = itlinq_surface(study) if surface is None else surface
+    surface = tuning.itlinq_surface(study) if surface is None else surface
     best = surface.loc[surface.score.idxmax()]
-    specs: dict[str, dict[str, Any]] = {
-        "Random walk": {"name": "random_walk"},
-        "TDM": {"name": "tdm"},
-        "Full reuse": {"name": "full_reuse"},
-        "Max-SINR": {"name": "max_sinr"},
-        "ITLinQ": {"name": "itlinq", "m_db": 25.0, "eta": 0.7},
-        "ITLinQ (tuned)": {"name": "itlinq", "m_db": float(best.m_db), "eta": float(best.eta)},
-        "Exhaustive": {"name": "exhaustive", "lam": study.network.lam},
-    }
-    return {method: score_scheduler(study.data, spec, study.scoring) for method, spec in specs.items()}
+    specs = {name: method.scheduler for name, method in METHODS.items() if method.scheduler is not None}
+    specs["ITLinQ (tuned)"] = {"name": "itlinq", "m_db": float(best.m_db), "eta": float(best.eta)}
+    return {name: score_scheduler(study.data, spec, study.scoring) for name, spec in specs.items()}
 
 
 def observed_oracles(study: Study) -> dict[str, Result]:
     """The oracles restricted to the joint observation and to each AP's own, trained and scored."""
     results = {}
-    for paradigm, scope in (("centralized", "joint"), ("ctde", "local")):
-        spec = {"observed_oracle": paradigm, "steps": study.sizes.oracle_steps, "seed": study.seed}
+    for name, method in METHODS.items():
+        if not method.oracle:
+            continue
+        spec = {"observed_oracle": method.oracle, "steps": study.sizes.oracle_steps, "seed": study.seed}
 
-        def build(folder: Path, paradigm: str = paradigm) -> None:
+        def build(folder: Path, paradigm: str = method.oracle) -> None:
             start = time.perf_counter()
             oracle = observed_oracle(study.network, paradigm, study.sizes.oracle_steps, study.seed)
             scores = evaluate(oracle, *study.scoring.arguments)
             score_result(folder, [scores], time.perf_counter() - start)
 
-        folder = stored(study.data, "schedulers", {**spec, "scoring": study.scoring.to_dict()}, build)
-        results[f"Observed oracle ({scope})"] = read_result(folder)
+        code = (observed_oracle, evaluate, Scoring, score_result)
+        folder = stored(study.data, "schedulers", {**spec, "scoring": study.scoring.to_dict()}, code, build)
+        results[name] = read_result(folder)
     return results
 
 
-def knowledge(network: NetworkConfig) -> pd.DataFrame:
-    """What each method must know in a TTI, and how many numbers that moves.
-
-    Columns: method; knows; reports, numbers that users send to their own AP; exchanged, numbers that travel between
-    cells or to and from a controller. Own users' SINR is one number per user; weights are known where rates are made.
-    """
-    i, j, n = network.num_aps, network.num_users, network.top_n
-    own = "own users' SINR and weight"
-    rows = [
-        ("Random walk", own, j, 0),
-        ("TDM", "the common turn", 0, 0),
-        ("Full reuse", own, j, 0),
-        ("Max-SINR", "own users' SINR", j, 0),
-        # Gains of the other APs to each chosen user, its own gain, its PF factor; back comes a decision per AP.
-        ("ITLinQ", f"{own}; cross gains to the chosen users", j + i * (i - 1), i * i + 2 * i),
-        ("Exhaustive", f"{own}; cross gains to all top-{n} users", j + i * n * (i - 1), i * i * n + i * n + i),
-        ("Observed oracle (joint)", "everybody's top users' SINR and weight", j, 2 * n * i + i),
-        ("Observed oracle (local)", own, j, 0),
-        ("C-MARL-CQL", "everybody's top users' SINR and weight", j, 2 * n * i + i),
-        ("I-MARL-CQL", own, j, 0),
-        ("CTDE-MARL-CQL", own, j, 0),
-    ]
-    return pd.DataFrame(rows, columns=["method", "knows", "reports", "exchanged"])
+def knowledge(network: NetworkConfig, names: Sequence[str]) -> pd.DataFrame:
+    """What methods must know in a TTI, and how many numbers that moves: columns method and those of `Knowledge`."""
+    facts = [(name, find(name).knowledge) for name in names]
+    return pd.DataFrame([
+        {"method": name, "knows": k.knows, "reports": k.reports(network), "exchanged": k.exchanged(network)}
+        for name, k in facts
+    ])  # fmt: skip
 
 
 def online_jobs(study: Study, paradigms: tuple[str, ...] = ("ctde",)) -> dict[str, OnlineJob]:
-    """Online agents with both backbones, by method: CTDE with all seeds, a curve and logs (SAC: two), the others
-    with the seeds of a sweep."""
-    jobs = {}
-    for paradigm, backbone in itertools.product(paradigms, ONLINE_TUNED):
-        agent = AgentConfig(paradigm, backbone, alpha=0.0, **ONLINE_TUNED[backbone])
-        full = OnlineJob(
-            study.network, agent, study.seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
-            2 if backbone == "sac" else 1, study.curve, CURVE_POINTS, study.device,
-        )  # fmt: skip
-        less = replace(full, seeds=study.sweep_seeds, logs=0, curve=None)
-        jobs[method_name(agent, online=True)] = full if paradigm == "ctde" else less
-    return jobs
+    """Online agents with both backbones, by method: CTDE as in `logs.online_jobs`, the others with the seeds of a
+    sweep."""
+    jobs = {
+        method: OnlineJob(
+            study.network, agent, study.sweep_seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
+            device=study.device,
+        )
+        for method, agent in tuning.online_agents(paradigms).items()
+    }  # fmt: skip
+    return jobs | logs.online_jobs(study)
 
 
 def online_agents(study: Study) -> tuple[dict[str, Result], dict[str, list[Path]]]:
     """The online CTDE agents by method, and their logs by backbone: of the first seed, which is the dataset of that
     name, and of the second one."""
-    jobs = online_jobs(study)
-    results = run_jobs(study.data, jobs)
-    return results, {job.agent.backbone: job.datasets(results[method].folder) for method, job in jobs.items()}
+    found = logs.study_logs(study)
+    return found.online, {"sac": [found.sac, found.second_sac], "dqn": [found.dqn]}
 
 
 def offline_jobs(study: Study, data: Path, backbones: Sequence[str] = ("sac", "dqn")) -> dict[str, OfflineJob]:
     """Behaviour cloning and the three paradigms with their chosen hyper-parameters on one dataset, all seeds."""
-    agents = [AgentConfig(paradigm, backbone, **choice) for (paradigm, backbone), choice in TUNED.items()]
-    agents = [AgentConfig.behaviour_cloning(**BC_TUNED), *(agent for agent in agents if agent.backbone in backbones)]
-    agents = [replace(agent, num_updates=study.sizes.updates) for agent in agents]
     return {
-        method_name(agent): OfflineJob(
-            data, agent, study.seeds, study.scoring, study.curve, CURVE_POINTS, device=study.device
-        )
-        for agent in agents
+        method: OfflineJob(data, agent, study.seeds, study.scoring, study.curve, device=study.device)
+        for method, agent in tuning.offline_agents(study.sizes.updates).items()
+        if agent.clones or agent.backbone in backbones
     }
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from matplotlib.figure import Figure
 from ..config import NetworkConfig
 from ..memory import peak_memory_gib
 from ..storage import CorruptFileError, new_file, read_json
-from . import plotting
 from .jobs import Scoring
 from .store import read_table
 
@@ -49,6 +49,7 @@ class Preset:
     """Sizes of the study, all `study`.
 
     Attributes:
+        duration: what all notebooks take, in words.
         episode_ttis: counted TTIs of an episode, for collecting and for scoring.
         episodes: evaluation deployments.
         transitions: of each dataset.
@@ -60,6 +61,7 @@ class Preset:
         envs: environments of an online training.
     """
 
+    duration: str
     episode_ttis: int
     episodes: int
     transitions: int
@@ -74,9 +76,48 @@ class Preset:
 
 
 PRESETS = {
-    "smoke": Preset(40, 4, 1_600, 20, 2, 2, 4, 10, 1, 10, 10),
-    "quick": Preset(400, 24, 32_000, 300, 3, 2, 12, 200, 1, 100, 80),
-    "paper": Preset(2_000, 100, 320_000, 2_000, 10, 5, 60, 1_000, 2, 1_500, 80),
+    "smoke": Preset(
+        duration="seconds a notebook",
+        episode_ttis=40,
+        episodes=4,
+        transitions=1_600,
+        updates=20,
+        seeds=2,
+        sweep_seeds=2,
+        tuning_episodes=4,
+        tuning_updates=10,
+        tuning_seeds=1,
+        oracle_steps=10,
+        envs=10,
+    ),
+    "quick": Preset(
+        duration="minutes in all",
+        episode_ttis=400,
+        episodes=24,
+        transitions=32_000,
+        updates=300,
+        seeds=3,
+        sweep_seeds=2,
+        tuning_episodes=12,
+        tuning_updates=200,
+        tuning_seeds=1,
+        oracle_steps=100,
+        envs=80,
+    ),
+    "paper": Preset(
+        duration="full size, about 2.5 hours on 2 cores",
+        episode_ttis=2_000,
+        episodes=100,
+        transitions=320_000,
+        updates=2_000,
+        seeds=10,
+        sweep_seeds=5,
+        tuning_episodes=60,
+        tuning_updates=1_000,
+        tuning_seeds=2,
+        oracle_steps=1_500,
+        envs=80,
+    ),
 }
 
 
@@ -119,7 +160,7 @@ class Study:
         self.figures = Path(root) / "figures"
         self._parameters = {"preset": preset, "recompute": recompute, "device": device, "seed": seed}
         self._start = time.perf_counter()
-        plotting.use_style()
+        plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
         if recompute:
             print(f"Computing at the {preset!r} preset: {self.sizes}")
         else:

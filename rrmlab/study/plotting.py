@@ -6,7 +6,6 @@ All functions draw into a given Axes from a table (a DataFrame) and never comput
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -16,36 +15,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .methods import find
+
 COLUMN_IN, PAGE_IN = 3.5, 7.16  # widths of an IEEE column and page, inches
-_COLOURS = dict(
+COLOURS = dict(
     zip(
         ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow", "cyan"),
         sns.color_palette("colorblind"),
         strict=True,
     )
 )
-# Learners in strong colours, baselines in quiet ones. A backbone or penalty changes the line, not the colour.
-_STYLES = {
-    "Random walk": ("grey", "x", ":"),
-    "TDM": ("grey", "d", "-."),
-    "Full reuse": ("brown", "X", "--"),
-    "Max-SINR": ("yellow", "D", ":"),
-    "ITLinQ": ("cyan", "^", "--"),
-    "ITLinQ (tuned)": ("cyan", "v", "-"),
-    "Exhaustive": ("black", "*", "-"),
-    "Observed oracle (joint)": ("black", "P", "--"),
-    "Observed oracle (local)": ("black", "p", ":"),
-    "Online SAC": ("orange", "o", "-"),
-    "Online DQN": ("orange", "D", "--"),
-    "Online C-SAC": ("blue", "s", "-"),
-    "Online C-DQN": ("blue", "s", "--"),
-    "Online I-SAC": ("red", "^", "-"),
-    "Online I-DQN": ("red", "^", "--"),
-    "BC": ("purple", "h", "-."),
-    "C-MARL": ("blue", "s", "-"),
-    "I-MARL": ("red", "^", "-"),
-    "CTDE-MARL": ("green", "o", "-"),
-}
 _DATASETS = {
     "sac": ("orange", "o", "-"),
     "dqn": ("purple", "D", "--"),
@@ -59,28 +38,19 @@ _DATASETS = {
 def dataset_style(name: str) -> dict[str, Any]:
     """Colour, marker and line style of a dataset, as keyword arguments of `plot`."""
     colour, marker, line = _DATASETS[name]
-    return {"color": _COLOURS.get(colour, colour), "marker": marker, "linestyle": line}
+    return {"color": COLOURS.get(colour, colour), "marker": marker, "linestyle": line}
 
 
 def style_of(method: str) -> dict[str, Any]:
-    """Colour, marker and line style of a method, as keyword arguments of `plot`."""
-    base = method.replace(" (DQN)", "").replace("-CQL", "")
-    colour, marker, line = _STYLES[method if method in _STYLES else base]
-    if base.endswith("-MARL"):
-        line = {(False, False): ":", (False, True): "-.", (True, False): "-", (True, True): "--"}[
-            ("-CQL" in method, "(DQN)" in method)
-        ]
-    return {
-        "color": _COLOURS.get(colour, colour),
-        "marker": marker,
-        "linestyle": line,
-        "markerfacecolor": "white" if "(DQN)" in method else _COLOURS.get(colour, colour),
-    }
+    """Colour, marker and line style of a method, as keyword arguments of `plot`.
 
-
-def use_style() -> None:
-    """Set the study's style sheet."""
-    plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
+    Raises:
+        ValueError: a method without a record, see `methods.add`.
+    """
+    style = find(method).style
+    colour = COLOURS.get(style.colour, style.colour)
+    fill = "white" if style.hollow else colour
+    return {"color": colour, "marker": style.marker, "linestyle": style.line, "markerfacecolor": fill}
 
 
 def figure(
@@ -101,7 +71,8 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
     table = table.loc[list(methods)] if methods is not None else table.sort_values(value, ascending=False)
     y = np.arange(len(table))[::-1]
     colours = [style_of(m)["color"] for m in table.index]
-    hatches = ["////" if "(DQN)" in m or m == "Online DQN" else "" for m in table.index]
+    agents = [find(m).agent for m in table.index]
+    hatches = ["////" if agent is not None and agent.backbone == "dqn" else "" for agent in agents]
     ax.barh(y, table[value], color=colours, height=0.7, hatch=hatches, edgecolor="white", linewidth=0)
     error = errors(table, value)
     # White below, dark above: the interval shows on every bar, the oracles' black ones included.

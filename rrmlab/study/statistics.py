@@ -62,34 +62,6 @@ def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, s
     return np.concatenate(draws)
 
 
-def estimate(rates: np.ndarray, statistic: Statistic, replicates: int = 1000) -> tuple[float, float, float]:
-    """Interquartile mean over seeds and its 95% interval (value, low, high)."""
-    return estimate_value(rates, statistic), *interval(bootstrap(rates, statistic, replicates))
-
-
-def paired(
-    rates: np.ndarray, reference: np.ndarray, statistic: Statistic, kind: str = "ratio", replicates: int = 1000
-) -> tuple[float, float, float]:
-    """Ratio or difference of two methods scored on the same deployments, with its 95% interval.
-
-    Raises:
-        ValueError: another kind, or deployments that are not the same in number.
-    """
-    if kind not in ("ratio", "difference"):
-        raise ValueError(f"kind = {kind!r}: must be 'ratio' or 'difference'")
-    if rates.shape[-2:] != reference.shape[-2:]:
-        raise ValueError(f"rates of shape {rates.shape} and {reference.shape}: not the same deployments and users")
-    combine = np.divide if kind == "ratio" else np.subtract
-    first, second = estimate_value(rates, statistic), estimate_value(reference, statistic)
-    draws = combine(bootstrap(rates, statistic, replicates), bootstrap(reference, statistic, replicates))
-    return float(combine(first, second)), *interval(draws)
-
-
-def estimate_value(rates: np.ndarray, statistic: Statistic) -> float:
-    """Interquartile mean over seeds, without an interval."""
-    return float(iqm(statistic(rates[None] if rates.ndim == 2 else rates)))
-
-
 def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> float:
     """P(a random seed of the first scores above a random seed of the second), ties counted half: scores (S,) each."""
     larger = first[:, None] > second[None]

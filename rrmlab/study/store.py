@@ -1,13 +1,11 @@
 """Runs stored once under a name made of their content: what was asked and the code that computes it.
 
-A run is a folder `data/<kind>/<key>/` with spec.json, its arrays, its policies and SHA256SUMS. Asked again, it is
-loaded; asked of other code, data or numbers, it has another key.
+A run is a folder `data/<kind>/<name>/` with spec.json, its arrays, its policies and SHA256SUMS. Asked for again, it is
+loaded; asked for with other code, data or numbers, it has another name.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
 import hashlib
 import json
 import shutil
@@ -27,11 +25,7 @@ from ..agents.policy import Policy
 from ..game.evaluation import Scores
 from ..locks import lock
 from ..storage import CorruptFileError, listed, new_folder, reading, tidy, verify
-
-# Modules that draw, describe or start: what they decide is said in a run's spec. All others count for its name.
-_NOT_NUMERIC = ("command/", "bench/", "storage.py", "locks.py", "interop.py") + tuple(
-    f"study/{name}.py" for name in ("notebook", "methods", "tuning", "logs", "tables", "claims", "plotting", "explore")
-)
+from .fingerprint import code_fingerprint
 
 
 @dataclass(frozen=True)
@@ -58,32 +52,11 @@ class Result:
         return float(self.arrays["seconds"])
 
 
-@functools.cache
-def code_fingerprint() -> str:
-    """Digest of the package's code that decides numbers; comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).as_posix().startswith(_NOT_NUMERIC):
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if (
-                isinstance(body, list)
-                and body
-                and isinstance(body[0], ast.Expr)
-                and isinstance(body[0].value, ast.Constant)
-            ):
-                body.pop(0)
-        digest.update(f"{path.relative_to(root)} {ast.dump(tree)}".encode())
-    return digest.hexdigest()
-
-
 def stored(
     root: Path,
     kind: str,
     spec: dict[str, Any],
+    code: Sequence[type | Callable[..., Any]],
     build: Callable[..., None],
     train: Callable[[Path], Any] | None = None,
 ) -> Path:
@@ -95,11 +68,12 @@ def stored(
     Args:
         root: the data folder.
         kind: subfolder.
-        spec: plain values that say what is asked; they and the code's fingerprint make the name.
+        spec: plain values that say what is asked; they and the fingerprint of `code` make the name.
+        code: classes and functions that compute the run, see `code_fingerprint`.
         build: fills a folder with the results; it is given what `train` returned, if there is one.
         train: a training before it, that keeps its checkpoint in a given folder.
     """
-    text = json.dumps({**spec, "code": code_fingerprint()}, sort_keys=True, indent=1)
+    text = json.dumps({**spec, "code": code_fingerprint(*code)}, sort_keys=True, indent=1)
     folder = Path(root) / kind / hashlib.sha256(text.encode()).hexdigest()[:16]
     checkpoint = folder.with_name(f".{folder.name}.checkpoint")
     with suppress(FileNotFoundError, CorruptFileError):

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..agents.config import AgentConfig
+from ..agents.paradigms import PARADIGMS
 from ..game import evaluation
 from . import statistics
 from .store import Result
@@ -36,6 +38,40 @@ class ScoreScale(NamedTuple):
         return cls(results["Random walk"], results["Exhaustive"])
 
 
+def experiment_table(agents: Mapping[str, AgentConfig], seeds: Sequence[int], log: str, **more: Any) -> pd.DataFrame:
+    """What a notebook trains: one row per agent. It is made from the configurations alone, before anything is trained.
+
+    Args:
+        agents: configurations by method name.
+        seeds: training seeds of each.
+        log: name of the dataset that they learn from.
+        more: further columns, or other values for a column.
+
+    Returns:
+        method, log, paradigm, mixer, backbone, penalty, gamma, alpha, learning_rate, updates (gradient steps), seeds
+        (their number).
+    """
+    rows = []
+    for method, agent in agents.items():
+        facts: dict[str, Any] = {
+            "method": method,
+            "log": log,
+            "paradigm": agent.paradigm,
+            "mixer": "",
+            "backbone": "",
+            "penalty": "",
+        }
+        if PARADIGMS[agent.paradigm].mixed and not agent.clones:
+            facts["mixer"] = agent.mixer
+        # Behaviour cloning has no TD loss: no backbone, no discount, and its penalty needs no weight.
+        facts |= {"penalty": agent.penalty, "gamma": "", "alpha": ""}
+        if not agent.clones:
+            facts |= {"backbone": agent.backbone, "gamma": agent.gamma, "alpha": agent.alpha}
+        training = {"learning_rate": agent.learning_rate, "updates": agent.num_updates, "seeds": len(seeds)}
+        rows.append(facts | training | more)
+    return pd.DataFrame(rows)
+
+
 def scores(rates: np.ndarray) -> dict[str, float]:
     """sum_rate, tail_rate and score of rates (D, J)."""
     return {name: float(statistic(rates)) for name, statistic in SCORES.items()}
@@ -49,7 +85,6 @@ def seed_rows(results: Mapping[str, Result], seeds: Sequence[int], scale: ScoreS
         for k, rates in enumerate(result.rates):
             values = scores(rates)
             values["normalised_score"] = float(statistics.normalised(values["score"], walk, oracle))
-            values["deployment_tail_rate"] = float(evaluation.tail_rate(rates[:, None]).mean())
             seed = seeds[k] if _is_trained(result) else None
             rows.append({"method": method, "seed": seed, **condition, **values, "run": result.folder.name})
     return pd.DataFrame(rows).astype({"seed": "Int64"})
@@ -110,16 +145,24 @@ def scored(result: Result, name: str = "score") -> Interval:
 
 
 def paired(first: Result, second: Result, name: str = "score", kind: str = "difference") -> Interval:
-    """Difference or ratio of one of the scores of two runs on the same deployments, as `metrics.paired` gives it.
+    """Difference or ratio of one of the scores of two runs on the same deployments: (value, low, high).
+
+    Args:
+        first, second: the runs; the value is first - second or first / second.
+        name: one of `SCORES`.
+        kind: "difference" or "ratio".
 
     Raises:
-        ValueError: deployments or users that are not the same in number.
+        ValueError: another score or kind, or deployments or users that are not the same in number.
     """
+    for what, given, allowed in (("name", name, tuple(SCORES)), ("kind", kind, ("difference", "ratio"))):
+        if given not in allowed:
+            raise ValueError(f"{what} = {given!r}: must be one of {', '.join(allowed)}")
     if first.rates.shape[1:] != second.rates.shape[1:]:
         raise ValueError(
             f"rates of shape {first.rates.shape} and {second.rates.shape}: not the same deployments and users"
         )
-    k, combine = list(SCORES).index(name), {"difference": np.subtract, "ratio": np.divide}[kind]
+    k, combine = list(SCORES).index(name), np.subtract if kind == "difference" else np.divide
     value = float(combine(_means(first)[k], _means(second)[k]))
     return value, *statistics.interval(combine(_draws(first)[:, k], _draws(second)[:, k]))
 

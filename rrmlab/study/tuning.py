@@ -18,7 +18,7 @@ from ..config import NetworkConfig
 from ..game.evaluation import evaluate
 from ..game.schedulers import ITLinQ
 from ..storage import verify
-from .jobs import OfflineJob, OnlineJob, run_jobs
+from .jobs import OfflineJob, OnlineJob, Scoring, run_jobs
 from .notebook import Study
 from .store import read_table, stored
 from .tables import scores
@@ -51,7 +51,7 @@ ITLINQ_TUNED = (10.0, 0.2)  # the best point of that grid at the `paper` preset 
 # What the tuning chose, `study`: the best mean R_score of twelve trials on validation deployments, for every method
 # that learns; recorded in figures/tables/03_datasets_tuning.csv and 04_training_paradigms_tuning.csv.
 TUNING_GRID: dict[str, tuple[Any, ...]] = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (1e-3, 4e-3)}
-TUNED: dict[tuple[str, str], dict[str, Any]] = {
+TUNED: dict[tuple[Any, ...], dict[str, Any]] = {  # by paradigm, backbone and, where it is not the sum, mixer
     ("centralized", "sac"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("centralized", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3},
     ("independent", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 4e-3},
@@ -85,6 +85,33 @@ BUDGETS: tuple[dict[str, Any], ...] = (
 )
 
 
+def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
+    """Behaviour cloning and the three paradigms with both backbones, with the hyper-parameters that the tuning chose.
+
+    Args:
+        num_updates: gradient steps of a training.
+
+    Returns:
+        the configurations by method name, such as "CTDE-MARL-CQL (DQN)".
+    """
+    agents = [AgentConfig.behaviour_cloning(**BC_TUNED, num_updates=num_updates)]
+    agents += [AgentConfig(*point, **choice, num_updates=num_updates) for point, choice in TUNED.items()]
+    return {method_name(agent): agent for agent in agents}
+
+
+def online_agents(paradigms: Sequence[str] = ("ctde",)) -> dict[str, AgentConfig]:
+    """Agents that are trained online (alpha = 0) with both backbones, with the hyper-parameters that the tuning chose.
+
+    Returns:
+        the configurations by method name, such as "Online SAC".
+    """
+    agents = [
+        AgentConfig(paradigm, backbone, alpha=0.0, **choice)
+        for paradigm, (backbone, choice) in itertools.product(paradigms, ONLINE_TUNED.items())
+    ]
+    return {method_name(agent, online=True): agent for agent in agents}
+
+
 def itlinq_surface(study: Study) -> pd.DataFrame:
     """R_score of ITLinQ over the grid of (M, eta) on validation deployments: m_db, eta, sum_rate, tail_rate, score."""
     scoring = study.tuning
@@ -94,7 +121,8 @@ def itlinq_surface(study: Study) -> pd.DataFrame:
         pd.DataFrame(rows).to_csv(folder / "surface.csv", index=False)
 
     spec = {"itlinq": {"m_db": ITLINQ_M_DB, "eta": ITLINQ_ETA}, "scoring": scoring.to_dict()}
-    return read_table(verify(stored(study.data, "schedulers", spec, build), "surface.csv") / "surface.csv")
+    folder = verify(stored(study.data, "schedulers", spec, [tune_itlinq, Scoring], build), "surface.csv")
+    return read_table(folder / "surface.csv")
 
 
 def trials(study: Study, data: Path) -> pd.DataFrame:
