@@ -156,7 +156,11 @@ def exact_tensor(name: str, values: Any, dtype: torch.dtype) -> Tensor:
     if isinstance(values, Tensor) and values.dtype == dtype and values.is_cpu and not values.requires_grad:
         return values
     try:
-        given = values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+        if isinstance(values, Tensor):
+            given = values.detach().cpu()
+        else:
+            array = np.asarray(values)
+            given = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
         if given.is_complex():
             raise TypeError
         converted = given.to(dtype)

@@ -48,7 +48,10 @@ class CorruptFileError(ValueError):
 def _target(path: str | Path) -> Path:
     """Where to write: behind a link the place that it names, so that the link stays."""
     path = as_path(path)
-    return Path(os.path.realpath(path)) if path.is_symlink() or path.name in ("", "..") else path
+    path = Path(os.path.realpath(path)) if path.is_symlink() or path.name in ("", "..") else path
+    if path.is_symlink():  # links in a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return path
 
 
 # ---- writing ----
@@ -74,11 +77,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """A file name beside `path` to write to; it takes the place of `path` when all went well.
-
-    Raises:
-        OSError: no room on the disk; what was at `path` is as it was.
-    """
+    """A file name beside `path` to write to; it takes the place of `path` when all went well, else OSError as above."""
     path = _target(path)
     with _beside(path, path.stem, path.suffix) as beside:
         yield beside

@@ -13,6 +13,7 @@ from tempfile import gettempdir
 
 import pytest
 
+from rrmlab.checks import as_path
 from rrmlab.command import notebooks as source
 from rrmlab.command.kernels import Scrubber
 from rrmlab.command.main import main
@@ -263,6 +264,17 @@ def test_outside_of_a_repository(tmp_path, monkeypatch, capsys):
     assert "no rrmlab repository here" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["reproduce", "figures"])
+@pytest.mark.parametrize("same", [True, False])
+def test_notebooks_do_not_run_with_the_package_of_another_clone(repository, capsys, command, same):
+    repository.write("01_a")
+    (repository.root / "rrmlab").mkdir()
+    (repository.root / "rrmlab" / "module.py").write_text("x = 1\n" if same else "x = 2\n")
+    assert main([command]) == (0 if same else 2)
+    assert ("which differs from" in capsys.readouterr().err) != same
+    assert same or not (repository.root / "data").exists(), "nothing was begun"
+
+
 def test_help_reads(capsys):
     for command in ([], ["reproduce"], ["figures"], ["check"]):
         with pytest.raises(SystemExit) as end:
@@ -351,6 +363,21 @@ def test_figures_refuses_what_would_compute_or_grow(repository, capsys):
     repository.write("01_a", parameters="recompute = True\n")
     assert main(["figures"]) == 2
     assert "recompute = True, it must say False" in capsys.readouterr().err
+
+
+def test_a_user_without_a_name_or_a_home_folder(repository, monkeypatch):
+    """A container that runs with a user number alone."""
+
+    def nobody(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "USERPROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    repository.write("01_a")
+    assert smoke() == 0
+    with pytest.raises(ValueError, match="path = '~/log-v0': there is no home folder"):
+        as_path("~/log-v0")
 
 
 def test_scrubber_replaces_folders_and_nothing_else():

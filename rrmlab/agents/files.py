@@ -12,6 +12,7 @@ from safetensors.torch import load
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from ..checks import exact_tensor, seed_number
 from ..config import NetworkConfig
 from ..game.observations import observation_of
 from ..storage import CorruptFileError, new_folder, read_json, reading, verify
@@ -32,9 +33,14 @@ def write_checkpoint(
     """Write policy.safetensors, policy.json and SHA256SUMS to the folder `path`, which is replaced as a whole.
 
     Raises:
-        ValueError: parameters that `read_checkpoint` would refuse, such as NaN after a training that diverged.
+        ValueError: what `read_checkpoint` would refuse: parameters such as NaN after a training that diverged, or that
+            float32 cannot hold exactly; a seed or a history that is none.
     """
+    tensors = {name: exact_tensor(f"tensor {name}", values, torch.float32) for name, values in tensors.items()}
     check_tensors(tensors, config, network)
+    seed = seed_number(seed)
+    for name, values in history.items():
+        exact_tensor(f"history[{name!r}]", values, torch.float64)
     columns = {f"history.{name}": torch.from_numpy(np.ascontiguousarray(v)) for name, v in history.items()}
     everything = {name: t.cpu().contiguous() for name, t in {**tensors, **columns}.items()}
     description = {"format": FORMAT, "agent": config.to_dict(), "network": network.to_dict(), "seed": seed}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, known_device, whole_number
+from ..checks import as_path, check_kind, known_device, whole_number
 from ..config import NetworkConfig
 from ..game.observations import observation_of
 from ..game.views import ObservationView
@@ -206,7 +206,7 @@ class Policy:
             ValueError: parameters that `load` would refuse, such as NaN after a training that diverged.
         """
         write_checkpoint(path, self.config, self.network, self.tensors, self.seed, self.history)
-        return Path(path)
+        return as_path(path)
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Policy:

@@ -185,7 +185,7 @@ class Scrubber:
     def __init__(self, out: Path, root: Path):
         folders = {
             tempfile.gettempdir(): "[tmp]",
-            str(Path.home()): "~",
+            os.path.expanduser("~"): "~",  # as it is where there is no home folder
             sys.base_prefix: "[python]",
             sys.prefix: "[environment]",
             str(root): "[repository]",

@@ -34,6 +34,7 @@ from .runs import GOOD, NotebookResult, Run, first_line, schedule, table
 def reproduce(args: argparse.Namespace) -> int:
     """`rrmlab reproduce`; returns the exit status."""
     root = source.find_root()
+    source.check_package(root)
     everything = source.read_all(root)
     chosen = source.select(everything, args.notebooks)
     out = _folder(root, args.preset, args.out)
@@ -64,6 +65,7 @@ def reproduce(args: argparse.Namespace) -> int:
 def figures(args: argparse.Namespace) -> int:
     """`rrmlab figures`; returns the exit status."""
     root = source.find_root()
+    source.check_package(root)
     order = source.select(source.read_all(root), args.notebooks)
     pairs.refuse_unread(order)
     jobs = joblib.cpu_count()

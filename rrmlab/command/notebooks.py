@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,24 @@ def find_root() -> Path:
             "no rrmlab repository here or above; go into a clone of it (it holds notebooks/ and pyproject.toml)"
         )
     return root
+
+
+def check_package(root: Path) -> None:
+    """UserError if the repository holds another rrmlab than the one that runs, with which its notebooks would run."""
+    own = root / "rrmlab"
+    if own.is_dir() and digest(own) != digest(PACKAGE):
+        raise UserError(
+            f"the rrmlab that runs is {PACKAGE}, which differs from {own}: go into its clone, or install this one "
+            f"(pip install -e {root})"
+        )
+
+
+def digest(package: Path) -> str:
+    """Hash over a package's sources."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".mplstyle")):
+        total.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
 
 
 def load(path: Path) -> Any:

@@ -41,7 +41,7 @@ class Run:
         self.root, self.out, self.preset, self.kernels = root, out, preset, kernels
         self.values: dict[str, dict[str, object]] = {}
         self.executed = out / "data" / "executed"
-        self.package = _digest(source.PACKAGE)
+        self.package = source.digest(source.PACKAGE)
 
     def _file(self, name: str, suffix: str) -> Path:
         return self.executed / f"{name}.{suffix}"
@@ -119,14 +119,6 @@ class Run:
 def _table_digest(path: Path) -> str:
     """SHA-256 of a table, "" for a figure."""
     return sha256(path) if path.suffix == ".csv" and path.is_file() else ""
-
-
-def _digest(package: Path) -> str:
-    """Hash over the package's sources."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".mplstyle")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def schedule(
