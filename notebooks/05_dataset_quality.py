@@ -85,6 +85,7 @@ for log in LOGS:
             plan[log, method_name(free)] = free
 logs_of = {method: ", ".join(log for log, name in plan if name == method) for _, method in plan}
 experiment = tables.experiment_table({method: agent for (_, method), agent in plan.items()}, study.seeds, log="")
+pd.set_option("display.max_colwidth", None)
 experiment.assign(log=experiment.method.map(logs_of))
 
 # %% [markdown]
