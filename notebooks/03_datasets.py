@@ -5,7 +5,8 @@
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [02_baselines]
+#     needs:
+#     - 02_baselines
 # ---
 
 # %% [markdown]

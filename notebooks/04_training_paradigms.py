@@ -5,7 +5,8 @@
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [03_datasets]
+#     needs:
+#     - 03_datasets
 # ---
 
 # %% [markdown]

@@ -5,7 +5,8 @@
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [04_training_paradigms]
+#     needs:
+#     - 04_training_paradigms
 # ---
 
 # %% [markdown]

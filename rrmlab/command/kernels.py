@@ -207,6 +207,8 @@ class Scrubber:
 def clean(node: Any, name: str, scrub: Scrubber) -> Any:
     """Leaves in an executed notebook what it says and shows: no times, paths, versions or random names."""
     metadata = {
+        # As [tool.jupytext] in pyproject.toml has it, or jupytext would add it when it syncs the pair.
+        "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "kernelspec,rrmlab,-all"},
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
