@@ -1,10 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -37,7 +32,6 @@ snapshot = 0.5  # the pictured moment, as a share of the episode, from 0 to belo
 # %%
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 from IPython.display import display
@@ -45,7 +39,7 @@ from IPython.display import display
 from rrmlab.study import explore
 from rrmlab.study.notebook import Study
 
-study = Study("00_explore", preset, recompute, device, seed)
+study = Study("00_explore", preset, recompute, device, seed, num_users=num_users, snapshot=snapshot)
 network = replace(study.network, num_users=num_users, episode_ttis=min(500, study.network.episode_ttis))
 
 # %% [markdown]
@@ -65,9 +59,8 @@ network = replace(study.network, num_users=num_users, episode_ttis=min(500, stud
 
 # %%
 PICTURED = ("Full reuse", "TDM", "ITLinQ (tuned)", "Exhaustive")
-data = Path("../data")
 if study.recompute:
-    choices = explore.choices(data)
+    choices = explore.choices(study.data)
     recorded = [explore.record(choices[method](), network, seed, method=method) for method in PICTURED]
 
 tti = int(snapshot * network.episode_ttis)
@@ -112,7 +105,7 @@ final.assign(mean_aps_on=by_method.on.mean().round(2))
 if "RRMLAB_BATCH" in os.environ:  # executed by the `rrmlab` command: nobody is there to turn the controls
     print("The controls appear here when the notebook is run in JupyterLab.")
 else:
-    display(explore.tour(data, network, seed))
+    display(explore.tour(study.data, network, seed))
 
 # %% [markdown]
 # ## What follows

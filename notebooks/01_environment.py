@@ -1,10 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -52,7 +47,7 @@ from rrmlab.game.schedulers import FullReuse
 from rrmlab.study.figures import environment as figures
 from rrmlab.study.notebook import Study
 
-study = Study("01_environment", preset, recompute, device, seed)
+study = Study("01_environment", preset, recompute, device, seed, pictured=pictured, speeds_mps=speeds_mps)
 network = study.network
 num = max(400, 10 * study.sizes.episodes)  # deployments, of 4 x 24 links each
 played = min(100, 10 * study.sizes.episodes)  # deployments in which the game is played
