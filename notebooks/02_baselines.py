@@ -1,10 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -54,9 +49,10 @@ study = Study("02_baselines", preset, recompute, device, seed)
 schedulers = {name: method.scheduler for name, method in methods.METHODS.items() if method.scheduler is not None}
 oracles = {name: method.oracle for name, method in methods.METHODS.items() if method.oracle}
 training = [{"paradigm": paradigm, "updates": study.sizes.oracle_steps, "seeds": 1} for paradigm in oracles.values()]
-experiment = pd.DataFrame([*schedulers.values(), *training], index=[*schedulers, *oracles])
-experiment.insert(0, "from", [methods.find(name).provenance for name in experiment.index])
-experiment.fillna("")
+experiment = pd.DataFrame([*schedulers.values(), *training], dtype=object).fillna("")
+experiment.insert(0, "method", [*schedulers, *oracles])
+experiment.insert(1, "set by", [methods.find(method).provenance for method in experiment.method])
+experiment
 
 # %% [markdown]
 # ## Tuning ITLinQ

@@ -1,16 +1,12 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [04_training_paradigms]
+#     needs:
+#     - 04_training_paradigms
 # ---
 
 # %% [markdown]
@@ -85,6 +81,7 @@ for log in LOGS:
             plan[log, method_name(free)] = free
 logs_of = {method: ", ".join(log for log, name in plan if name == method) for _, method in plan}
 experiment = tables.experiment_table({method: agent for (_, method), agent in plan.items()}, study.seeds, log="")
+pd.set_option("display.max_colwidth", None)
 experiment.assign(log=experiment.method.map(logs_of))
 
 # %% [markdown]

@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from rrmlab.study import claims
+from rrmlab.study import claims, paper_claims
 
 GOOD, BAD, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
+GAINS = (1.14, 1.1, 1.18), (1.2, 1.16, 1.25), (1.1, 0.9, 1.2), (0.9, 0.8, 1.0)  # ratios to a baseline, see K1
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,19 @@ def test_rows_of_all_notebooks_are_gathered_in_the_claims_order(tmp_path):
 def test_without_claims_nothing_is_written(tmp_path):
     claims.gather(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_better_but_not_by_as_much_is_reproduced_in_part():
+    verdicts = [paper_claims.k1("TDM", gain, (1, 1, 1), (1, 1, 1))["verdict"] for gain in GAINS]
+    assert verdicts == ["reproduced in part", "reproduced", "undecided", "not reproduced"]
+
+
+def test_a_part_that_is_to_fall_is_judged_on_the_other_side():
+    """K8 wants less sum rate; K9 wants a tail rate below a tenth."""
+    falls = paper_claims.k8(sum_rate=BAD, tail_rate=GOOD, score=GOOD, others={"C, online": OPEN, "I, online": BAD})
+    assert falls["verdict"] == "reproduced"
+    assert falls["reason"].endswith("of the 2 other pairs, R_score differs for I, online: -0.200 [-0.300, -0.100]")
+    near_zero = paper_claims.k9(GOOD, GOOD, ratio=(0.02, 0.01, 0.05), at_zero=GOOD, at_half=GOOD)
+    assert near_zero["verdict"] == "reproduced"
+    far_from_zero = paper_claims.k9(GOOD, GOOD, ratio=(0.3, 0.2, 0.4), at_zero=GOOD, at_half=GOOD)
+    assert "not reproduced: tail near zero at λ = 0" in far_from_zero["verdict"]

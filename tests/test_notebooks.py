@@ -2,13 +2,18 @@
 
 import ast
 import json
+import os
+import shutil
 from pathlib import Path
 
 import jupytext
 import pandas as pd
 import pytest
+from jupytext.cli import jupytext as sync
 
+from rrmlab.command.kernels import Scrubber, clean, dump
 from rrmlab.command.main import main
+from rrmlab.command.notebooks import load
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
@@ -40,6 +45,23 @@ def test_cells_are_short_and_straight(name):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_pictures_are_drawn_by_the_package(name):
     assert not any("matplotlib" in cell or "plotting." in cell or "seaborn" in cell for cell in code_cells(name))
+
+
+@pytest.mark.parametrize("newer", [".py", ".ipynb"])
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_syncing_a_pair_that_is_in_step_changes_neither_half(name, newer, tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)  # jupytext's settings
+    script = tmp_path / "notebooks" / f"{name}.py"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "notebooks" / script.name, script)
+    pair = script.with_suffix(".ipynb")
+    pair.write_text(dump(clean(load(script), name, Scrubber(tmp_path, tmp_path))))
+    before = script.read_bytes(), pair.read_bytes()
+    later = script.stat().st_mtime + 10
+    os.utime(script.with_suffix(newer), (later, later))
+    for half in (script, pair):
+        sync(["--sync", str(half), "--quiet"])
+        assert (script.read_bytes(), pair.read_bytes()) == before
 
 
 @pytest.mark.parametrize("name", [name for name in NOTEBOOKS if "02" <= name[:2] <= "09"])

@@ -3,8 +3,10 @@
 `notebooks/NN_slug.py` (jupytext percent) is the source. Its header may declare, under `jupyter:`,
 
     rrmlab:
-      needs: [03_datasets]       # notebooks whose results this one reads
-      makes: [data/datasets]     # what others read beside figures/ (paths from the run's folder)
+      needs:
+      - 03_datasets       # notebooks whose results this one reads
+      makes:
+      - data/datasets     # what others read beside figures/ (paths from the run's folder)
 
 and exactly one cell, tagged `parameters`, holds `name = literal` lines, `preset` and `recompute` among them.
 """
