@@ -218,8 +218,8 @@ class Deployment:
         Args:
             config: the network; I and J must be those of the gains, its geometry and radio do not count.
             gains: (T, I, J), or (E, T, I, J) for E episodes, or (I, J) if they stay as they are; linear SNR of every
-                link at full power without interference, that is `config.snr_scale` times its path gain. T must be at
-                least warmup_ttis + episode_ttis + 1.
+                link at full power without interference, that is `config.snr_scale` times its path gain; 0 for no path
+                counts as -200 dB. T must be at least warmup_ttis + episode_ttis + 1.
             serving: (J,) or (E, J), the AP that serves each user, -1 for the one of the strongest mean gain.
             seed: of the streams of schedulers and policies that draw.
 
