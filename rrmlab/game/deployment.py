@@ -95,8 +95,8 @@ class Deployment:
         gains = tuple(itertools.chain(*columns.pop("gains")))
         return cls(**{name: torch.cat(tensors) for name, tensors in columns.items()}, gains=gains)
 
-    def check(self, config: NetworkConfig, num: int) -> None:
-        """Whether it is `num` deployments for a network.
+    def check(self, config: NetworkConfig, num: int | None = None) -> None:
+        """Whether it is `num` deployments for a network; left out, of any number but 0.
 
         Raises:
             ValueError: an array of another shape or type; a number that is not finite or cannot be, such as a position
@@ -104,18 +104,19 @@ class Deployment:
         """
         i, j, m = config.num_aps, config.num_users, config.num_sinusoids
         found = getattr(self.arrival, "shape", None)
+        num = num or (found[0] if found else 0) or 1
         if found is None or tuple(found) != (num, i, j, m):
             raise ValueError(f"deployment of shape (E, I, J, M) = {found and tuple(found)}: must be {(num, i, j, m)}")
         if not isinstance(self.gains, tuple):
             raise ValueError(f"deployment.gains: must be a tuple of arrays, got {type(self.gains).__name__}")
-        inside = (0, config.area_m, "m; the origin is a corner of the square: shift the positions, or raise area_m")
-        angle = (-2 * math.pi, 2 * math.pi, "rad")
+        inside = (0, config.area_m, " m; the origin is a corner of the square: shift the positions, or raise area_m")
+        angle = (-2 * math.pi, 2 * math.pi, " rad")
         shadow = max(100.0, 8 * config.shadowing_db)  # draws stay within
         wanted: dict[str, tuple[tuple[int, ...], float, float, str]] = {
             "ap_xy": ((i, 2), *inside),
             "user_xy": ((j, 2), *inside),
             "heading": ((j,), *angle),
-            "shadowing_db": ((i, j), -shadow, shadow, "dB; it is added to the path loss, and is not the loss itself"),
+            "shadowing_db": ((i, j), -shadow, shadow, " dB; it is added to the path loss, and is not the loss itself"),
             "arrival": ((i, j, m), *angle),
             "phase": ((i, j, m), *angle),
             "key": ((3,), 0, math.inf, ""),
@@ -132,7 +133,7 @@ class Deployment:
             if bool((outside := (value < low) | (value > high)).any()):
                 place = outside.nonzero()[0].tolist()
                 number = value[tuple(place)].item()
-                raise ValueError(f"deployment.{name}{place} = {number:g}: must lie in {low:g} ... {high:g} {unit}")
+                raise ValueError(f"deployment.{name}{place} = {number:g}: must lie in {low:g} ... {high:g}{unit}")
         if self.gains:
             check_traces(self.gains, config, num)
         elif float((self.ap_xy.unsqueeze(2) - self.user_xy.unsqueeze(1)).norm(dim=-1).max()) < config.min_ap_user_m:
@@ -217,8 +218,8 @@ class Deployment:
         Args:
             config: the network; I and J must be those of the gains, its geometry and radio do not count.
             gains: (T, I, J), or (E, T, I, J) for E episodes, or (I, J) if they stay as they are; linear SNR of every
-                link at full power without interference, that is `config.snr_scale` times its path gain. T must be at
-                least warmup_ttis + episode_ttis + 1.
+                link at full power without interference, that is `config.snr_scale` times its path gain; 0 for no path
+                counts as -200 dB. T must be at least warmup_ttis + episode_ttis + 1.
             serving: (J,) or (E, J), the AP that serves each user, -1 for the one of the strongest mean gain.
             seed: of the streams of schedulers and policies that draw.
 
@@ -241,6 +242,35 @@ class Deployment:
         return deployment
 
 
+def number_of(
+    name: str, num: Any, usual: int, config: NetworkConfig, deployments: Deployment | None, of_each: int = 1
+) -> int:
+    """How many episodes or transitions: `num`, or left out all that given deployments hold (`of_each` a deployment), or
+    without them `usual`. The given deployments are checked.
+
+    Raises:
+        ValueError: no Deployment, what its `check` refuses, `num` below 1 or above what they hold.
+    """
+    most = None
+    if deployments is not None:
+        check_kind("deployments", deployments, Deployment)
+        deployments.check(config)
+        most = of_each * len(deployments)
+    num = whole_number(name, num if num is not None else usual if most is None else most)
+    if num < 1:
+        raise ValueError(f"{name} = {num}: must be at least 1")
+    if most is not None and num > most:
+        raise ValueError(f"{name} = {num}: must be at most {most}, what the given deployments hold")
+    return num
+
+
+def given_or_drawn(
+    given: Deployment | None, config: NetworkConfig, num: int, seed: int, split: str, first: int
+) -> Deployment:
+    """`num` deployments from number `first` on, of the given ones, or without them of a split."""
+    return Deployment.draw(config, num, seed, split, first) if given is None else given[first : first + num]
+
+
 def _stream(key: tuple[int, ...]) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(key))
 
@@ -253,13 +283,14 @@ def _columns(drawn: list[dict[str, np.ndarray]], keys: list[tuple[int, int, int]
 
 def _episodes(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Given values as (E, *shape), float64, or int64 for `serving`."""
-    array = real_array(name, values)
-    array = array[None] if array.ndim == len(shape) else array
+    found = real_array(name, values)
+    array = found[None] if found.ndim == len(shape) else found
     if array.shape[1:] != shape or not len(array):
-        found = array.shape[1:] if array.ndim == len(shape) else array.shape
-        raise ValueError(f"{name} of shape {found}: the network wants {shape}, or (E, ...) with E episodes in front")
+        raise ValueError(
+            f"{name} of shape {found.shape}: the network wants {shape}, or (E, ...) with E episodes in front"
+        )
     if name != "serving":
         return array.astype(np.float64)
-    if not np.array_equal(array, array.astype(np.int64)):
+    if not np.array_equal(array, np.rint(array)):
         raise ValueError("serving: must be whole numbers, an AP for each user or -1")
     return array.astype(np.int64)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import NetworkConfig
 
 LARGEST_SNR = 1e30  # linear; sums of it stay finite in single precision
+SMALLEST_SNR = 1e-20  # -200 dB; what is below, such as 0 for no path, counts as this: observations in dB stay finite
 Traces = Sequence[np.ndarray]  # one for each of E episodes
 
 
@@ -56,7 +57,7 @@ def check_traces(traces: Traces, config: NetworkConfig, num: int) -> None:
                     "of decibels take 10 ** (gains / 10)"
                 )
             low, high = min(low, value), max(high, value)
-    if high < 1e-3 and config.snr_scale > 1e6:
+    if 0 < high < 1e-3 and config.snr_scale > 1e6:
         raise ValueError(
             f"deployment.gains: the largest is {high:g}, so they look like path gains; SNRs are these times "
             f"config.snr_scale = {config.snr_scale:g}"
@@ -69,9 +70,9 @@ def check_traces(traces: Traces, config: NetworkConfig, num: int) -> None:
 
 
 def read_traces(traces: Traces, start: int, num: int) -> Tensor:
-    """The gains of `num` TTIs from `start` on, (T, E, I, J) float64."""
+    """The gains of `num` TTIs from `start` on, (T, E, I, J) float64, at least SMALLEST_SNR."""
     parts = [np.broadcast_to(g, (num, *g.shape[1:])) if len(g) == 1 else g[start : start + num] for g in traces]
-    return torch.from_numpy(np.stack(parts, 1, dtype=np.float64, casting="unsafe"))
+    return torch.from_numpy(np.stack(parts, 1, dtype=np.float64, casting="unsafe")).clamp_(min=SMALLEST_SNR)
 
 
 def mean_gains(traces: Traces, config: NetworkConfig) -> np.ndarray:
