@@ -143,7 +143,7 @@ def training_curves():
 
 
 along = study.table("curves", training_curves)
-study.show(figures.curves(along, CQL), "curves")
+study.show(figures.curves(along, list(along.method.unique())), "curves")
 
 # %% [markdown]
 # ## Late and noisy reports

@@ -68,9 +68,8 @@ LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
 # test deployments. `plan` is a plain dict of `AgentConfig` by log and method: change or add one, and it is trained.
 
 # %%
-agents = {
-    method: agent for method, agent in tuning.offline_agents(study.sizes.updates).items() if agent.backbone != "dqn"
-}
+tuned = tuning.offline_agents(study.sizes.updates)
+agents = {method: tuned[method] for method in ("BC", *LEARNERS)}
 plan = {}
 for log in LOGS:
     for method, agent in agents.items():

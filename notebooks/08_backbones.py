@@ -58,7 +58,8 @@ PAIRS = {
 # change or add one, and it is trained. The two CTDE agents online are those of notebook 03, with all seeds.
 
 # %%
-offline = {method: agent for method, agent in tuning.offline_agents(study.sizes.updates).items() if method != "BC"}
+tuned = tuning.offline_agents(study.sizes.updates)
+offline = {method: tuned[method] for pair in PAIRS["offline"].values() for method in pair}
 matched = {}
 for paradigm, (sac, dqn) in PAIRS["offline"].items():
     twin = replace(offline[sac], backbone="dqn")

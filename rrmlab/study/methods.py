@@ -107,6 +107,8 @@ def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -
     """
     joint, dqn = PARADIGMS[agent.paradigm].joint, agent.backbone == "dqn" and not agent.clones
     colour, marker = {"centralized": ("blue", "s"), "independent": ("red", "^"), "ctde": ("green", "o")}[agent.paradigm]
+    if agent.mixer != "sum":
+        colour, marker = "pink", "v"
     if agent.clones:
         colour, marker, line = "purple", "h", "-."
     elif agent.alpha or online:
@@ -118,6 +120,11 @@ def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -
     style = Style(colour, marker, line, hollow=dqn and not online)
     knowledge = ALL_USERS if joint else OWN_USERS
     return Method(method_name(agent, online), None, agent, "", knowledge, style, "paper", in_readme)
+
+
+def _in_readme(agent: AgentConfig) -> bool:
+    """The decentralized agents score alike with either backbone: the README shows one, and the paper's mixer."""
+    return agent.clones or agent.paradigm == "centralized" or (agent.backbone, agent.mixer) == ("sac", "sum")
 
 
 _OFFLINE = list(tuning.offline_agents(AgentConfig().num_updates).values())
@@ -139,9 +146,7 @@ METHODS: dict[str, Method] = {
                style=Style("cyan", "^", "--"), provenance="lineage", in_readme=True),
         Method("ITLinQ (tuned)", {"name": "itlinq", "m_db": _TUNED_M_DB, "eta": _TUNED_ETA}, knowledge=CHOSEN_GAINS,
                style=Style("cyan", "v", "-"), in_readme=True),
-        # The decentralized agents score alike with either backbone: the README shows one.
-        *(learner(agent, in_readme=agent.clones or agent.backbone == "sac" or agent.paradigm == "centralized")
-          for agent in _OFFLINE),
+        *(learner(agent, in_readme=_in_readme(agent)) for agent in _OFFLINE),
         *(learner(replace(agent, alpha=0.0)) for agent in _OFFLINE if not agent.clones),
         *(learner(agent, True, (agent.paradigm, agent.backbone) == ("ctde", "sac")) for agent in _ONLINE),
         Method("Observed oracle (joint)", oracle="centralized", knowledge=ALL_USERS, style=Style("black", "P", "--"),

@@ -64,6 +64,8 @@ TUNED: dict[tuple[Any, ...], dict[str, Any]] = {  # by paradigm, backbone and, w
     ("independent", "dqn"): {"gamma": 0.0, "alpha": 0.1, "learning_rate": 1e-3},
     ("ctde", "sac"): {"gamma": 0.5, "alpha": 0.1, "learning_rate": 1e-3},
     ("ctde", "dqn"): {"gamma": 0.9, "alpha": 1.0, "learning_rate": 4e-3},
+    ("ctde", "sac", "qmix"): {"gamma": 0.9, "alpha": 1.0, "learning_rate": 4e-3},
+    ("ctde", "dqn", "qmix"): {"gamma": 0.5, "alpha": 1.0, "learning_rate": 4e-3},
 }
 BC_GRID: dict[str, tuple[Any, ...]] = {
     "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
@@ -78,7 +80,7 @@ ONLINE_TUNED: dict[str, dict[str, Any]] = {
     "sac": {"gamma": 0.5, "learning_rate": 4e-3, "temperature": 0.1},
     "dqn": {"gamma": 0.5, "learning_rate": 4e-3, "td_loss": "mse"},
 }
-TRIAL_COLUMNS = ("paradigm", "backbone", "gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden")
+TRIAL_COLUMNS = ("paradigm", "mixer", "backbone", "gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden")
 # One change at a time of what a training costs, `study`; recorded in figures/tables/04_training_paradigms_budget.csv.
 BUDGETS: tuple[dict[str, Any], ...] = (
     {},
