@@ -1,10 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -37,15 +32,14 @@ snapshot = 0.5  # the pictured moment, as a share of the episode, from 0 to belo
 # %%
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 from IPython.display import display
 
-from rrmlab.study import explore, plotting
+from rrmlab.study import explore
 from rrmlab.study.notebook import Study
 
-study = Study("00_explore", preset, recompute, device, seed)
+study = Study("00_explore", preset, recompute, device, seed, num_users=num_users, snapshot=snapshot)
 network = replace(study.network, num_users=num_users, episode_ttis=min(500, study.network.episode_ttis))
 
 # %% [markdown]
@@ -65,26 +59,15 @@ network = replace(study.network, num_users=num_users, episode_ttis=min(500, stud
 
 # %%
 PICTURED = ("Full reuse", "TDM", "ITLinQ (tuned)", "Exhaustive")
-data = Path("../data")
+if study.recompute:
+    choices = explore.choices(study.data)
+    recorded = [explore.record(choices[method](), network, seed, method=method) for method in PICTURED]
 
-
-def recordings():
-    choices = explore.choices(data)
-    return [explore.record(choices[m](), network, seed, method=m) for m in PICTURED]
-
-
-recorded = recordings() if study.recompute else []
 tti = int(snapshot * network.episode_ttis)
 nodes = study.table("", lambda: pd.concat([r.nodes(tti) for r in recorded]))
 
 # %%
-fig, axes = plotting.figure(2, 2, plotting.PAGE_IN, 7.3, sharex=True, sharey=True)
-for ax, (_, part) in zip(axes.flat, nodes.groupby("method", sort=False), strict=True):
-    explore.draw_map(ax, part, network.area_m)
-    ax.set_title(explore.headline(part))
-    ax.label_outer()
-fig.legend(handles=explore.map_legend(), loc="outside lower center", ncols=4)
-study.show(fig)
+study.show(explore.snapshots(nodes, network.area_m))
 
 # %% [markdown]
 # ## The same rules over time
@@ -95,14 +78,7 @@ study.show(fig)
 
 # %%
 running = study.table("running", lambda: pd.concat([r.running() for r in recorded]))
-fig, axes = plotting.figure(2, width=plotting.PAGE_IN, height=2.4)
-for ax, column, label in zip(axes, ("sum_rate", "tail_rate"), ("sum", "5-percentile"), strict=True):
-    for method, part in running.groupby("method", sort=False):
-        style = plotting.style_of(method) | {"markevery": 0.2}
-        ax.plot(part.tti, part[column], label=method, **style)
-    ax.set(xlabel="TTI (1 ms each)", ylabel=f"{label} of the mean rates\nso far (bit/s/Hz)", ylim=(0, None))
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-study.show(fig, "running")
+study.show(explore.running_rates(running), "running")
 
 # %%
 by_method = running.groupby("method", sort=False)
@@ -129,7 +105,7 @@ final.assign(mean_aps_on=by_method.on.mean().round(2))
 if "RRMLAB_BATCH" in os.environ:  # executed by the `rrmlab` command: nobody is there to turn the controls
     print("The controls appear here when the notebook is run in JupyterLab.")
 else:
-    display(explore.tour(data, network, seed))
+    display(explore.tour(study.data, network, seed))
 
 # %% [markdown]
 # ## What follows

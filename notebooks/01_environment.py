@@ -1,10 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -49,10 +44,10 @@ from scipy.special import j0, j1
 from rrmlab.game import radio
 from rrmlab.game.env import RRMEnv
 from rrmlab.game.schedulers import FullReuse
-from rrmlab.study import explore, plotting
+from rrmlab.study.figures import environment as figures
 from rrmlab.study.notebook import Study
 
-study = Study("01_environment", preset, recompute, device, seed)
+study = Study("01_environment", preset, recompute, device, seed, pictured=pictured, speeds_mps=speeds_mps)
 network = study.network
 num = max(400, 10 * study.sizes.episodes)  # deployments, of 4 x 24 links each
 played = min(100, 10 * study.sizes.episodes)  # deployments in which the game is played
@@ -78,19 +73,6 @@ def against(measured, closed_form, **columns):
     return pd.DataFrame({**columns, **estimate})
 
 
-def compare(ax, table, x, label, color, marker="o", every=1):
-    """The closed form, if there is one, as a line and the measurements as points."""
-    ax.plot(table[x], table.closed_form, color=color)
-    points = table.iloc[::every]
-    error = [points.measured - points.low, points.high - points.measured]
-    style = {"color": color, "marker": marker, "markersize": 3, "markerfacecolor": "white", "markeredgewidth": 0.8}
-    ax.errorbar(points[x], points.measured, error, linestyle="", elinewidth=0.8, **style)
-    line = "none" if table.closed_form.isna().all() else "-"
-    ax.plot([], [], linestyle=line, label=label, **style)  # for the legend
-
-
-BLUE, ORANGE, GREEN, RED = explore.PALETTE[:4]
-
 # %% [markdown]
 # ## One network
 #
@@ -115,9 +97,7 @@ distance = np.hypot(*(users[axis].to_numpy()[:, None] - aps[axis].to_numpy() for
 print(f"{(distance.argmin(1) != users.ap).sum()} of {len(users)} users are not served by the nearest AP")
 
 # %%
-fig, ax = plotting.figure(height=3.4)
-explore.draw_map(ax, nodes, network.area_m)
-study.show(fig, "network")
+study.show(figures.network(nodes, network.area_m), "network")
 
 # %% [markdown]
 # ## Path loss
@@ -148,17 +128,7 @@ def path_loss():
 loss = study.table("path_loss", path_loss)
 
 # %%
-fig, ax = plotting.figure()
-ax.plot(loss.distance_m, loss.shadowed_db, ".", color="0.7", markersize=2, label="with 7 dB shadowing")
-ax.plot(loss.distance_m, loss.closed_form, color=BLUE, label="dual slope")
-points = loss.iloc[np.unique(np.searchsorted(loss.distance_m, np.geomspace(12, 600, 25)).clip(max=len(loss) - 1))]
-ax.plot(points.distance_m, points.measured, "o", color=BLUE, markerfacecolor="white", label="without shadowing")
-ax.axvline(radio.BREAKPOINT_M, color="0.5", linewidth=0.6, linestyle=":")
-ax.set(xscale="log", xlabel="distance (m)", ylabel="path loss (dB)")
-ax.set_xticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
-ax.minorticks_off()
-ax.legend()
-study.show(fig, "path_loss")
+study.show(figures.path_loss(loss), "path_loss")
 
 # %% [markdown]
 # ## Shadowing
@@ -188,12 +158,7 @@ def shadowing():
 shadow = study.table("shadowing", shadowing)
 
 # %%
-fig, ax = plotting.figure()
-compare(ax, shadow, "shadowing_db", "all links, N(0, (7 dB)²)", BLUE)
-ax.plot(shadow.shadowing_db, shadow.serving, "s", color=ORANGE, markersize=3, label="serving links")
-ax.set(xlabel="shadowing (dB, added to the loss)", ylabel="share of links below", ylim=(-0.03, 1.03))
-ax.legend()
-study.show(fig, "shadowing")
+study.show(figures.shadowing(shadow), "shadowing")
 
 # %% [markdown]
 # ## Fading: how deep
@@ -227,18 +192,7 @@ fades = study.table("envelope", envelope)
 cdf, mean_power = fades[fades.quantity == "share below"], fades[fades.quantity == "mean power"]
 
 # %%
-fig, axes = plotting.figure(2, width=plotting.PAGE_IN)
-compare(axes[0], cdf, "power_db", "measured, and Rayleigh", BLUE)
-axes[0].set(yscale="log", ylabel="share of links below")
-percent = cdf[["measured", "low", "high"]].sub(cdf.closed_form, axis=0).mul(100)
-percent = percent.assign(closed_form=100 * (cdf.waves - cdf.closed_form), power_db=cdf.power_db)
-compare(axes[1], percent, "power_db", "measured, and sum of 16 waves", ORANGE)
-axes[1].axhline(0, color=BLUE, label="Rayleigh")
-axes[1].set(ylabel="deviation from Rayleigh (% points)")
-for ax in axes:
-    ax.set_xlabel("fading power |h|² (dB)")
-    ax.legend()
-study.show(fig, "envelope")
+study.show(figures.envelope(cdf), "envelope")
 
 # %% [markdown]
 # ## Fading: how fast
@@ -275,15 +229,7 @@ def autocorrelation():
 correlation = study.table("autocorrelation", autocorrelation)
 
 # %%
-fig, axes = plotting.figure(correlation.speed_mps.nunique(), width=plotting.PAGE_IN, sharey=True, squeeze=False)
-for ax, (speed, part) in zip(axes[0], correlation.groupby("speed_mps"), strict=True):
-    compare(ax, part, "lag", "measured, and J₀", BLUE, every=5)
-    ax.plot(part.lag, part.ar1, "--", color=RED, label="AR(1), the trap")
-    doppler_hz = replace(network, speed_mps=speed).doppler_hz
-    ax.set(xlabel="lag (TTIs of 1 ms)", title=f"{speed:g} m/s, Doppler {doppler_hz:.0f} Hz")
-axes[0, 0].set_ylabel("autocorrelation of h")
-axes[0, -1].legend()
-study.show(fig, "autocorrelation")
+study.show(figures.autocorrelation(correlation, network), "autocorrelation")
 
 # %% [markdown]
 # The coherence time, here the lag at which the correlation has fallen to one half, in TTIs. The recursion's is 36
@@ -323,12 +269,7 @@ def trace():
 traces = study.table("trace", trace)
 
 # %%
-fig, ax = plotting.figure()
-ax.plot(traces.tti, traces.waves_db, color=BLUE, label="sum of waves (simulated)")
-ax.plot(traces.tti, traces.ar1_db, "--", color=RED, linewidth=0.8, label="AR(1), the trap")
-ax.set(xlabel="TTI (ms)", ylabel="fading power (dB)", ylim=(-32, 14))
-ax.legend(ncols=2, loc="upper center")
-study.show(fig, "trace")
+study.show(figures.trace(traces), "trace")
 
 # %% [markdown]
 # ## SINR and rates
@@ -346,10 +287,8 @@ study.show(fig, "trace")
 # APs on a quarter of all users are below 0 dB, where the interference is stronger than the signal: they wait for somebody
 # to be silent.
 
+
 # %%
-full_reuse = FullReuse()
-
-
 def mean_powers(t):
     """Of the played deployments, mean received powers over noise: serving AP (D, J), other APs (D, I, J)."""
     deployments = draw(played)
@@ -364,20 +303,25 @@ def share_below(sinr, signal, interference):
     return 1 - torch.exp(-ratio) / (1 + ratio.unsqueeze(1) * interference.unsqueeze(-1)).prod(1)
 
 
-def sinrs():
-    config = replace(network, episode_ttis=min(500, network.episode_ttis))
-    env = RRMEnv(config, played, seed, "test", device)
+# %%
+full_reuse = FullReuse()
+if study.recompute:  # play the game, and note SINRs (linear)
+    env = RRMEnv(replace(network, episode_ttis=min(500, network.episode_ttis)), played, seed, "test", device)
     env.reset()
     measured = {"alone": [], "full reuse": [], "served": []}
-    for t in range(config.episode_ttis):
+    for t in range(env.config.episode_ttis):
         users = full_reuse.serve(env.view())
         if t % 10 == 0:
             measured["alone"].append(env.snr.gather(1, env.serving[:, None])[:, 0])
             measured["full reuse"].append(env.sinr)
         rates = env.step_users(users)[-1]["rates"].gather(1, users)
         measured["served"].append(2**rates - 1)
+
+
+# %%
+def sinrs():
     grid = np.arange(-30, 81, 2.5)
-    signal, others = mean_powers(config.warmup_ttis + config.episode_ttis // 2)
+    signal, others = mean_powers(network.warmup_ttis + env.config.episode_ttis // 2)
     parts = []
     for condition, interference in (("alone", 0 * others), ("full reuse", others), ("served", None)):
         shares = below(10 * torch.log10(torch.cat(measured[condition], 1)).cpu(), grid)
@@ -391,22 +335,7 @@ def sinrs():
 sinr = study.table("sinr", sinrs)
 
 # %%
-fig, axes = plotting.figure(2, width=plotting.PAGE_IN, sharey=True)
-looks = {
-    "alone": ("no interference", GREEN, "^"),
-    "full reuse": ("all APs on, all users", BLUE, "o"),
-    "served": ("all APs on, served users", ORANGE, "s"),
-}
-for ax, x, label in zip(axes, ("sinr_db", "rate"), ("SINR (dB)", "rate (bit/s/Hz)"), strict=True):
-    for condition, (name, color, marker) in looks.items():
-        compare(ax, sinr[sinr.condition == condition], x, name, color, marker)
-    ax.set(xlabel=label, ylim=(-0.03, 1.03))
-axes[0].set_ylabel("share of users below")
-axes[0].set_xlim(-20, 65)
-axes[1].set_xlim(0, 20)
-axes[1].set_xticks(range(0, 21, 5))
-axes[1].legend(loc="lower right")
-study.show(fig, "sinr")
+study.show(figures.sinr(sinr), "sinr")
 
 # %% [markdown]
 # ## The start of an episode
@@ -444,12 +373,7 @@ def warm_up():
 relaxation = study.table("warm_up", warm_up)
 
 # %%
-fig, ax = plotting.figure()
-for name, color, marker in (("as it is", BLUE, "o"), ("from zero", RED, "s")):
-    compare(ax, relaxation[relaxation.start == name], "tti", name, color, marker)
-ax.set(xlabel="TTI of the warm-up (ms)", ylabel="averaged rate, mean over\nusers (bit/s/Hz)", ylim=(0, None))
-ax.legend(loc="lower right")
-study.show(fig, "warm_up")
+study.show(figures.warm_up(relaxation), "warm_up")
 
 # %% [markdown]
 # **A trap.** Let the averages start at zero and leave the warm-up out, as one writes it without thinking: every weight
@@ -483,27 +407,7 @@ def start():
 starts = study.table("start", start)
 
 # %%
-fig, axes = plotting.figure(2, width=plotting.PAGE_IN)
-colors = {"no warm-up, from zero": RED, "no warm-up": ORANGE, "as it is": BLUE}
-lines = {"no warm-up, from zero": "--", "no warm-up": "-.", "as it is": "-"}
-for name, color in colors.items():
-    part = starts[starts.start == name]
-    axes[0].plot(part.tti, part.weight, lines[name], color=color, label=name)
-    axes[0].plot(part.tti, part[["weight_low", "weight_high"]], lines[name], color=color, linewidth=0.5)
-    axes[1].plot(part.tti, part.reward_measured, lines[name], color=color)
-    axes[1].fill_between(part.tti, part.reward_low, part.reward_high, color=color, alpha=0.2, linewidth=0)
-usual = starts[starts.start == "as it is"]
-steady = usual.reward_measured[usual.tti >= usual.tti.max() / 2].mean()
-later = usual.tti[usual.tti > 0]
-scaling = steady * (1 - (1 - network.averaging) ** later) ** -network.lam
-axes[1].plot(later, scaling, ":", color="black", label=r"steady reward × $(1 - 0.99^t)^{-0.8}$")
-labels = r"weight ((bit/s/Hz)$^{-1}$)", r"reward per TTI ((bit/s/Hz)$^{0.2}$)"
-for ax, label in zip(axes, labels, strict=True):
-    ax.set(yscale="log", xlabel="counted TTI (ms)", ylabel=label)
-    ax.legend()
-axes[1].set_yticks([20, 50, 100, 200, 500, 1000], ["20", "50", "100", "200", "500", "1000"])
-axes[1].minorticks_off()
-study.show(fig, "start")
+study.show(figures.start(starts, network), "start")
 
 # %%
 early = starts[starts.tti < 100].groupby("start", sort=False).reward_measured.mean()
@@ -535,6 +439,7 @@ def worst(quantity, unit, table, at, tolerance):
     return {"quantity": quantity, "unit": unit, "where": where, **values, "passes": deviation <= tolerance}
 
 
+# %%
 def checks():
     rows = [
         worst("path loss without shadowing", "dB", loss, "distance_m", 0.001),
@@ -554,15 +459,7 @@ table = study.table("", checks)
 table.round(4)
 
 # %%
-fig, ax = plotting.figure(height=2.6)
-ax.axvspan(-1, 1, color="0.92", linewidth=0)
-deviation = table[["low", "measured", "high"]].sub(table.closed_form, axis=0).div(table.tolerance, axis=0)
-error = [deviation.measured - deviation.low, deviation.high - deviation.measured]
-ax.errorbar(deviation.measured, table.quantity, xerr=error, fmt="o", color=BLUE, elinewidth=0.8)
-ax.axvline(0, color="0.3", linewidth=0.6)
-ax.set(xlabel="deviation / tolerance", xlim=(-1.2, 1.2))
-ax.invert_yaxis()
-study.show(fig)
+study.show(figures.checks(table))
 
 # %% [markdown]
 # ## What follows

@@ -1,10 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -33,16 +28,31 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
-
-import numpy as np
 import pandas as pd
 
-from rrmlab.study import methods, plotting, tuning
+from rrmlab.study import methods, tuning
+from rrmlab.study.figures import baselines as figures
+from rrmlab.study.jobs import score_scheduler
 from rrmlab.study.notebook import Study
 from rrmlab.study.tables import ScoreScale, seed_rows, summary, user_rate_cdf
 
 study = Study("02_baselines", preset, recompute, device, seed)
+
+# %% [markdown]
+# ## The experiment
+#
+# Nothing is learned from a log here. A scheduler is `make_scheduler(name, ...)` and is scored by `evaluate` on the test
+# deployments; the two observed oracles are trained in the simulator first. `schedulers` is a plain dict of the arguments of
+# `make_scheduler`: change or add one, and it is scored. The arguments of `ITLinQ (tuned)` follow from the next section.
+
+# %%
+schedulers = {name: method.scheduler for name, method in methods.METHODS.items() if method.scheduler is not None}
+oracles = {name: method.oracle for name, method in methods.METHODS.items() if method.oracle}
+training = [{"paradigm": paradigm, "updates": study.sizes.oracle_steps, "seeds": 1} for paradigm in oracles.values()]
+experiment = pd.DataFrame([*schedulers.values(), *training], dtype=object).fillna("")
+experiment.insert(0, "method", [*schedulers, *oracles])
+experiment.insert(1, "set by", [methods.find(method).provenance for method in experiment.method])
+experiment
 
 # %% [markdown]
 # ## Tuning ITLinQ
@@ -59,42 +69,23 @@ best = surface.loc[surface.score.idxmax()]
 print(f"Best on validation deployments: M = {best.m_db:g} dB, eta = {best.eta:g}, R_score {best.score:.3f}")
 
 # %%
-grid = surface.pivot(index="eta", columns="m_db", values="score").sort_index(ascending=False)
-fig, ax = plotting.figure()
-image = ax.imshow(grid, aspect="auto", cmap="cividis")
-for row in range(grid.shape[0]):
-    for column in range(grid.shape[1]):
-        value = grid.iloc[row, column]
-        dark = value < (grid.min().min() + grid.max().max()) / 2
-        ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color="white" if dark else "black")
-ax.set_xticks(range(grid.shape[1]), [f"{m:g}" for m in grid.columns])
-ax.set_yticks(range(grid.shape[0]), [f"{eta:g}" for eta in grid.index])
-ax.set_xlabel("M (dB)")
-ax.set_ylabel("η")
-ax.grid(visible=False)
-for m_db, eta, edge in ((best.m_db, best.eta, "-k"), (25, 0.7, "--w")):
-    column, row = grid.columns.get_loc(m_db), grid.index.get_loc(eta)
-    left, right, low, high = column - 0.45, column + 0.45, row - 0.45, row + 0.45
-    ax.plot([left, right, right, left, left], [low, low, high, high, low], edge, linewidth=1)
-fig.colorbar(image, label="R_score (bit/s/Hz), validation")
-study.show(fig, "itlinq")
+study.show(figures.itlinq(surface), "itlinq")
 
 # %% [markdown]
 # ## All schedulers and the oracles on the test deployments
 #
 # All see the same channels. The observed oracles are trained on the exact expected one-step reward of every joint action,
 # which only a simulator can give: they stand for what that information is worth, one TTI at a time. They are trained (one
-# seed), not computed: a learner may
-# tie with them within the intervals.
-
+# seed), not computed: a learner may tie with them within the intervals.
 
 # %%
-@functools.cache
-def results():
-    return methods.schedulers(study, surface) | methods.observed_oracles(study)
+schedulers["ITLinQ (tuned)"] = {"name": "itlinq", "m_db": float(best.m_db), "eta": float(best.eta)}
+if study.recompute:
+    results = {name: score_scheduler(study.data, spec, study.scoring) for name, spec in schedulers.items()}
+    results |= methods.observed_oracles(study)
+    scale = ScoreScale.of(results)
 
-
-rows = study.table("", lambda: seed_rows(results(), study.seeds, ScoreScale.of(results())))
+rows = study.table("", lambda: seed_rows(results, study.seeds, scale))
 rows[["method", "sum_rate", "tail_rate", "score", "normalised_score"]].round(3)
 
 # %% [markdown]
@@ -103,29 +94,20 @@ rows[["method", "sum_rate", "tail_rate", "score", "normalised_score"]].round(3)
 
 # %%
 strongest = rows[rows.method.isin(methods.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
-table = study.table("summary", lambda: summary(results(), ScoreScale.of(results()), strongest))
+table = study.table("summary", lambda: summary(results, scale, strongest))
 print(f"Best lineage baseline: {strongest}")
 table.round(3)
 
 # %%
-order = table.sort_values("score", ascending=False).method
-fig = plotting.score_panels(table, order, height=2.6)
-fig.suptitle(f"95% intervals over {study.sizes.episodes} deployments", fontsize=7)
-study.show(fig, "summary")
+study.show(figures.summary(table, study.sizes.episodes), "summary")
 
 # %% [markdown]
 # Max-SINR shows why the sum rate alone is no goal: it has the highest one and starves the weakest users completely. The CDF
 # below leaves it out. Full reuse and ITLinQ as the lineage sets it lie on one another.
 
 # %%
-cdf = study.table("cdf", lambda: user_rate_cdf(results()))
-fig, ax = plotting.figure(height=3.8)
-plotting.cdf_lines(ax, cdf, [m for m in order if m != "Max-SINR"])
-ax.axhline(0.05, color="0.6", linewidth=0.6)
-ax.text(2, 0.055, "5%", ha="right", va="bottom", fontsize=6, color="0.3")
-ax.set_xlim(0, 2)
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=6)
-study.show(fig, "cdf")
+cdf = study.table("cdf", lambda: user_rate_cdf(results))
+study.show(figures.cdf(cdf, table), "cdf")
 
 # %% [markdown]
 # ## What each method must know
@@ -147,25 +129,7 @@ known = study.table("knowledge", knowledge)
 known[["method", "knows", "reports", "exchanged", "score"]].round(3)
 
 # %%
-points = known.dropna(subset=["score"]).sort_values(["exchanged", "score"])
-levels = sorted(points.exchanged.unique())
-fig, ax = plotting.figure(height=3.2)
-for level, group in points.groupby("exchanged"):
-    for place, (_, point) in zip(
-        np.linspace(-0.3, 0.3, len(group)) if len(group) > 1 else [0.0], group.iterrows(), strict=True
-    ):
-        style = plotting.style_of(point.method) | {"linestyle": "none"}
-        bars = [[point.score - point.score_low], [point.score_high - point.score]]
-        ax.errorbar(levels.index(level) + place, point.score, yerr=bars, elinewidth=0.9, label=point.method, **style)
-for edge in range(len(levels) - 1):
-    ax.axvline(edge + 0.5, color="0.6", linewidth=0.6, linestyle=":")
-ax.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
-ax.tick_params(axis="x", length=0)
-ax.set_xlabel("numbers exchanged between cells per TTI")
-ax.set_ylabel("R_score (bit/s/Hz)")
-ax.grid(axis="x", visible=False)
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=6)
-study.show(fig, "knowledge")
+study.show(figures.knowledge(known), "knowledge")
 
 # %% [markdown]
 # ## What follows

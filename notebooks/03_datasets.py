@@ -1,16 +1,12 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [02_baselines]
+#     needs:
+#     - 02_baselines
 # ---
 
 # %% [markdown]
@@ -36,20 +32,44 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
-
 import numpy as np
 import pandas as pd
 from IPython.display import display
 
 from rrmlab import load_dataset
-from rrmlab.study import logs, methods, plotting, statistics, tuning
+from rrmlab.study import methods, statistics, tuning
+from rrmlab.study.figures import datasets as figures
+from rrmlab.study.jobs import run_jobs
+from rrmlab.study.logs import online_jobs, study_logs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import ScoreScale, curves, seed_rows, summary
+from rrmlab.study.tables import ScoreScale, curves, experiment_table, seed_rows, summary
 
 study = Study("03_datasets", preset, recompute, device, seed)
 NAMES = ("sac", "dqn", "random", "mixture")
 METHODS = ("Online SAC", "Online DQN", "Random walk", "Full reuse", "ITLinQ", "Exhaustive")
+
+# %% [markdown]
+# ## The experiment
+#
+# One row is one job: `train_online(network, agent, seeds, num_transitions, num_envs)`, which trains all seeds as one program,
+# and then `evaluate_seeds(policies, ...)` on the test deployments. `jobs` is a plain dict of `OnlineJob`: change or add one,
+# and it is trained. There is one update per step of the environments, but for the first steps (10,000 transitions, or a tenth
+# of all where that is less), in which actions are drawn uniformly. The later notebooks ask `study_logs` for the logs of these
+# jobs.
+
+# %%
+jobs = online_jobs(study)
+agents = {method: job.agent for method, job in jobs.items()}
+sizes = {"transitions": 2 * study.sizes.transitions, "environments": study.sizes.envs}
+steps = 2 * study.sizes.transitions // study.sizes.envs
+experiment_table(agents, study.seeds, log="none, online", updates=steps, **sizes)
+
+# %%
+if study.recompute:
+    online = run_jobs(study.data, jobs)
+    everything = methods.schedulers(study) | online
+    results = {method: everything[method] for method in METHODS}
+    scale = ScoreScale.of(results)
 
 # %% [markdown]
 # ## Online training
@@ -64,39 +84,14 @@ if preset == "paper":
     trials = study.table("tuning", lambda: tuning.online_trials(study))
     display(tuning.chosen(trials))
 
-
 # %%
-@functools.cache
-def online():
-    return methods.online_agents(study)
-
-
-@functools.cache
-def results():
-    everything = methods.schedulers(study) | online()[0]
-    return {name: everything[name] for name in METHODS}
-
-
-rows = study.table("", lambda: seed_rows(results(), study.seeds, ScoreScale.of(results())))
-table = study.table("summary", lambda: summary(results(), ScoreScale.of(results())))
+rows = study.table("", lambda: seed_rows(results, study.seeds, scale))
+table = study.table("summary", lambda: summary(results, scale))
 table.round(3)
 
 # %%
-learning = study.table("curves", lambda: curves(online()[0], "eval_update", "eval_score"))
-fig, ax = plotting.figure()
-names = {"Online SAC": "sac", "Online DQN": "dqn"}
-plotting.curve(
-    ax, learning, "eval_update", "eval_score", list(names), style=lambda method: plotting.dataset_style(names[method])
-)
-ax.set_xlabel("transitions seen online")
-ax.set_ylabel("R_score (bit/s/Hz), validation")
-ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
-ax.legend(
-    title=f"interquartile mean of {int(learning.seeds.iloc[0])} seeds, 95% interval",
-    title_fontsize=6,
-    loc="lower right",
-)
-study.show(fig, "curves")
+learning = study.table("curves", lambda: curves(online, "eval_update", "eval_score"))
+study.show(figures.curves(learning), "curves")
 
 # %% [markdown]
 # ## The datasets
@@ -104,14 +99,13 @@ study.show(fig, "curves")
 # A joint action is what all access points do in one TTI. There are (N+1)^I = 256 of them; `coverage` is the share of them
 # that the log holds at all, and the entropy says how evenly they are spread (8 bit would be perfectly even).
 
+# %%
+if study.recompute:
+    logs = study_logs(study)
+    datasets = {name: load_dataset(getattr(logs, name)) for name in NAMES}
+
 
 # %%
-@functools.cache
-def datasets():
-    folders = logs.study_logs(study)
-    return {name: load_dataset(getattr(folders, name)) for name in NAMES}
-
-
 def joint_shares(data):
     """Share of every joint action in the log, largest first."""
     actions = data.mask.shape[-1]
@@ -119,23 +113,16 @@ def joint_shares(data):
     return np.sort(np.bincount(code, minlength=actions ** data.actions.shape[1]) / len(data))[::-1]
 
 
+# %%
 def log_statistics():
     facts = []
-    for name, data in datasets().items():
+    for name, data in datasets.items():
         shares, rewards = joint_shares(data), data.rewards.numpy()
         used = shares[shares > 0]
-        facts.append(
-            {
-                "dataset": name,
-                "behaviour": data.metadata["behaviour"],
-                "num_samples": len(data),
-                "mean_reward": rewards.mean(),
-                "reward_std": rewards.std(),
-                "coverage": (shares > 0).mean(),
-                "entropy_bit": -(used * np.log2(used)).sum(),
-                "silent": (data.actions == 0).double().mean().item(),
-            }
-        )
+        fact = {"dataset": name, "behaviour": data.metadata["behaviour"], "num_samples": len(data)}
+        fact |= {"mean_reward": rewards.mean(), "reward_std": rewards.std()}
+        fact |= {"coverage": (shares > 0).mean(), "entropy_bit": -(used * np.log2(used)).sum()}
+        facts.append(fact | {"silent": (data.actions == 0).double().mean().item()})
     return pd.DataFrame(facts)
 
 
@@ -146,7 +133,7 @@ study.table("statistics", log_statistics).round(3)
 def contents():
     """What the three panels draw: per dataset the reward's quantiles, the actions' shares, the joint actions' shares."""
     parts = []
-    for name, data in datasets().items():
+    for name, data in datasets.items():
         quantiles = statistics.quantiles(data.rewards.numpy())
         counts = np.bincount(data.actions.numpy().ravel(), minlength=data.mask.shape[-1])
         shares = joint_shares(data)
@@ -159,29 +146,7 @@ def contents():
     return pd.concat(parts)
 
 
-drawn = study.table("contents", contents).set_index(["panel", "dataset"])
-fig, (left, middle, right) = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.3)
-for k, name in enumerate(NAMES):
-    style = {"color": plotting.dataset_style(name)["color"], "label": name}
-    part = drawn.loc["reward", name]
-    left.plot(part.x, part.share, linestyle=plotting.dataset_style(name)["linestyle"], **style)
-    part = drawn.loc["action", name]
-    hatch = ("", "////", "....", "xxxx")[k]
-    middle.bar(part.x + 0.2 * (k - 1.5), part.share, width=0.2, hatch=hatch, edgecolor="white", linewidth=0, **style)
-    part = drawn.loc["joint action", name]
-    right.plot(
-        part.x[part.share > 0], part.share[part.share > 0], linestyle=plotting.dataset_style(name)["linestyle"], **style
-    )
-left.set(
-    xlabel="reward of a TTI ((bit/s/Hz)$^{0.2}$)",
-    ylabel="share of transitions below",
-    xlim=(0, drawn.loc["reward"].x.quantile(0.995)),
-)
-middle.set(xlabel="action of an AP", ylabel="share of actions")
-middle.set_xticks(range(4), ["silent", "1st", "2nd", "3rd"])
-right.set(xlabel="rank of the joint action", ylabel="share of transitions", xscale="log", yscale="log")
-left.legend(loc="lower right")
-study.show(fig, "contents")
+study.show(figures.contents(study.table("contents", contents)), "contents")
 
 # %% [markdown]
 # ## What follows

@@ -1,16 +1,12 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [03_datasets]
+#     needs:
+#     - 03_datasets
 # ---
 
 # %% [markdown]
@@ -37,31 +33,18 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import numpy as np
 import pandas as pd
 import torch
 from IPython.display import display
 
 from rrmlab import ImperfectReports, RRMEnv, make_scheduler
 from rrmlab.game.views import CellView
-from rrmlab.study import methods, plotting, tuning
-from rrmlab.study.claims import claim_row, combine_verdicts, format_interval, verdict_above
+from rrmlab.study import methods, paper_claims, tables, tuning
+from rrmlab.study.claims import claim_table
+from rrmlab.study.figures import training_paradigms as figures
 from rrmlab.study.jobs import OfflineJob, ReportJob, run_jobs
 from rrmlab.study.logs import study_logs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import (
-    ScoreScale,
-    by_condition,
-    columns,
-    curves,
-    experiment_table,
-    paired,
-    scored,
-    seed_rows,
-    seeds_interval,
-    summary,
-    user_rate_cdf,
-)
 
 study = Study("04_training_paradigms", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
@@ -77,7 +60,7 @@ LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
 # %%
 agents = tuning.offline_agents(study.sizes.updates)
 CQL = [method for method in agents if method != "BC"]  # both backbones
-experiment_table(agents, study.seeds, log="sac")
+tables.experiment_table(agents, study.seeds, log="sac")
 
 # %%
 if study.recompute:
@@ -88,7 +71,7 @@ if study.recompute:
     }
     learned = run_jobs(study.data, jobs)
     results = methods.schedulers(study) | methods.observed_oracles(study) | logs.online | learned
-    scale = ScoreScale.of(results)
+    scale = tables.ScoreScale.of(results)
 
 # %% [markdown]
 # ## Choosing hyper-parameters
@@ -127,34 +110,19 @@ if preset == "paper":
 
 # %%
 condition = {"dataset": "sac", "num_samples": study.sizes.transitions}
-rows = study.table("", lambda: seed_rows(results, study.seeds, scale, **condition))
+rows = study.table("", lambda: tables.seed_rows(results, study.seeds, scale, **condition))
 strongest = rows[rows.method.isin(methods.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]
-table = study.table("summary", lambda: summary(results, scale, strongest))
+table = study.table("summary", lambda: tables.summary(results, scale, strongest))
 print(f"Ratios are to {strongest}.")
 table.sort_values("score", ascending=False).round(3)
 
 # %%
-order = table.sort_values("score", ascending=False).method
-fig = plotting.score_panels(table, order, height=3.6)
-seeds = int(table.seeds.max())
-fig.suptitle(
-    f"95% intervals over {seeds} training seeds × deployments; schedulers and oracles: deployments", fontsize=7
-)
-study.show(fig, "summary")
+study.show(figures.summary(table), "summary")
 
 # %%
-cdf = study.table("cdf", lambda: user_rate_cdf(results))
-fig, (whole, tail) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.8)
 shown = ["Random walk", "TDM", "ITLinQ", "ITLinQ (tuned)", *LEARNERS, "C-MARL-CQL (DQN)", "Exhaustive"]
-for ax, markevery in ((whole, 25), (tail, 4)):
-    plotting.cdf_lines(ax, cdf, shown, markevery)
-whole.set_xlim(0, 2)
-tail.set(xlim=(0, 0.5), ylim=(0, 0.2))
-tail.axhline(0.05, color="0.6", linewidth=0.6)
-tail.text(0.5, 0.052, "5%", ha="right", va="bottom", fontsize=6, color="0.3")
-fig.suptitle("pooled over deployments and training seeds; I-MARL-CQL lies under CTDE-MARL-CQL", fontsize=7)
-fig.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=5)
-study.show(fig, "cdf")
+cdf = study.table("cdf", lambda: tables.user_rate_cdf(results))
+study.show(figures.cdf(cdf, shown), "cdf")
 
 # %% [markdown]
 # ## Convergence
@@ -170,24 +138,12 @@ study.show(fig, "cdf")
 # %%
 def training_curves():
     trained = {method: results[method] for method in CQL}
-    scores = curves(trained, "eval_update", "eval_score").rename(columns={"eval_update": "update"})
-    return pd.concat([scores, curves(trained, "update", "td_loss"), curves(trained, "update", "q_gap")])
+    scores = tables.curves(trained, "eval_update", "eval_score").rename(columns={"eval_update": "update"})
+    return pd.concat([scores, tables.curves(trained, "update", "td_loss"), tables.curves(trained, "update", "q_gap")])
 
 
 along = study.table("curves", training_curves)
-fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.6)
-for ax, column in zip(axes, ("eval_score", "td_loss", "q_gap"), strict=True):
-    plotting.curve(ax, along.dropna(subset=[column]), "update", column, CQL, markers=column == "eval_score")
-for ax, label in zip(
-    axes,
-    ("R_score (bit/s/Hz), validation", "TD loss (std. reward²)", "Q(greedy) − Q(data)\n(std. reward)"),
-    strict=True,
-):
-    ax.set(xlabel="gradient steps", ylabel=label)
-note = "where a line is missing it lies under another"
-fig.suptitle(f"{int(along.seeds.max())} training seeds; 95% intervals; {note}", fontsize=7)
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-study.show(fig, "curves")
+study.show(figures.curves(along, CQL), "curves")
 
 # %% [markdown]
 # ## Late and noisy reports
@@ -213,30 +169,15 @@ if study.recompute:
 def change(part):
     """Scores with these reports, and their change against exact ones."""
     exact = reported["exact"]
-    facts = [{"method": m} | columns("change", paired(result, exact[m])) for m, result in part.items()]
-    return summary(part, scale).merge(pd.DataFrame(facts), on="method")
+    facts = [{"method": m} | tables.columns("change", tables.paired(result, exact[m])) for m, result in part.items()]
+    return tables.summary(part, scale).merge(pd.DataFrame(facts), on="method")
 
 
-hardened = study.table("reports", lambda: by_condition(reported, "reports", change))
+hardened = study.table("reports", lambda: tables.by_condition(reported, "reports", change))
 hardened.pivot(index="method", columns="reports", values=["score", "change"]).round(3)
 
 # %%
-fig, (left, right) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.6, sharex=True)
-for k, method in enumerate(hardened.method.unique()):
-    part = hardened[hardened.method == method].set_index("reports").loc[list(REPORTS)]
-    for ax, value in ((left, "score"), (right, "change")):
-        style = plotting.style_of(method) | {"linestyle": "none"}
-        x, error = np.arange(len(part)) + 0.12 * (k - 1.5), plotting.errors(part, value)
-        ax.errorbar(x, part[value], yerr=error, elinewidth=0.8, label=method, **style)
-left.set_ylabel("R_score (bit/s/Hz)")
-right.set_ylabel("R_score minus exact (bit/s/Hz)")
-right.axhline(0, color="0.5", linewidth=0.8)
-for ax in (left, right):
-    ax.set_xticks(range(len(REPORTS)), ["\n".join(name.rsplit(" ", 1)) for name in REPORTS])
-    ax.grid(axis="x", visible=False)
-fig.suptitle(f"95% intervals, right: paired; learners: {int(hardened.seeds.max())} training seeds", fontsize=7)
-fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-study.show(fig, "reports")
+study.show(figures.reports(hardened), "reports")
 
 # %% [markdown]
 # Why does full reuse gain from reports that are 5 TTIs old? A user that is served loses weight at once, so the PF rule leaves
@@ -246,32 +187,36 @@ study.show(fig, "reports")
 
 
 # %%
-def served_signal():
-    ttis, network = min(500, study.network.episode_ttis), study.network
+def served_signal(delay_ttis):
+    """Own signal of all users (T, E, J), dB, and the users that full reuse serves (T, E, I), with late reports."""
+    env = RRMEnv(study.network, 20, seed, "validation")
+    env.reset()
+    reports = ImperfectReports(make_scheduler("full_reuse"), delay_ttis)
+    reports.begin(env.deployment.key)
+    signal_db, users = [], []
+    for _ in range(min(500, study.network.episode_ttis)):
+        own = env.snr.gather(1, env.serving.unsqueeze(1)).squeeze(1)
+        signal_db.append(10 * own.log10())
+        users.append(reports.serve(env.view(CellView)))
+        env.step_users(users[-1])
+    return torch.stack(signal_db), torch.stack(users).clamp(min=0)
+
+
+# %%
+def around_service():
     found = []
-    for delay in (0, 5):
-        env = RRMEnv(network, 20, seed, "validation")
-        env.reset()
-        reports = ImperfectReports(make_scheduler("full_reuse"), delay)
-        reports.begin(env.deployment.key)
-        signal, users = [], []
-        for _ in range(ttis):
-            own = env.snr.gather(1, env.serving.unsqueeze(1)).squeeze(1)
-            signal.append(10 * own.log10())
-            users.append(reports.serve(env.view(CellView)))
-            env.step_users(users[-1])
-        signal, users = torch.stack(signal), torch.stack(users).clamp(min=0)
-        inner = torch.arange(10, ttis - 20)
+    for delay_ttis in (0, 5):
+        signal_db, users = served_signal(delay_ttis)
+        inner = torch.arange(10, len(users) - 20)
         for offset in (-10, -5, 0, 5, 10, 20):
-            change = (
-                (signal[inner + offset] - signal[inner]).gather(2, users[inner]).mean((0, 2)).numpy()
-            )  # by deployment
-            change = columns("signal_db", seeds_interval(change))
-            found.append({"delay_ttis": delay, "offset_ttis": offset} | change)
+            change_db = (signal_db[inner + offset] - signal_db[inner]).gather(2, users[inner])
+            by_deployment = change_db.mean((0, 2)).numpy()
+            change = tables.columns("signal_db", tables.seeds_interval(by_deployment))
+            found.append({"delay_ttis": delay_ttis, "offset_ttis": offset} | change)
     return pd.DataFrame(found)
 
 
-study.table("served_signal", served_signal).round(2)
+study.table("served_signal", around_service).round(2)
 
 # %% [markdown]
 # ## What each paradigm costs (K11)
@@ -306,54 +251,17 @@ cost.round(2)
 # %%
 def claims():
     c, i, ctde, tuned, cloned = (results[name] for name in (*LEARNERS, "ITLinQ (tuned)", "BC"))
-    baseline = results[strongest]
-    other = max((i, ctde), key=lambda result: scored(result, "tail_rate"))
-    oracle = results["Observed oracle (local)"]
-    joint, local = (scored(results[f"Observed oracle ({sees})"])[0] for sees in ("joint", "local"))
-    facts = cost.set_index("method")
-    ours, theirs = facts.loc["CTDE-MARL-CQL"], facts.loc["C-MARL-CQL"]
-    dqn = [facts.loc[f"{method} (DQN)"] for method in ("CTDE-MARL-CQL", "C-MARL-CQL")]
-    saved = 1 - ours.multiply_adds / theirs.multiply_adds
-
-    gain = paired(ctde, baseline, kind="ratio")
-    k1 = claim_row(
-        "K1", f"R_score of CTDE-MARL-CQL over the best baseline as the lineage sets it ({strongest})", "> 1.15", gain,
-        "reproduced in part" if gain[1] > 1 and verdict_above(gain, 1.15) != "reproduced" else verdict_above(gain, 1.15),
-        f"but over tuned ITLinQ, which knows the cross gains: {format_interval(paired(ctde, tuned, kind='ratio'))}; "
-        f"behaviour cloning alone reaches {format_interval(paired(cloned, baseline, kind='ratio'))}", study.slug,
-    )  # fmt: skip
-    share = paired(ctde, c, kind="ratio")
-    k3 = claim_row(
-        "K3", "R_score of CTDE-MARL-CQL over C-MARL-CQL", "0.98, within 5%", share, verdict_above(share, 0.95),
-        f"by observation: the observed oracles reach {joint:.2f} on the joint one and {local:.2f} on each AP's own",
+    joint, local = (results[f"Observed oracle ({sees})"] for sees in ("joint", "local"))
+    baseline, better = results[strongest], max((i, ctde), key=lambda result: tables.scored(result, "tail_rate"))
+    gain, over_tuned = tables.paired(ctde, baseline, kind="ratio"), tables.paired(ctde, tuned, kind="ratio")
+    return claim_table(
         study.slug,
-    )  # fmt: skip
-    tail = paired(c, other, "tail_rate")
-    k5 = claim_row(
-        "K5", "5-percentile rate of C-MARL-CQL minus the better of I- and CTDE-MARL-CQL", "> 0", tail, verdict_above(tail),
-        "it sees all cells' observations; tuned ITLinQ, with cross gains, has "
-        f"{scored(tuned, 'tail_rate')[0]:.3f}", study.slug,
-    )  # fmt: skip
-    lead = paired(ctde, i)
-    k6 = claim_row(
-        "K6", "R_score of CTDE-MARL-CQL minus I-MARL-CQL", "> 0", lead, verdict_above(lead),
-        f"CTDE minus the observed oracle on each AP's own observation (one-step, trained on exact joint rewards): {format_interval(paired(ctde, oracle))}", study.slug,
-    )  # fmt: skip
-    faster = {"SAC": (ours, theirs), "DQN": dqn}
-    parts = {"decision and exchange": verdict_above((saved, saved, saved))}
-    for name, (mine, other) in faster.items():
-        time_saved = 1 - mine.training_s_per_seed / other.training_s_per_seed
-        # One timing each, on a machine whose speed varies: a quarter either way says nothing.
-        parts[f"training time with {name}"] = verdict_above((time_saved, time_saved - 0.25, time_saved + 0.25))
-    k11 = claim_row(
-        "K11", "share of a decision's multiply-adds that CTDE saves against centralized", "> 0", (saved, saved, saved),
-        combine_verdicts(parts),
-        f"numbers exchanged per TTI {theirs.exchanged_per_tti:.0f} -> {ours.exchanged_per_tti:.0f}, outputs of a network "
-        f"{theirs.outputs} -> {ours.outputs}; training takes {theirs.training_s_per_seed:.1f} -> "
-        f"{ours.training_s_per_seed:.1f} s a seed with SAC, {dqn[1].training_s_per_seed:.1f} -> "
-        f"{dqn[0].training_s_per_seed:.1f} s with DQN (one timing each)", study.slug,
-    )  # fmt: skip
-    return pd.DataFrame([k1, k3, k5, k6, k11])
+        paper_claims.k1(strongest, gain, over_tuned, tables.paired(cloned, baseline, kind="ratio")),
+        paper_claims.k3(tables.paired(ctde, c, kind="ratio"), tables.scored(joint)[0], tables.scored(local)[0]),
+        paper_claims.k5(tables.paired(c, better, "tail_rate"), tables.scored(tuned, "tail_rate")[0]),
+        paper_claims.k6(tables.paired(ctde, i), tables.paired(ctde, local)),
+        paper_claims.k11(cost),
+    )
 
 
 judged = study.table("claims", claims)

@@ -1,16 +1,12 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [04_training_paradigms]
+#     needs:
+#     - 04_training_paradigms
 # ---
 
 # %% [markdown]
@@ -38,30 +34,59 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 
-from rrmlab import AgentConfig, collect, load_dataset
+from rrmlab import collect, load_dataset
+from rrmlab.agents.config import method_name
 from rrmlab.game import evaluation
 from rrmlab.game.schedulers import Mixture
 from rrmlab.random_streams import MEMBERS, PolicyStream, sample
-from rrmlab.study import logs, methods, plotting, statistics, tuning
-from rrmlab.study.claims import claim_row, combine_verdicts, format_interval, verdict_above, verdict_all_above
+from rrmlab.study import methods, paper_claims, statistics, tables, tuning
+from rrmlab.study.claims import claim_table
+from rrmlab.study.figures import dataset_quality as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.logs import collected, joined, log_writer, score_writers, study_logs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import ScoreScale, by_condition, paired, scored, scores, seed_rows, summary
 
 study = Study("05_dataset_quality", preset, recompute, device, seed)
+
+# %%
 PURE = ["sac", "dqn", "random", "mixture"]
-MIXED = ["sac + random", "sac + mixture"]
+MIXED = ["sac + random", "sac + mixture"]  # halves of two logs
 CONTROL = "mixture by AP"
 LOGS = [*PURE, *MIXED, CONTROL]
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
+
+# %% [markdown]
+# ## The experiment
+#
+# One row is one job for each of its logs: `train_offline(load_dataset(log), agent, seeds)`, and then `evaluate_seeds` on the
+# test deployments. `plan` is a plain dict of `AgentConfig` by log and method: change or add one, and it is trained.
+
+# %%
+agents = {
+    method: agent for method, agent in tuning.offline_agents(study.sizes.updates).items() if agent.backbone != "dqn"
+}
+plan = {}
+for log in LOGS:
+    for method, agent in agents.items():
+        if method in LEARNERS or log != CONTROL:
+            plan[log, method] = agent
+        if method in LEARNERS and log in PURE:
+            free = replace(agent, alpha=0.0)
+            plan[log, method_name(free)] = free
+logs_of = {method: ", ".join(log for log, name in plan if name == method) for _, method in plan}
+experiment = tables.experiment_table({method: agent for (_, method), agent in plan.items()}, study.seeds, log="")
+pd.set_option("display.max_colwidth", None)
+experiment.assign(log=experiment.method.map(logs_of))
+
+# %% [markdown]
+# The last log is a control: the same mixture, but each access point draws for itself whom it follows. Given what is seen,
+# each acts as often as in `mixture`; only that they act together is gone.
 
 
 # %%
@@ -87,28 +112,29 @@ class MixtureByAP(Mixture):
         return (each @ self.shares).log().sum(-1)
 
 
-@functools.cache
-def schedulers():
-    return methods.schedulers(study)
-
-
-@functools.cache
-def log_folders():
-    found = logs.study_logs(study)
-    folders = {name: getattr(found, name) for name in PURE}
+# %%
+size = study.sizes.transitions
+if study.recompute:
+    logs = study_logs(study)  # the datasets of notebook 03
+    folders = {name: getattr(logs, name) for name in PURE}
     for name in MIXED:
-        parts = [folders[part] for part in name.split(" + ")]
-        folders[name] = logs.joined(study, parts, study.sizes.transitions)
-    writer = MixtureByAP(logs.log_writer("mixture").members)
-    folders[CONTROL] = logs.collected(study, CONTROL, study.sizes.transitions, writer)
-    return folders
+        folders[name] = joined(study, [folders[part] for part in name.split(" + ")], size)
+    folders[CONTROL] = collected(study, CONTROL, size, MixtureByAP(log_writer("mixture").members))
 
+# %%
+if study.recompute:
+    jobs = {}
+    for (log, method), agent in plan.items():
+        # Those of notebook 04 have a curve.
+        curve = study.curve if log == "sac" and method in agents else None
+        jobs[log, method] = OfflineJob(folders[log], agent, study.seeds, study.scoring, curve=curve, device=device)
+    done = run_jobs(study.data, jobs)
+    results = {log: {method: done[key, method] for key, method in plan if key == log} for log in LOGS}
+    writers = {log: {"behaviour": result} for log, result in score_writers(study, logs.online).items()}
+    scale = tables.ScoreScale.of(methods.schedulers(study))
 
 # %% [markdown]
 # ## Scores by log
-#
-# The last log is a control: the same mixture, but each access point draws for itself whom it follows. Given what is seen,
-# each acts as often as in `mixture`; only that they act together is gone.
 #
 # Beside the learners: behaviour cloning, which takes the log's most frequent action as far as one access point's observation
 # tells it, and the behaviour itself (grey line): the scheduler that wrote `random` and `mixture`; the last policy of the agent
@@ -116,69 +142,22 @@ def log_folders():
 
 
 # %%
-@functools.cache
-def results():
-    jobs = {}
-    for name, data in log_folders().items():
-        for method, job in methods.offline_jobs(study, data, ("sac",)).items():
-            if name == CONTROL and method == "BC":
-                continue
-            jobs[name, method] = replace(job, curve=None) if name != "sac" else job
-            if name in PURE and method != "BC":
-                agent = replace(job.agent, alpha=0.0)
-                jobs[name, methods.method_name(agent)] = replace(job, agent=agent, curve=None)
-    done = run_jobs(study.data, jobs)
-    return {name: {method: result for (log, method), result in done.items() if log == name} for name in log_folders()}
+def seeds_of(part):
+    return tables.seed_rows(part, study.seeds, scale, num_samples=size)
 
 
-@functools.cache
-def behaviours():
-    found = logs.score_writers(study, methods.online_agents(study)[0])
-    return {name: {"behaviour": result} for name, result in found.items()}
+def means_of(part):
+    return tables.summary(part, scale)
 
 
-ends = functools.cache(lambda: ScoreScale.of(schedulers()))
-size = study.sizes.transitions
-rows = study.table(
-    "",
-    lambda: by_condition(results(), "dataset", lambda part: seed_rows(part, study.seeds, ends(), num_samples=size)),
-)
-table = study.table("summary", lambda: by_condition(results(), "dataset", lambda part: summary(part, ends())))
-wrote = study.table(
-    "behaviours",
-    lambda: by_condition(behaviours(), "dataset", lambda part: summary(part, ends())),
-)
+rows = study.table("", lambda: tables.by_condition(results, "dataset", seeds_of))
+table = study.table("summary", lambda: tables.by_condition(results, "dataset", means_of))
+wrote = study.table("behaviours", lambda: tables.by_condition(writers, "dataset", means_of))
 table.pivot(index="method", columns="dataset", values="score")[LOGS].round(3)
 
 # %%
 shown = ["BC", *LEARNERS, "C-MARL", "I-MARL", "CTDE-MARL"]
-fig, axes = plotting.figure(rows=2, width=plotting.PAGE_IN, height=4.2, sharex=True)
-for ax, value, label in zip(axes, ("score", "tail_rate"), ("R_score", "5-percentile rate"), strict=True):
-    for k, method in enumerate(shown):
-        part = table[table.method == method].set_index("dataset").reindex(LOGS)
-        hollow = {} if method.endswith("CQL") or method == "BC" else {"markerfacecolor": "white"}
-        style = plotting.style_of(method) | {"linestyle": "none"} | hollow
-        ax.errorbar(
-            np.arange(len(part)) + 0.11 * (k - 3),
-            part[value],
-            yerr=plotting.errors(part, value),
-            elinewidth=0.8,
-            label=method,
-            **style,
-        )
-    for x, name in enumerate(PURE):
-        line = wrote.set_index("dataset").loc[name]
-        ax.hlines(line[value], x - 0.42, x + 0.42, color="0.5", label="behaviour" * (x == 0), zorder=0)
-    ax.set_ylabel(f"{label} (bit/s/Hz)")
-    ax.grid(axis="x", visible=False)
-axes[1].set_xticks(range(len(LOGS)), [name.replace("mixture by", "mixture\nby") for name in LOGS])
-axes[1].set_xlabel("log learned from")
-seeds = int(table.seeds.max())
-fig.suptitle(
-    f"95% intervals over {seeds} training seeds × deployments; hollow: without the penalty (α = 0)", fontsize=7
-)
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
-study.show(fig, "summary")
+study.show(figures.summary(table, wrote, shown, LOGS), "summary")
 
 # %% [markdown]
 # Where CTDE-MARL-CQL collapses, what do the policies do? Shares of the actions that they take in 5,000
@@ -187,12 +166,12 @@ study.show(fig, "summary")
 
 # %%
 def choices():
-    data = load_dataset(log_folders()["sac"]).take(min(5_000, study.sizes.transitions))
+    data = load_dataset(folders["sac"]).take(min(5_000, size))
     obs, mask = data.obs[data.rows], data.mask[data.rows]
     found = []
     for name in [*PURE, CONTROL]:
         for method in LEARNERS:
-            actions = torch.stack([policy.act(obs, mask) for policy in results()[name][method].policies])
+            actions = torch.stack([policy.act(obs, mask) for policy in results[name][method].policies])
             shares = torch.bincount(actions.flatten(), minlength=mask.shape[-1]) / actions.numel()
             facts = {"dataset": name, "method": method, "seeds": len(actions)}
             found.append(facts | dict(zip(("silent", "1st", "2nd", "3rd"), shares.tolist(), strict=True)))
@@ -215,20 +194,22 @@ taken.round(3)
 # %%
 GAMMA, ALPHAS, WIDTHS = 0.9, (0.0, 0.1, 1.0), ("sac", "mixture", "full reuse")
 NETWORKS = 40
+valued = {alpha: replace(agents["CTDE-MARL-CQL"], gamma=GAMMA, alpha=alpha) for alpha in ALPHAS}
+named = {f"CTDE, α = {alpha:g}": agent for alpha, agent in valued.items()}
+tables.experiment_table(named, study.seeds, log=", ".join(WIDTHS))
+
+# %%
+if study.recompute:
+    narrow = folders | {"full reuse": collected(study, "full reuse", size)}
+    jobs = {
+        (log, alpha): OfflineJob(narrow[log], agent, study.seeds, study.scoring, device=device)
+        for log in WIDTHS
+        for alpha, agent in valued.items()
+    }
+    far_sighted = run_jobs(study.data, jobs)
 
 
-@functools.cache
-def valued():
-    tuned = tuning.TUNED["ctde", "sac"]
-    narrowest = logs.collected(study, "full reuse", study.sizes.transitions)
-    folders, jobs = log_folders() | {"full reuse": narrowest}, {}
-    for name in WIDTHS:
-        for alpha in ALPHAS:
-            agent = AgentConfig(**(tuned | {"gamma": GAMMA, "alpha": alpha}), num_updates=study.sizes.updates)
-            jobs[name, alpha] = OfflineJob(folders[name], agent, study.seeds, study.scoring, device=device)
-    return run_jobs(study.data, jobs)
-
-
+# %%
 def learned_and_returned(policy):
     """Mean learned value and mean discounted return (NETWORKS,) each, over the states that the policy visits."""
     ttis = min(500, study.network.episode_ttis)
@@ -248,17 +229,22 @@ def learned_and_returned(policy):
     return q.double().numpy().reshape(NETWORKS, ttis)[:, early].mean(1), returns[:, early].mean(1)
 
 
+# %%
 def values():
     parts = []
-    for (name, alpha), result in valued().items():
+    for (name, alpha), result in far_sighted.items():
         for policy, rates in zip(result.policies, result.rates, strict=True):
             learned, returned = learned_and_returned(policy)
             facts = {"dataset": name, "alpha": alpha, "seed": policy.seed, "deployment": range(NETWORKS)}
-            facts |= {"learned": learned, "returned": returned, "score": scores(rates)["score"]}
+            facts |= {"learned": learned, "returned": returned, "score": tables.scores(rates)["score"]}
             parts.append(pd.DataFrame(facts | {"run": result.folder.name}))
     return pd.concat(parts, ignore_index=True)
 
 
+overestimated = study.table("values", values)
+
+
+# %%
 def gap_draws(name, alpha):
     """Learned minus returned: interquartile mean over seeds, and bootstrap draws (seeds × networks, common to all)."""
     part = overestimated[(overestimated.dataset == name) & (overestimated.alpha == alpha)]
@@ -266,26 +252,12 @@ def gap_draws(name, alpha):
     return float(statistics.iqm(evaluation.sum_rate(gap))), statistics.bootstrap(gap, evaluation.sum_rate)
 
 
-overestimated = study.table("values", values)
 gaps = {(name, alpha): gap_draws(name, alpha) for name in WIDTHS for alpha in ALPHAS}
 over = {key: (value, *statistics.interval(draws)) for key, (value, draws) in gaps.items()}
 pd.DataFrame(over, index=["learned − returned", "low", "high"]).T.round(3)
 
 # %%
-fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.6)
-means = overestimated.groupby(["dataset", "alpha", "seed"])[["learned", "returned"]].mean()
-for ax, name in zip(axes, WIDTHS, strict=True):
-    for alpha, colour, marker in zip(ALPHAS, sns.color_palette("viridis", len(ALPHAS)), "os^", strict=True):
-        part = means.loc[name, alpha]
-        ax.plot(part.returned, part.learned, marker, color=colour, markersize=3.5, label=f"α = {alpha:g}")
-    ax.axline((means.returned.mean(), means.returned.mean()), slope=1, color="0.5", linewidth=0.8)
-    ax.set(title=f"log: {name}", xlabel="realised return")
-axes[0].set_ylabel("learned value")
-axes[0].legend()
-fig.suptitle(
-    f"CTDE, γ = {GAMMA:g}; a point is one of {overestimated.seed.nunique()} seeds; on the line: equal", fontsize=7
-)
-study.show(fig, "values")
+study.show(figures.values(overestimated, GAMMA), "values")
 
 # %% [markdown]
 # ## The claims
@@ -293,47 +265,25 @@ study.show(fig, "values")
 # K2: overestimated without the penalty, on all three logs; and where they are, the error is smaller in size with α = 1. K4: the
 # orderings that the paper states, for CTDE-MARL-CQL.
 
-
 # %%
-@functools.cache
-def second_log():
-    """CTDE-MARL-CQL on the log of the second SAC agent."""
-    (job,) = (j for m, j in methods.offline_jobs(study, log_folders()["sac"], ("sac",)).items() if m == "CTDE-MARL-CQL")
-    other = methods.online_agents(study)[1]["sac"][1]
-    return run_jobs(study.data, {"": replace(job, data=other, curve=None)})[""]
+ORDERED = (("sac", "dqn"), ("dqn", "random"), ("sac", "mixture"))  # the first is to be better
+if study.recompute:
+    job = OfflineJob(logs.second_sac, agents["CTDE-MARL-CQL"], study.seeds, study.scoring, device=device)
+    second = run_jobs(study.data, {"second sac": job})["second sac"]
 
 
 def claims():
-    ctde = {name: results()[name]["CTDE-MARL-CQL"] for name in PURE}
-    parts = {f"{a} > {b}": paired(ctde[a], ctde[b]) for a, b in (("sac", "dqn"), ("dqn", "random"), ("sac", "mixture"))}
-    least = min(parts, key=lambda part: parts[part][0])
-    wrote = {name: behaviours()[name]["behaviour"] for name in PURE}
-    k4 = claim_row(
-        "K4", f"R_score of CTDE-MARL-CQL, smallest difference of sac > dqn > random and sac > mixture ({least})", "> 0",
-        parts[least], verdict_all_above(parts),
-        "; ".join(f"{part}: {format_interval(value)}" for part, value in parts.items())
-        + f"; log of a second SAC agent: {paired(second_log(), ctde['sac'])[0]:+.3f}; what wrote the logs scores "
-        + ", ".join(f"{scored(result)[0]:.2f} ({name})" for name, result in wrote.items())
-        + f"; CTDE on the mixture: {format_interval(scored(ctde['mixture']))}, on one that each AP draws for itself: "
-        + format_interval(scored(results()[CONTROL]["CTDE-MARL-CQL"])), study.slug,
-    )  # fmt: skip
-    smaller = {}
-    for name in WIDTHS:
-        (without, without_draws), (with_it, with_draws) = gaps[name, 0.0], gaps[name, 1.0]
+    smaller = {}  # by log, by how much the penalty makes the error smaller
+    for log in WIDTHS:
+        (without, without_draws), (with_it, with_draws) = gaps[log, 0.0], gaps[log, 1.0]
         draws = np.abs(without_draws) - np.abs(with_draws)
-        smaller[name] = (abs(without) - abs(with_it), *statistics.interval(draws))
-    found = {f"overestimated on {name}": verdict_above(over[name, 0.0]) for name in WIDTHS}
-    helped = {
-        f"smaller error with CQL on {name}": verdict_above(smaller[name]) for name in WIDTHS if over[name, 0.0][1] > 0
-    }
-    k2 = claim_row(
-        "K2", "learned value minus realised return without the penalty, CTDE on the log of full reuse alone, standardised reward",
-        "> 0, cured by CQL", over["full reuse", 0.0], combine_verdicts(found | helped),
-        "learned minus realised, α = 0 and α = 1: "
-        + "; ".join(f"{name} {over[name, 0.0][0]:+.2f} and {over[name, 1.0][0]:+.2f}" for name in WIDTHS)
-        + f"; returns are about {overestimated.returned.mean():.1f}", study.slug,
-    )  # fmt: skip
-    return pd.DataFrame([k2, k4])
+        smaller[log] = (abs(without) - abs(with_it), *statistics.interval(draws))
+    ctde = {log: results[log]["CTDE-MARL-CQL"] for log in [*PURE, CONTROL]}
+    parts = {f"{better} > {worse}": tables.paired(ctde[better], ctde[worse]) for better, worse in ORDERED}
+    wrote = {log: tables.scored(writers[log]["behaviour"])[0] for log in PURE}
+    other, mixtures = tables.paired(second, ctde["sac"])[0], (tables.scored(ctde[log]) for log in ("mixture", CONTROL))
+    k2 = paper_claims.k2(over, smaller, overestimated.returned.mean())
+    return claim_table(study.slug, k2, paper_claims.k4(parts, other, wrote, *mixtures))
 
 
 judged = study.table("claims", claims)

@@ -1,16 +1,12 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [04_training_paradigms]
+#     needs:
+#     - 04_training_paradigms
 # ---
 
 # %% [markdown]
@@ -38,62 +34,57 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
 from dataclasses import replace
 
 import pandas as pd
 
-from rrmlab.study import logs, methods, plotting
-from rrmlab.study.claims import claim_row, combine_verdicts, format_interval, verdict_within
+from rrmlab.study import methods, paper_claims, tables, tuning
+from rrmlab.study.claims import claim_table
+from rrmlab.study.figures import dataset_size as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.logs import collected, joined, study_logs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import ScoreScale, by_condition, columns, curves, interval_at, paired, seed_rows, summary
 
 study = Study("06_dataset_size", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
-LONGER = ["CTDE-MARL-CQL"]  # judged, so also trained twice as long on the two largest sizes
+JUDGED = "CTDE-MARL-CQL"  # so also trained twice as long on the two largest sizes
 LOGS = ["sac", "random"]
 LARGEST = 2 * study.sizes.transitions
 SIZES = [LARGEST // 2**k for k in range(7, -1, -1)]  # 5,000 to 640,000 at the `paper` preset
 
+# %% [markdown]
+# ## The experiment
+#
+# One row is one job for each of its logs and sizes: `train_offline(load_dataset(log).take(size), agent, seeds)`, and then
+# `evaluate_seeds` on the test deployments. `plan` is a plain dict of `AgentConfig` by log, size, method and how many times the
+# usual number of updates: change or add one, and it is trained.
 
 # %%
-@functools.cache
-def schedulers():
-    return methods.schedulers(study)
+offline = tuning.offline_agents(study.sizes.updates)
+agents = {method: offline[method] for method in LEARNERS}
+longer = replace(agents[JUDGED], num_updates=2 * study.sizes.updates)
+plan = {(log, size, method, 1): agents[method] for log in LOGS for size in SIZES for method in LEARNERS}
+plan |= {("sac", size, JUDGED, 2): longer for size in (LARGEST // 2, LARGEST)}
+usual = tables.experiment_table(agents, study.sweep_seeds, log="sac, random", sizes=f"{SIZES[0]:,} to {LARGEST:,}")
+twice = tables.experiment_table({JUDGED: longer}, study.sweep_seeds, log="sac", sizes=f"{LARGEST // 2:,}, {LARGEST:,}")
+pd.concat([usual, twice], ignore_index=True)
 
-
-@functools.cache
-def log_folders():
-    agents = methods.online_agents(study)[1]["sac"]
-    return {"sac": logs.joined(study, agents, LARGEST), "random": logs.collected(study, "random", LARGEST)}
-
-
-@functools.cache
-def trained():
-    """By log, size, method, and how many times the usual number of updates."""
+# %%
+if study.recompute:
+    logs = study_logs(study)  # the datasets of notebook 03
+    folders = {
+        "sac": joined(study, [logs.sac, logs.second_sac], LARGEST),
+        "random": collected(study, "random", LARGEST),
+    }
     jobs = {}
-    for log, data in log_folders().items():
-        for method, full in methods.offline_jobs(study, data, ("sac",)).items():
-            for size in SIZES if method in LEARNERS else []:
-                for times in (1, 2) if log == "sac" and size >= LARGEST // 2 and method in LONGER else (1,):
-                    jobs[log, size, method, times] = OfflineJob(
-                        data, replace(full.agent, num_updates=times * full.agent.num_updates), study.sweep_seeds,
-                        study.scoring, num_transitions=size, device=device,
-                    )  # fmt: skip
-    return run_jobs(study.data, jobs)
-
-
-@functools.cache
-def results():
-    return {log: {size: {m: trained()[log, size, m, 1] for m in LEARNERS} for size in SIZES} for log in LOGS}
-
-
-def each(make):
-    """Rows of every log and size."""
-    tables = [by_condition(results()[log], "num_samples", make).assign(dataset=log) for log in LOGS]
-    return pd.concat(tables, ignore_index=True)
-
+    for (log, size, method, times), agent in plan.items():
+        jobs[log, size, method, times] = OfflineJob(
+            folders[log], agent, study.sweep_seeds, study.scoring, num_transitions=size, device=device
+        )
+    trained = run_jobs(study.data, jobs)
+    schedulers = methods.schedulers(study)
+    scale = tables.ScoreScale.of(schedulers)
+    results = {log: {size: {m: trained[log, size, m, 1] for m in LEARNERS} for size in SIZES} for log in LOGS}
 
 # %% [markdown]
 # ## R_score against the number of transitions
@@ -103,38 +94,21 @@ def each(make):
 
 
 # %%
-rows = study.table("", lambda: each(lambda part: seed_rows(part, study.sweep_seeds, ScoreScale.of(schedulers()))))
-table = study.table("summary", lambda: each(lambda part: summary(part, ScoreScale.of(schedulers()))))
-spread = rows.groupby(["dataset", "num_samples", "method"]).score.std().rename("spread").reset_index()
-levels = study.table(
-    "levels", lambda: summary({name: schedulers()[name] for name in ("TDM", "Exhaustive")}, ScoreScale.of(schedulers()))
-).set_index("method")
+def each(make):
+    """Rows of every log and size."""
+    parts = [tables.by_condition(results[log], "num_samples", make).assign(dataset=log) for log in LOGS]
+    return pd.concat(parts, ignore_index=True)
+
+
+rows = study.table("", lambda: each(lambda part: tables.seed_rows(part, study.sweep_seeds, scale)))
+table = study.table("summary", lambda: each(lambda part: tables.summary(part, scale)))
+ends = study.table("levels", lambda: tables.summary({m: schedulers[m] for m in ("TDM", "Exhaustive")}, scale))
+tdm = ends.set_index("method").score["TDM"]
 table.pivot(index=["dataset", "num_samples"], columns="method", values="score").round(3)
 
 # %%
-fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.5)
-for ax, log in zip(axes, LOGS, strict=False):
-    plotting.curve(ax, table[table.dataset == log], "num_samples", "score", LEARNERS)
-    ax.axhline(levels.score["TDM"], color="0.5", linewidth=0.9, label="TDM")
-    ax.set(title=f"log: {log}", ylabel="R_score (bit/s/Hz)")
-for log, line in zip(LOGS, ("-", ":"), strict=True):
-    for method in LEARNERS:
-        part = spread[(spread.dataset == log) & (spread.method == method)]
-        style = plotting.style_of(method) | {"linestyle": line}
-        axes[2].plot(part.num_samples, part.spread, **style)
-axes[2].set(ylabel="spread of R_score over seeds", title="solid: sac, dotted: random", yscale="log")
-low, high = table.score_low.min(), table.score_high.max()
-for ax in axes[:2]:
-    ax.set_ylim(min(low, levels.score["TDM"]) - 0.03, high + 0.03)
-for ax in axes:
-    ax.set(xscale="log", xlabel="transitions")
-    ax.set_xticks(SIZES[::2], [f"{size / 1000:g}k" for size in SIZES[::2]])
-    ax.minorticks_off()
-fig.suptitle(
-    f"{int(table.seeds.max())} training seeds; left and middle with 95% intervals (seeds × deployments)", fontsize=7
-)
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-study.show(fig, "summary")
+spread = rows.groupby(["dataset", "num_samples", "method"]).score.std().rename("spread").reset_index()
+study.show(figures.summary(table, spread, tdm, LEARNERS), "summary")
 
 # %% [markdown]
 # ## Losses at the smallest and at the largest size
@@ -148,29 +122,13 @@ def losses():
     parts = []
     for log in LOGS:
         for size in (SIZES[0], SIZES[-1]):
-            part = pd.concat([curves(results()[log][size], "update", column) for column in ("td_loss", "q_gap")])
+            part = pd.concat([tables.curves(results[log][size], "update", column) for column in ("td_loss", "q_gap")])
             parts.append(part.assign(dataset=log, num_samples=size))
     return pd.concat(parts, ignore_index=True)
 
 
 along = study.table("losses", losses)
-fig, axes = plotting.figure(columns=2, rows=2, width=plotting.PAGE_IN, height=3.8, sharex=True)
-for line, column, label in zip(
-    axes, ("td_loss", "q_gap"), ("TD loss (std. reward²)", "Q(greedy) − Q(data)\n(std. reward)"), strict=True
-):
-    for ax, size in zip(line, (SIZES[0], SIZES[-1]), strict=True):
-        part = along[(along.dataset == "sac") & (along.num_samples == size)].dropna(subset=[column])
-        plotting.curve(ax, part, "update", column, LEARNERS, markers=False)
-        ax.set_title(f"log: sac, {size:,} transitions")
-    line[0].set_ylabel(label)
-    top = max(ax.get_ylim()[1] for ax in line)
-    for ax in line:
-        ax.set_ylim(0, top)
-for ax in axes[1]:
-    ax.set_xlabel("gradient steps")
-fig.suptitle(f"{int(along.seeds.max())} training seeds, 95% intervals", fontsize=7)
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-study.show(fig, "losses")
+study.show(figures.losses(along, LEARNERS), "losses")
 
 # %% [markdown]
 # ## Where it begins, and where it ends
@@ -182,24 +140,26 @@ study.show(fig, "losses")
 # %%
 def turning_points():
     found = []
-    tdm = schedulers()["TDM"]
     for log in LOGS:
         for method in LEARNERS:
-            learned = {size: results()[log][size][method] for size in SIZES}
+            learned = {size: results[log][size][method] for size in SIZES}
             for size in SIZES:
-                over = columns("over_tdm", paired(learned[size], tdm))
-                more = columns("largest_gains", paired(learned[LARGEST], learned[size]))
+                over = tables.columns("over_tdm", tables.paired(learned[size], schedulers["TDM"]))
+                more = tables.columns("largest_gains", tables.paired(learned[LARGEST], learned[size]))
                 found.append({"dataset": log, "method": method, "num_samples": size} | over | more)
     return pd.DataFrame(found)
 
 
+turning = study.table("turning_points", turning_points)
+
+
+# %%
 def first_from(sizes, good):
     """The smallest size from which on all sizes are good, or none."""
     bad = sizes[~good].max()
     return sizes[sizes > bad].min() if (~good).any() else sizes.min()
 
 
-turning = study.table("turning_points", turning_points)
 smaller = turning[turning.num_samples < LARGEST]
 pd.DataFrame(
     {
@@ -218,11 +178,10 @@ pd.DataFrame(
 # %%
 def doubling():
     found = []
-    for method in LONGER:
-        for times in (1, 2):
-            more, half = (trained()["sac", size, method, times] for size in (LARGEST, LARGEST // 2))
-            gain = columns("gain", paired(more, half))
-            found.append({"method": method, "updates": times * study.sizes.updates, "seeds": len(more.rates)} | gain)
+    for times in (1, 2):
+        more, half = (trained["sac", size, JUDGED, times] for size in (LARGEST, LARGEST // 2))
+        gain = tables.columns("gain", tables.paired(more, half))
+        found.append({"method": JUDGED, "updates": times * study.sizes.updates, "seeds": len(more.rates)} | gain)
     return pd.DataFrame(found)
 
 
@@ -241,26 +200,10 @@ doubled.round(4)
 def claims():
     by = turning.set_index(["dataset", "method", "num_samples"])
     few = max(size for size in SIZES if size < LARGEST / 32)  # 10,000 at the `paper` preset
-    start = {log: interval_at(by.loc[(log, "CTDE-MARL-CQL", few)], "over_tdm") for log in LOGS}
-    gains = {
-        line.updates: interval_at(line, "gain") for _, line in doubled[doubled.method == "CTDE-MARL-CQL"].iterrows()
-    }
-    level = table[(table.method == "CTDE-MARL-CQL") & (table.num_samples == LARGEST)].score.max()
-    verdicts = {
-        f"TDM's level on {log}": verdict_within(interval, 0.05 * levels.score["TDM"]) for log, interval in start.items()
-    }
-    verdicts |= {
-        f"flat from {LARGEST // 2:,} with {n:,} updates": verdict_within(gain, 0.01 * level)
-        for n, gain in gains.items()
-    }
-    reason = "; ".join(f"{few:,} transitions of {log}: {format_interval(start[log])} above TDM" for log in LOGS)
-    reason += "".join(
-        f"; {LARGEST:,} over {LARGEST // 2:,}, {n:,} updates: {format_interval(gain)}" for n, gain in gains.items()
-    )
-    return pd.DataFrame([
-        claim_row("K7", f"R_score of CTDE-MARL-CQL from {few:,} transitions of `sac` minus TDM", "near 0; flat from 320,000",
-            start["sac"], combine_verdicts(verdicts), reason, study.slug)
-    ])  # fmt: skip
+    over_tdm = {log: tables.interval_at(by.loc[(log, JUDGED, few)], "over_tdm") for log in LOGS}
+    gains = {line.updates: tables.interval_at(line, "gain") for _, line in doubled.iterrows()}
+    level = table[(table.method == JUDGED) & (table.num_samples == LARGEST)].score.max()
+    return claim_table(study.slug, paper_claims.k7(few, LARGEST, over_tdm, gains, tdm, level))
 
 
 judged = study.table("claims", claims)

@@ -1,16 +1,12 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [04_training_paradigms]
+#     needs:
+#     - 04_training_paradigms
 # ---
 
 # %% [markdown]
@@ -35,103 +31,83 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
 from dataclasses import replace
 
 import pandas as pd
 
-from rrmlab.study import methods, plotting
-from rrmlab.study.claims import claim_row, format_interval, verdict_all_above
-from rrmlab.study.jobs import OfflineJob, run_jobs, score_scheduler
+from rrmlab.study import methods, paper_claims, tables, tuning
+from rrmlab.study.claims import claim_table
+from rrmlab.study.figures import lambda_sensitivity as figures
+from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs, score_scheduler
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import ScoreScale, by_condition, paired, scored, seed_rows, summary
 
 study = Study("07_lambda_sensitivity", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
 LAMBDAS = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
+# %% [markdown]
+# ## The experiment
+#
+# Every row is one job for each λ. The first one writes the logs: `train_online(network, agent, seeds, num_transitions)` with
+# `network = replace(study.network, lam=lam)`. The others are `train_offline(load_dataset(log), agent, seeds)` on the log of
+# the same λ. All are scored by `evaluate_seeds` on the test deployments. `agents` is a plain dict of `AgentConfig`: change or
+# add one, and it is trained for each λ.
 
 # %%
-@functools.cache
-def schedulers():
-    return methods.schedulers(study)
+writer = tuning.online_agents()["Online SAC"]
+offline = tuning.offline_agents(study.sizes.updates)
+agents = {method: offline[method] for method in LEARNERS}
+lambdas = ", ".join(f"{lam:g}" for lam in LAMBDAS)
+steps = 2 * study.sizes.transitions // study.sizes.envs  # one update per step of the environments
+first = tables.experiment_table({"Online SAC": writer}, study.seeds[:1], "none, online", updates=steps, lam=lambdas)
+then = tables.experiment_table(agents, study.sweep_seeds, "of Online SAC", lam=lambdas)
+pd.concat([first, then], ignore_index=True)
 
-
-@functools.cache
-def results():
+# %%
+if study.recompute:
     networks = {lam: replace(study.network, lam=lam) for lam in LAMBDAS}
-    logging = methods.online_jobs(study)["Online SAC"]
-    online = {
-        lam: replace(
-            logging, network=network, seeds=study.seeds[:1], logs=1, curve=None,
-            scoring=replace(study.scoring, network=network),
-        )
-        for lam, network in networks.items()
-    }  # fmt: skip
-    wrote = run_jobs(study.data, online)
-    jobs = {}
-    for lam, network in networks.items():
-        (data,) = online[lam].datasets(wrote[lam].folder)
-        for method, full in methods.offline_jobs(study, data, ("sac",)).items():
-            if method != "BC":
-                scoring = replace(study.scoring, network=network)
-                jobs[lam, method] = OfflineJob(data, full.agent, study.sweep_seeds, scoring, device=device)
-    done = run_jobs(study.data, jobs)
-    oracle = {lam: score_scheduler(study.data, {"name": "exhaustive", "lam": lam}, study.scoring) for lam in LAMBDAS}
-    return {
-        lam: {m: done[lam, m] for m in LEARNERS} | {"Online SAC": wrote[lam], "Exhaustive": oracle[lam]}
+    scoring = {lam: replace(study.scoring, network=network) for lam, network in networks.items()}
+    num, envs = 2 * study.sizes.transitions, study.sizes.envs
+    online_jobs = {
+        lam: OnlineJob(networks[lam], writer, study.seeds[:1], scoring[lam], num, envs, logs=1, device=device)
         for lam in LAMBDAS
     }
+    online = run_jobs(study.data, online_jobs)
 
+# %%
+if study.recompute:
+    jobs = {}
+    for lam in LAMBDAS:
+        (log,) = online_jobs[lam].datasets(online[lam].folder)
+        for method, agent in agents.items():
+            jobs[lam, method] = OfflineJob(log, agent, study.sweep_seeds, scoring[lam], device=device)
+    learned = run_jobs(study.data, jobs)
+    results = {}
+    for lam in LAMBDAS:
+        oracle = score_scheduler(study.data, {"name": "exhaustive", "lam": lam}, study.scoring)
+        results[lam] = {method: learned[lam, method] for method in LEARNERS}
+        results[lam] |= {"Online SAC": online[lam], "Exhaustive": oracle}
+    schedulers = methods.schedulers(study)
+    scale = tables.ScoreScale.of(schedulers)
 
 # %% [markdown]
 # ## The frontier
 #
 # The normalised score has its ends at λ = 0.8 throughout: it does not change with the λ that a method was trained for.
 
+
 # %%
-rows = study.table(
-    "",
-    lambda: by_condition(
-        results(), "lam", lambda part: seed_rows(part, study.sweep_seeds, ScoreScale.of(schedulers()))
-    ),
-)
-table = study.table(
-    "summary", lambda: by_condition(results(), "lam", lambda part: summary(part, ScoreScale.of(schedulers())))
-)
-points = study.table("schedulers", lambda: summary(schedulers(), ScoreScale.of(schedulers())))
+def seeds_of(part):
+    return tables.seed_rows(part, study.sweep_seeds, scale)
+
+
+rows = study.table("", lambda: tables.by_condition(results, "lam", seeds_of))
+table = study.table("summary", lambda: tables.by_condition(results, "lam", lambda part: tables.summary(part, scale)))
+points = study.table("schedulers", lambda: tables.summary(schedulers, scale))
 table.pivot(index="lam", columns="method", values=["sum_rate", "tail_rate", "score"]).round(3)
 
 # %%
-shown = [*LEARNERS, "Exhaustive"]
-fig, (front, by_lam) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=3.5)
-for method in shown:
-    part = table[table.method == method].sort_values("lam")
-    bars = {"xerr": plotting.errors(part, "sum_rate"), "yerr": plotting.errors(part, "tail_rate")}
-    style = plotting.style_of(method)
-    front.errorbar(part.sum_rate, part.tail_rate, **bars, elinewidth=0.6, capsize=0, label=method, **style)
-    if method in ("C-MARL-CQL", "Exhaustive"):
-        for _, point in part[part.lam.isin([0.0, 0.5, 0.8, 1.0])].iterrows():
-            place = (point.sum_rate, point.tail_rate)
-            shift, ha = ((-4, -8), "right") if method == "C-MARL-CQL" else ((4, 3), "left")
-            colour = plotting.style_of(method)["color"]
-            label = f"λ={point.lam:g}" if point.lam == 1 else f"{point.lam:g}"
-            front.annotate(label, place, shift, textcoords="offset points", fontsize=6, color=colour, ha=ha)
-for _, point in points[points.method != "Exhaustive"].iterrows():
-    one = points[points.method == point.method]
-    bars = {"xerr": plotting.errors(one, "sum_rate"), "yerr": plotting.errors(one, "tail_rate")}
-    style = plotting.style_of(point.method) | {"linestyle": "none"}
-    front.errorbar(one.sum_rate, one.tail_rate, **bars, elinewidth=0.6, capsize=0, label=point.method, **style)
-front.set(xlabel="sum rate (bit/s/Hz)", ylabel="5-percentile rate (bit/s/Hz)")
-plotting.curve(by_lam, table, "lam", "score", shown)
-by_lam.set(xlabel="λ", ylabel="R_score (bit/s/Hz)")
-seeds = int(table[table.method.isin(LEARNERS)].seeds.max())
-fig.suptitle(
-    f"numbers: λ, for C-MARL-CQL and Exhaustive; 95% intervals; {seeds} training seeds; nothing was measured between λ = 0 and 0.5",
-    fontsize=7,
-)
-fig.legend(*front.get_legend_handles_labels(), loc="outside lower center", ncols=5)
-study.show(fig, "summary")
+study.show(figures.summary(table, points, LEARNERS), "summary")
 
 # %% [markdown]
 # ## The claims
@@ -142,17 +118,11 @@ study.show(fig, "summary")
 
 # %%
 def claims():
-    at = {lam: results()[lam]["CTDE-MARL-CQL"] for lam in LAMBDAS}
-    gain, loss = paired(at[0.5], at[0.9], "sum_rate"), paired(at[0.9], at[0.5], "tail_rate")
-    value, low, high = paired(at[0.0], at[0.8], "tail_rate", kind="ratio")
-    near_zero = (0.1 - value, 0.1 - high, 0.1 - low)
-    parts = {"sum rate rises": gain, "tail falls": loss, "tail near zero at λ = 0": near_zero}
-    return pd.DataFrame([
-        claim_row("K9", "sum rate of CTDE-MARL-CQL at λ = 0.5 minus that at 0.9", "λ trades sum for tail; tail near 0 at low λ",
-            gain, verdict_all_above(parts),
-            f"tail rate at 0.9 minus that at 0.5: {format_interval(loss)}; at λ = 0: {format_interval(scored(at[0.0], 'tail_rate'), 4)}, at λ = 0.5: "
-            f"{format_interval(scored(at[0.5], 'tail_rate'))}", study.slug)
-    ])  # fmt: skip
+    at = {lam: results[lam]["CTDE-MARL-CQL"] for lam in LAMBDAS}
+    gain, loss = tables.paired(at[0.5], at[0.9], "sum_rate"), tables.paired(at[0.9], at[0.5], "tail_rate")
+    ratio = tables.paired(at[0.0], at[0.8], "tail_rate", kind="ratio")
+    at_zero, at_half = (tables.scored(at[lam], "tail_rate") for lam in (0.0, 0.5))
+    return claim_table(study.slug, paper_claims.k9(gain, loss, ratio, at_zero, at_half))
 
 
 judged = study.table("claims", claims)

@@ -1,16 +1,12 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [04_training_paradigms]
+#     needs:
+#     - 04_training_paradigms
 # ---
 
 # %% [markdown]
@@ -34,17 +30,17 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
 from dataclasses import replace
 
 import pandas as pd
 
 from rrmlab.agents.paradigms import PARADIGMS
-from rrmlab.study import methods, plotting, statistics, tuning
-from rrmlab.study.claims import claim_row, format_interval, verdict_all_above
-from rrmlab.study.jobs import run_jobs
+from rrmlab.study import methods, paper_claims, statistics, tables, tuning
+from rrmlab.study.claims import claim_table
+from rrmlab.study.figures import backbones as figures
+from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
+from rrmlab.study.logs import online_jobs, study_logs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import SCORES, ScoreScale, columns, interval_at, paired, seed_rows, summary, user_rate_cdf
 
 study = Study("08_backbones", preset, recompute, device, seed)
 PAIRS = {
@@ -53,56 +49,53 @@ PAIRS = {
     "online": {"C": ("Online C-SAC", "Online C-DQN"), "I": ("Online I-SAC", "Online I-DQN"),
                "CTDE": ("Online SAC", "Online DQN")},
 }  # fmt: skip
-METHODS = {how: [name for pair in pairs.values() for name in pair] for how, pairs in PAIRS.items()}
-MATCHED = {
-    short: (sac, f"{dqn} matched")
-    for (short, (sac, dqn)), paradigm in zip(PAIRS["offline"].items(), PARADIGMS, strict=True)
-    if tuning.TUNED[paradigm, "sac"] != tuning.TUNED[paradigm, "dqn"]
-}
 
-
-# %%
-@functools.cache
-def schedulers():
-    return methods.schedulers(study)
-
-
-@functools.cache
-def results():
-    log = methods.online_agents(study)[1]["sac"][0]
-    jobs = methods.offline_jobs(study, log)
-    for sac, matched in MATCHED.values():
-        jobs[matched] = replace(jobs[sac], agent=replace(jobs[sac].agent, backbone="dqn"))
-    done = run_jobs(study.data, jobs) | run_jobs(study.data, methods.online_jobs(study, tuple(PARADIGMS)))
-    names = [*METHODS["offline"], *(matched for _, matched in MATCHED.values()), *METHODS["online"]]
-    return {name: done[name] for name in names}
-
+# %% [markdown]
+# ## The experiment
+#
+# One row is one job: `train_offline(load_dataset(log), agent, seeds)`, or `train_online(network, agent, seeds,
+# num_transitions)`, and then `evaluate_seeds` on the test deployments. `offline` and `online` are plain dicts of `AgentConfig`:
+# change or add one, and it is trained. The two CTDE agents online are those of notebook 03, with all seeds.
 
 # %%
-rows = study.table("", lambda: seed_rows(results(), study.seeds, ScoreScale.of(schedulers())))
-table = study.table("summary", lambda: summary(results(), ScoreScale.of(schedulers())))
+offline = {method: agent for method, agent in tuning.offline_agents(study.sizes.updates).items() if method != "BC"}
+matched = {}
+for paradigm, (sac, dqn) in PAIRS["offline"].items():
+    twin = replace(offline[sac], backbone="dqn")
+    if twin != offline[dqn]:
+        offline[f"{dqn} matched"] = twin
+        matched[paradigm] = (sac, f"{dqn} matched")
+online = tuning.online_agents(tuple(PARADIGMS))
+from_log = tables.experiment_table(offline, study.seeds, "sac")
+steps = 2 * study.sizes.transitions // study.sizes.envs  # one update per step of the environments
+acting = tables.experiment_table(online, study.sweep_seeds, "none, online", updates=steps)
+acting.loc[acting.paradigm == "ctde", "seeds"] = len(study.seeds)
+pd.concat([from_log, acting], ignore_index=True)
+
+# %%
+if study.recompute:
+    log = study_logs(study).sac
+    jobs = {
+        method: OfflineJob(log, agent, study.seeds, study.scoring, curve=study.curve, device=device)
+        for method, agent in offline.items()
+    }
+    num, envs = 2 * study.sizes.transitions, study.sizes.envs
+    jobs |= {
+        method: OnlineJob(study.network, agent, study.sweep_seeds, study.scoring, num, envs, device=device)
+        for method, agent in online.items()
+    }
+    jobs |= online_jobs(study)  # CTDE
+    results = run_jobs(study.data, jobs)
+    scale = tables.ScoreScale.of(methods.schedulers(study))
+
+# %%
+rows = study.table("", lambda: tables.seed_rows(results, study.seeds, scale))
+table = study.table("summary", lambda: tables.summary(results, scale))
 table.round(3)
 
 # %%
-cdf = study.table("cdf", lambda: user_rate_cdf(results()))
-fig, axes = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.8, sharey=True)
-for ax, (how, pairs) in zip(axes, PAIRS.items(), strict=True):
-    for paradigm, pair in pairs.items():
-        look = plotting.style_of(PAIRS["offline"][paradigm][0])
-        for name, backbone, line in zip(pair, ("SAC", "DQN"), ("-", "--"), strict=True):
-            part = cdf[cdf.method == name]
-            look |= {"linestyle": line, "fillstyle": "full" if backbone == "SAC" else "none"}
-            ax.plot(part.rate, part.probability, markevery=5, label=f"{paradigm}, {backbone}", **look)
-    ax.axhline(0.05, color="0.6", linewidth=0.6)
-    ax.set(xlabel="mean rate of a user (bit/s/Hz)", title=f"{how}, the lowest quarter", xlim=(0.1, 0.5), ylim=(0, 0.25))
-axes[0].set_ylabel("share of users")
-axes[1].text(0.5, 0.053, "5%", ha="right", va="bottom", fontsize=6, color="0.3")
-fig.suptitle(
-    f"pooled over deployments and {table.seeds.max()} training seeds (C and I online: {table.seeds.min()}); I lies under CTDE",
-    fontsize=7,
-)
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-study.show(fig, "cdf")
+cdf = study.table("cdf", lambda: tables.user_rate_cdf(results))
+study.show(figures.cdf(cdf, table, PAIRS), "cdf")
 
 # %% [markdown]
 # ## SAC minus DQN
@@ -113,15 +106,14 @@ study.show(fig, "cdf")
 # %%
 def differences():
     found = []
-    for how, pairs in {"offline": PAIRS["offline"], "matched": MATCHED, "online": PAIRS["online"]}.items():
+    for how, pairs in {"offline": PAIRS["offline"], "matched": matched, "online": PAIRS["online"]}.items():
         for paradigm, (sac, dqn) in pairs.items():
-            for name, statistic in SCORES.items():
-                first, second = results()[sac], results()[dqn]
+            for name, statistic in tables.SCORES.items():
+                first, second = results[sac], results[dqn]
+                better = statistics.probability_of_improvement(statistic(first.rates), statistic(second.rates))
                 facts = {"training": how, "paradigm": paradigm, "figure": name, "seeds": len(first.rates)}
-                facts["sac_better"] = statistics.probability_of_improvement(
-                    statistic(first.rates), statistic(second.rates)
-                )
-                found.append(facts | columns("difference", paired(first, second, name)))
+                difference = tables.columns("difference", tables.paired(first, second, name))
+                found.append(facts | {"sac_better": better} | difference)
     return pd.DataFrame(found)
 
 
@@ -129,23 +121,7 @@ difference = study.table("differences", differences)
 difference.set_index(["training", "paradigm", "figure"]).round(4)
 
 # %%
-labels = {"sum_rate": "sum rate", "tail_rate": "5-percentile rate", "score": "R_score"}
-fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.2, sharey=True)
-places = list(difference.set_index(["training", "paradigm"]).index.unique())
-for ax, (name, label) in zip(axes, labels.items(), strict=True):
-    part = difference[difference.figure == name].set_index(["training", "paradigm"]).loc[places]
-    ys = range(len(places))[::-1]
-    for y, (how, paradigm), k in zip(ys, places, range(len(part)), strict=True):
-        one = part.iloc[[k]]
-        style = plotting.style_of(PAIRS["offline"][paradigm][0]) | {"linestyle": "none"}
-        style |= {"fillstyle": {"offline": "full", "matched": "left", "online": "none"}[how]}
-        ax.errorbar(one.difference, y, xerr=plotting.errors(one, "difference"), elinewidth=1, **style)
-    ax.axvline(0, color="0.5", linewidth=0.8)
-    ax.set_xlabel(f"{label}, SAC − DQN (bit/s/Hz)")
-    ax.set_yticks(ys, [f"{paradigm}, {how}" for how, paradigm in places])
-few, many = difference.seeds.min(), difference.seeds.max()
-fig.suptitle(f"paired on deployments, 95% intervals, {many} training seeds; C and I online: {few}", fontsize=7)
-study.show(fig, "differences")
+study.show(figures.differences(difference, PAIRS["offline"]), "differences")
 
 # %% [markdown]
 # ## The claims
@@ -155,26 +131,13 @@ study.show(fig, "differences")
 
 # %%
 def claims():
-    by = difference.set_index(["training", "paradigm", "figure"])
-
-    def interval(how, paradigm, name):
-        return interval_at(by.loc[(how, paradigm, name)], "difference")
-
-    value, low, high = interval("offline", "CTDE", "sum_rate")
-    parts = {
-        "less sum rate": (-value, -high, -low),
-        "more tail rate": interval("offline", "CTDE", "tail_rate"),
-        "higher R_score": interval("offline", "CTDE", "score"),
+    found = {
+        (line.training, line.paradigm, line.figure): tables.interval_at(line, "difference")
+        for _, line in difference.iterrows()
     }
-    others = {f"{p}, {how}": interval(how, p, "score") for how, p in places if (how, p) != ("offline", "CTDE")}
-    apart = [f"{name}: {format_interval(value)}" for name, value in others.items() if value[1] > 0 or value[2] < 0]
-    return pd.DataFrame([
-        claim_row("K8", "R_score of CTDE-MARL-CQL with SAC minus with DQN", "> 0, with less sum and more tail rate",
-            parts["higher R_score"], verdict_all_above(parts),
-            f"sum rate {format_interval((value, low, high))}, tail rate {format_interval(parts['more tail rate'], 4)}; "
-            f"of the {len(others)} other pairs, R_score differs for {'; '.join(apart) or 'none'}",
-            study.slug)
-    ])  # fmt: skip
+    ours = [found.pop(("offline", "CTDE", name)) for name in ("sum_rate", "tail_rate", "score")]
+    others = {f"{paradigm}, {how}": pair for (how, paradigm, name), pair in found.items() if name == "score"}
+    return claim_table(study.slug, paper_claims.k8(*ours, others))
 
 
 judged = study.table("claims", claims)

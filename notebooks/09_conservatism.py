@@ -1,16 +1,12 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 #   rrmlab:
-#     needs: [04_training_paradigms]
+#     needs:
+#     - 04_training_paradigms
 # ---
 
 # %% [markdown]
@@ -34,7 +30,6 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -42,51 +37,50 @@ import pandas as pd
 
 from rrmlab import load_dataset
 from rrmlab.game.views import ObservationView
-from rrmlab.study import methods, plotting
-from rrmlab.study.claims import claim_row, format_interval, verdict_all_above
+from rrmlab.study import methods, paper_claims, tables, tuning
+from rrmlab.study.claims import claim_table
+from rrmlab.study.figures import conservatism as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.logs import study_logs
 from rrmlab.study.notebook import Study
-from rrmlab.study.tables import ScoreScale, by_condition, columns, paired, seed_rows, seeds_interval, summary
 
 study = Study("09_conservatism", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "CTDE-MARL-CQL"]  # α = 0 among them
-ALPHAS = [0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0]
-GAMMAS = [0.0, 0.5, 0.9, 0.95, 0.99]
+VALUES = {
+    "alpha": [0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0],
+    "gamma": [0.0, 0.5, 0.9, 0.95, 0.99],
+}
 
+# %% [markdown]
+# ## The experiment
+#
+# Every row is one job for each value of the column that is varied: `train_offline(load_dataset(log), agent, seeds)`, and then
+# `evaluate_seeds` on the test deployments. `agents` and `VALUES` are plain dicts: change or add one, and it is trained.
 
 # %%
-@functools.cache
-def log():
-    return methods.online_agents(study)[1]["sac"][0]
+offline = tuning.offline_agents(study.sizes.updates)
+agents = {method: offline[method] for method in LEARNERS}
+varied = {axis: {axis: ", ".join(f"{value:g}" for value in values)} for axis, values in VALUES.items()}
+parts = [tables.experiment_table(agents, study.sweep_seeds, "sac", **columns) for columns in varied.values()]
+pd.concat(parts, ignore_index=True)
 
-
-@functools.cache
-def results():
-    """By the value that is varied: results["alpha"][value][learner]."""
-    chosen = methods.offline_jobs(study, log(), ("sac",))
+# %%
+if study.recompute:
+    log = study_logs(study).sac
     jobs = {}
-    for axis, values in (("alpha", ALPHAS), ("gamma", GAMMAS)):
+    for axis, values in VALUES.items():
         for value in values:
-            for method in LEARNERS:
-                agent = replace(chosen[method].agent, **{axis: value})
-                jobs[axis, value, method] = OfflineJob(log(), agent, study.sweep_seeds, study.scoring, device=device)
+            for method, agent in agents.items():
+                changed = replace(agent, **{axis: value})
+                jobs[axis, value, method] = OfflineJob(log, changed, study.sweep_seeds, study.scoring, device=device)
     done = run_jobs(study.data, jobs)
-    return {
-        axis: {value: {m: done[axis, value, m] for m in LEARNERS} for value in values}
-        for axis, values in (("alpha", ALPHAS), ("gamma", GAMMAS))
+    results = {
+        axis: {value: {method: done[axis, value, method] for method in LEARNERS} for value in values}
+        for axis, values in VALUES.items()
     }
-
-
-@functools.cache
-def ends():
-    return ScoreScale.of(methods.schedulers(study))
-
-
-def both(make):
-    """Rows of both axes: columns axis, value."""
-    tables = [by_condition(part, "value", make).assign(axis=axis) for axis, part in results().items()]
-    return pd.concat(tables, ignore_index=True)
-
+    scale = tables.ScoreScale.of(methods.schedulers(study))
+    data = load_dataset(log)
+    sample = data.take(min(20_000, len(data)))
 
 # %% [markdown]
 # ## Scores, and what training does
@@ -105,87 +99,68 @@ def behaved(policy, data):
     agreement = (policy.act(obs, mask) == data.actions).double().mean().item()
     view = ObservationView(obs, mask, mask[..., 1:].long())
     divergence = (data.log_prob - policy.sampled().log_prob(view, data.actions)).mean().item()
+    return {"agreement": agreement, "kl": divergence}
+
+
+def trained(policy):
+    """Gap between the values of the greedy and of the logged joint action at the end, TD loss and its oscillation."""
     curve = policy.history["td_loss"]
     middle = curve[len(curve) // 4 : -(len(curve) // 4)]
     gap = policy.history["q_greedy"][-1] - policy.history["q_data"][-1]
     oscillation = np.abs(np.diff(middle)).mean() / middle.mean()
-    point = {"alpha": policy.config.alpha, "gamma": policy.config.gamma}
-    return point | {
-        "agreement": agreement,
-        "kl": divergence,
-        "q_gap": gap,
-        "oscillation": oscillation,
-        "td_loss": curve[-1],
-    }
+    return {"q_gap": gap, "oscillation": oscillation, "td_loss": curve[-1]}
 
 
+# %%
+def measured(part):
+    scored = tables.seed_rows(part, study.sweep_seeds, scale)
+    policies = [policy for result in part.values() for policy in result.policies]
+    points = [{"alpha": policy.config.alpha, "gamma": policy.config.gamma} for policy in policies]
+    more = [point | behaved(policy, sample) | trained(policy) for point, policy in zip(points, policies, strict=True)]
+    return pd.concat([scored, pd.DataFrame(more)], axis=1)
+
+
+def both(make):
+    """Rows of both axes: columns axis, value."""
+    parts = [tables.by_condition(part, "value", make).assign(axis=axis) for axis, part in results.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+rows = study.table("", lambda: both(measured))
+
+# %%
 FIGURES = ["agreement", "kl", "q_gap", "td_loss", "oscillation"]
 
 
-@functools.cache
-def sample():
-    data = load_dataset(log())
-    return data.take(min(20_000, len(data)))
-
-
-def measured(part):
-    found = seed_rows(part, study.sweep_seeds, ends())
-    more = [behaved(policy, sample()) for result in part.values() for policy in result.policies]
-    return pd.concat([found, pd.DataFrame(more)], axis=1)
-
-
-def intervals(part):
-    """Interquartile means over seeds of what `behaved` measures."""
+def intervals():
+    """Interquartile means over seeds of what was measured."""
     found = []
-    for (axis, value, method), seeds in part.groupby(["axis", "value", "method"], sort=False):
+    for (axis, value, method), seeds in rows.groupby(["axis", "value", "method"], sort=False):
         facts = {"axis": axis, "value": value, "method": method}
         for name in FIGURES:
-            facts |= columns(name, seeds_interval(seeds[name].to_numpy()))
+            facts |= tables.columns(name, tables.seeds_interval(seeds[name].to_numpy()))
         found.append(facts)
     return pd.DataFrame(found)
 
 
-rows = study.table("", lambda: both(measured))
-table = study.table(
-    "summary", lambda: both(lambda part: summary(part, ends())).merge(intervals(rows), on=["axis", "value", "method"])
-)
+def summaries():
+    scores = both(lambda part: tables.summary(part, scale))
+    return scores.merge(intervals(), on=["axis", "value", "method"])
+
+
+table = study.table("summary", summaries)
 table.pivot(index=["axis", "value"], columns="method", values=["score", "tail_rate", *FIGURES]).round(3)
 
-
 # %%
-def panels(axis):
-    """Score and the five figures against one axis."""
-    drawn = study.table(axis, lambda: table[table.axis == axis])
-    # Equally spaced: the values bunch at both ends.
-    values = sorted(drawn.value.unique())
-    drawn = drawn.assign(place=drawn.value.map(values.index))
-    fig, axes = plotting.figure(columns=3, rows=2, width=plotting.PAGE_IN, height=3.6, sharex=True)
-    labels = (
-        "R_score (bit/s/Hz)",
-        "agreement with the log",
-        "KL from the log (nats)",
-        "Q(greedy) − Q(data)\n(standardised reward)",
-        "TD loss\n(standardised reward²)",
-        "oscillation of the TD loss",
-    )
-    for ax, name, label in zip(axes.flat, ["score", *FIGURES], labels, strict=True):
-        plotting.curve(ax, drawn, "place", name, LEARNERS)
-        ax.set_ylabel(label)
-    for ax in axes[1]:
-        ax.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-        ax.set_xlabel("α" if axis == "alpha" else "γ")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    fig.suptitle(f"{int(table.seeds.max())} training seeds, 95% intervals", fontsize=7)
-    return fig
-
-
-study.show(panels("alpha"), "alpha")
+along_alpha = study.table("alpha", lambda: table[table.axis == "alpha"])
+study.show(figures.panels(along_alpha, "α", LEARNERS), "alpha")
 
 # %% [markdown]
 # ## The discount
 
 # %%
-study.show(panels("gamma"), "gamma")
+along_gamma = study.table("gamma", lambda: table[table.axis == "gamma"])
+study.show(figures.panels(along_gamma, "γ", LEARNERS), "gamma")
 
 # %% [markdown]
 # ## The claims
@@ -196,22 +171,13 @@ study.show(panels("gamma"), "gamma")
 
 # %%
 def claims():
-    parts, said = {}, []
+    effects = {}
     for method in LEARNERS:
-        at = {alpha: results()["alpha"][alpha][method] for alpha in (1.0, 50.0)}
+        lost = tables.paired(results["alpha"][1.0][method], results["alpha"][50.0][method])
         by = rows[(rows.axis == "alpha") & (rows.method == method)].set_index("value")
-        lost = paired(at[1.0], at[50.0])
-        closer = seeds_interval(by.loc[50.0, "agreement"].to_numpy() - by.loc[1.0, "agreement"].to_numpy())
-        shakes = seeds_interval(by.loc[50.0, "oscillation"].to_numpy() - by.loc[1.0, "oscillation"].to_numpy())
-        name = method.removesuffix("-MARL-CQL")
-        parts |= {f"{name} closer to the log": closer, f"{name} score falls": lost, f"{name} loss oscillates": shakes}
-        said.append(
-            f"{name}: R_score lost {format_interval(lost)}, agreement {closer[0]:+.3f}, oscillation {shakes[0]:+.3f}"
-        )
-    return pd.DataFrame([
-        claim_row("K10", "R_score of CTDE-MARL-CQL at α = 1 minus at α = 50", "> 0; closer to the behaviour; losses oscillate",
-            parts["CTDE score falls"], verdict_all_above(parts), "α = 50 minus α = 1, " + "; ".join(said), study.slug)
-    ])  # fmt: skip
+        gains = [by.loc[50.0, name].to_numpy() - by.loc[1.0, name].to_numpy() for name in ("agreement", "oscillation")]
+        effects[method.removesuffix("-MARL-CQL")] = (lost, *map(tables.seeds_interval, gains))
+    return claim_table(study.slug, paper_claims.k10(effects))
 
 
 judged = study.table("claims", claims)

@@ -1,10 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -36,37 +31,36 @@ device = "cpu"  # where environments and learners are timed: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
-import functools
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
-from matplotlib.ticker import LogLocator
 
-from rrmlab import AgentConfig, RRMEnv, collect, make_scheduler, train_offline
-from rrmlab.agents.learner import Learner
-from rrmlab.bench import measure, workloads
-from rrmlab.study import plotting
+from rrmlab import AgentConfig, collect, make_scheduler, train_offline
+from rrmlab.bench import measure, report, workloads
+from rrmlab.study.figures import benchmarks as figures
 from rrmlab.study.notebook import Study
 
 study = Study("13_benchmarks", preset, recompute, device, seed)
-SIZES = {
-    "smoke": {"repeats": 1, "envs": 16, "peer_steps": 10, "updates": 2, "decisions": 100, "matrix": 512, "copy_mib": 32},
-    "quick": {"repeats": 3, "envs": 256, "peer_steps": 100, "updates": 20, "decisions": 1_000, "matrix": 1_024, "copy_mib": 128},
-    "paper": {"repeats": 5, "envs": 2_048, "peer_steps": 100, "updates": 50, "decisions": 5_000, "matrix": 2_048, "copy_mib": 256},
-}  # fmt: skip
-# Of the growth's episodes: TTIs, and environments at 4 APs.
-GROWTH_TTIS, GROWTH_ENVS = {"smoke": (10, 8), "quick": (50, 256), "paper": (200, 256)}[preset]
-GROWTH_APS = (4, 9) if preset == "smoke" else (4, 9, 16, 36, 64)
-size = SIZES[preset]
-REPEATS, UPDATES, FEW = size["repeats"], size["updates"], min(3, size["repeats"])
+network, seeds = study.network, tuple(range(seed, seed + 10))
 DQN = AgentConfig("centralized", "dqn", gamma=0.99, hidden=(128, 128))
 SAC = AgentConfig()
-network, seeds = study.network, tuple(range(seed, seed + 10))
-timed = functools.partial(measure.interleaved, repeats=REPEATS, wait=measure.waiting(device))
+
+# %%
+SIZES = {
+    "smoke": {"repeats": 1, "envs": 16, "peer_steps": 10, "updates": 2, "decisions": 100, "matrix": 512, "copy_mib": 32,
+              "growth_ttis": 10, "growth_envs": 8, "growth_aps": (4, 9)},
+    "quick": {"repeats": 3, "envs": 256, "peer_steps": 100, "updates": 20, "decisions": 1_000, "matrix": 1_024, "copy_mib": 128,
+              "growth_ttis": 50, "growth_envs": 256, "growth_aps": (4, 9, 16, 36, 64)},
+    "paper": {"repeats": 5, "envs": 2_048, "peer_steps": 100, "updates": 50, "decisions": 5_000, "matrix": 2_048, "copy_mib": 256,
+              "growth_ttis": 200, "growth_envs": 256, "growth_aps": (4, 9, 16, 36, 64)},
+}  # fmt: skip
+size = SIZES[preset]
+timed = partial(measure.interleaved, repeats=size["repeats"], wait=measure.waiting(device))
+rows = []  # of the last table
 
 # %% [markdown]
 # ## What the machine can do
@@ -76,18 +70,15 @@ timed = functools.partial(measure.interleaved, repeats=REPEATS, wait=measure.wai
 
 
 # %%
-@functools.cache
-def rates():
-    return measure.machine_rates(device, size["matrix"], size["copy_mib"], REPEATS)
-
-
 def machine():
+    rates = measure.machine_rates(device, size["matrix"], size["copy_mib"], size["repeats"])
     units = {"sgemm": "GFLOP/s", "dgemm": "GFLOP/s", "copy": "GB/s"}
-    rows = [{"what": name, "rate": rates()[name], "unit": unit} for name, unit in units.items()]
-    return pd.DataFrame(rows).assign(device=device, threads=torch.get_num_threads())
+    limits = [{"what": name, "rate": rates[name], "unit": unit} for name, unit in units.items()]
+    return pd.DataFrame(limits).assign(device=device, threads=torch.get_num_threads())
 
 
 limits = study.table("machine", machine)
+rate = limits.set_index("what").rate
 limits.round(1)
 
 # %% [markdown]
@@ -101,13 +92,11 @@ limits.round(1)
 
 # %%
 def count():
-    counted = measure.step_flops(network)
-    rows = [
+    return pd.DataFrame(
         {"precision": precision, "item": item, "operations": number}
-        for precision, items in counted.items()
+        for precision, items in measure.step_flops(network).items()
         for item, number in items.items()
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 counted = study.table("count", count)
@@ -129,75 +118,60 @@ counted
 # * **Decision.** One AP, one observation, one thread, the 99th percentile of all calls; its interval is over five parts of
 #   the calls.
 
-
 # %%
-@functools.cache
-def log():
-    return collect(make_scheduler("random_walk"), network, min(study.sizes.transitions, 20_000), seed)
-
-
-@functools.cache
-def environment_seconds():
-    """Label of the peer, and seconds per step (R, 3): batch, single, peer."""
-    label, peer = workloads.mobile_env_episode(most=size["peer_steps"]) or ("mobile-env (missing)", None)
+if study.recompute:  # environment
+    peer, peer_episode = workloads.mobile_env_episode(most=size["peer_steps"]) or ("mobile-env (missing)", None)
     batch, single = (workloads.random_episodes(network, envs, seed, device) for envs in (size["envs"], 1))
-    return label, timed([batch, single, peer])
-
-
-@functools.cache
-def update_seconds():
-    """Label of the peer, and seconds per update: (R, 2) ours and peer; (R, 2) ten seeds as one, and one by one."""
-    label, peer = workloads.d3rlpy_updates(log(), DQN, UPDATES, device) or ("d3rlpy (missing)", None)
-    ours = workloads.learning(log(), DQN, [seeds[:1]], UPDATES, device)
-    stacks = ([seeds], [(one,) for one in seeds])
-    together, apart = (workloads.learning(log(), SAC, stack, max(1, UPDATES // 2), device) for stack in stacks)
-    return label, timed([ours, peer]), timed([together, apart])
-
-
-def step_limit_s():
-    """Seconds of a step at the machine's limit: the float64 part at dgemm's rate plus the float32 part at sgemm's."""
-    counted = {precision: sum(items.values()) for precision, items in measure.step_flops(network).items()}
-    return 1e-9 * (counted["float64"] / rates()["dgemm"] + counted["float32"] / rates()["sgemm"])
-
-
-def speed_rows():
-    env_peer, env = environment_seconds()
-    update_peer, update, ten = update_seconds()
-    batch, single, other = 1 / env.T
-    gflop = 1e-9 * 10 * measure.update_flops(SAC, network)
-    row = measure.row
-    return [
-        row("environment steps, batch", "steps/s", batch, ">= 2000", env_peer, other),
-        row("environment steps, single", "steps/s", single, ">= 5", env_peer, other),
-        row("environment steps, share of the machine's limit", "steps/s", batch, ">= 0.10",
-            "float64 part at dgemm, float32 part at sgemm", 1 / step_limit_s()),
-        row("update, centralized DQN-CQL", "updates/s", 1 / update[:, 0], ">= 3", update_peer, 1 / update[:, 1]),
-        row("ten seeds as one program", "ms", 1e3 * ten[:, 0], "<= 0.6", "ten learners one after the other", 1e3 * ten[:, 1]),
-        row("training arithmetic", "GFLOP/s", gflop / ten[:, 0], ">= 0.25", "sgemm", rates()["sgemm"]),
+    step_s = timed([batch, single, peer_episode])  # seconds per step (R, 3)
+    in_batch, alone, theirs = 1 / step_s.T
+    operations = counted.groupby("precision").operations.sum()
+    limit_s = 1e-9 * (operations["float64"] / rate["dgemm"] + operations["float32"] / rate["sgemm"])
+    rows += [
+        report.row("environment steps, batch", "steps/s", in_batch, ">= 2000", peer, theirs),
+        report.row("environment steps, single", "steps/s", alone, ">= 5", peer, theirs),
+        report.row("environment steps, share of the machine's limit", "steps/s", in_batch, ">= 0.10",
+                   "float64 part at dgemm, float32 part at sgemm", 1 / limit_s),
     ]  # fmt: skip
 
+# %%
+if study.recompute:  # update, and ten seeds
+    log = collect(make_scheduler("random_walk"), network, min(study.sizes.transitions, 20_000), seed)
+    peer, peer_updates = workloads.d3rlpy_updates(log, DQN, size["updates"], device) or ("d3rlpy (missing)", None)
+    update_s = timed([workloads.learning(log, DQN, [seeds[:1]], size["updates"], device), peer_updates])  # (R, 2)
+    half = max(1, size["updates"] // 2)
+    together = workloads.learning(log, SAC, [seeds], half, device)
+    apart = workloads.learning(log, SAC, [(one,) for one in seeds], half, device)
+    ten_s = timed([together, apart])  # seconds per update of all ten (R, 2)
+    gflop = 1e-9 * 10 * measure.update_flops(SAC, network)
+    rows += [
+        report.row("update, centralized DQN-CQL", "updates/s", 1 / update_s[:, 0], ">= 3", peer, 1 / update_s[:, 1]),
+        report.row("ten seeds as one program", "ms", 1e3 * ten_s[:, 0], "<= 0.6",
+                   "ten learners one after the other", 1e3 * ten_s[:, 1]),
+        report.row("training arithmetic", "GFLOP/s", gflop / ten_s[:, 0], ">= 0.25", "sgemm", rate["sgemm"]),
+    ]  # fmt: skip
 
-def collecting_rows():
+# %%
+if study.recompute:  # collecting
     num = study.sizes.transitions
-    runs = pd.DataFrame([workloads.in_fresh_process(workloads.collect_and_save, num, seed) for _ in range(FEW)])
-    name, target = f"collecting {num:,} transitions", f"<= {1 + runs.imported_gib.median():.2f}"
-    return [
-        measure.row(name, "s", runs.seconds, "<= 10"),
-        measure.row(f"{name}, on disk", "GiB", runs.disk_gib, "<= 1"),
-        measure.row(f"{name}, peak memory", "GiB", runs.peak_gib, target),
-        measure.row("memory after importing", "GiB", runs.imported_gib),
+    fresh = partial(workloads.in_fresh_process, workloads.collect_and_save, num, seed)
+    logged = pd.DataFrame([fresh() for _ in range(min(3, size["repeats"]))])
+    name, target = f"collecting {num:,} transitions", f"<= {1 + logged.imported_gib.median():.2f}"
+    rows += [
+        report.row(name, "s", logged.seconds, "<= 10"),
+        report.row(f"{name}, on disk", "GiB", logged.disk_gib, "<= 1"),
+        report.row(f"{name}, peak memory", "GiB", logged.peak_gib, target),
+        report.row("memory after importing", "GiB", logged.imported_gib),
     ]
 
-
-def decision_rows():
-    policy = train_offline(log(), replace(SAC, num_updates=1), seeds[:1], progress=False)[0]
+# %%
+if study.recompute:  # decision
+    policy = train_offline(log, replace(SAC, num_updates=1), seeds[:1], progress=False)[0]
     with measure.threads(1):
-        spent = measure.latencies_ms(workloads.one_decision(policy, log().obs[0]), size["decisions"])
-    tails = np.percentile(spent.reshape(5, -1), 99, axis=1)
-    row = measure.row("decision of one AP", "ms, 99th percentile", tails, "<= 0.2")
-    value = float(np.percentile(spent, 99))
-    return [row | {"value": value, "reached": measure.reached(value, row["target"])}]
-
+        spent_ms = measure.latencies_ms(workloads.one_decision(policy, log.obs[0]), size["decisions"])
+    parts = np.percentile(spent_ms.reshape(5, -1), 99, axis=1)
+    row = report.row("decision of one AP", "ms, 99th percentile", parts, "<= 0.2")
+    value = float(np.percentile(spent_ms, 99))
+    rows.append(row | {"value": value, "reached": report.reached(value, row["target"])})
 
 # %% [markdown]
 # ## Where the time goes
@@ -208,20 +182,11 @@ def decision_rows():
 
 # %%
 def profiled():
-    env = RRMEnv(network, size["envs"], seed)
-    env.reset()
-    actions = torch.zeros(size["envs"], network.num_aps, dtype=torch.int64)
-
-    def steps():
-        for _ in range(20):
-            env.step(actions)
-        return 20
-
     works = {
-        "environment step, batch": steps,
-        "DQN-CQL update, one seed": workloads.learning(log(), DQN, [seeds[:1]], UPDATES),
-        "CTDE-SAC update, one seed": workloads.learning(log(), SAC, [seeds[:1]], UPDATES),
-        "CTDE-SAC update, ten seeds": workloads.learning(log(), SAC, [seeds], UPDATES),
+        "environment step, batch": workloads.silent_steps(network, size["envs"], 20, seed),
+        "DQN-CQL update, one seed": workloads.learning(log, DQN, [seeds[:1]], size["updates"]),
+        "CTDE-SAC update, one seed": workloads.learning(log, SAC, [seeds[:1]], size["updates"]),
+        "CTDE-SAC update, ten seeds": workloads.learning(log, SAC, [seeds], size["updates"]),
     }
     for work in works.values():
         work()
@@ -240,89 +205,40 @@ shares.round(2)
 # which also bounds the memory, and whole episodes as above (APs without users are allowed here). The updates are of one seed
 # with one minibatch of noise. The centralized learner's one head has (N + 1)^I outputs and is refused beyond a limit.
 
-
 # %%
-def largest_centralized():
-    """The largest I that a centralized learner accepts."""
-    aps = 1
-    while True:
-        try:
-            Learner(replace(SAC, paradigm="centralized", hidden=(1,)), replace(network, num_aps=aps + 1), [0])
-        except ValueError:
-            return aps
-        aps += 1
+if study.recompute:
+    aps = np.array(size["growth_aps"])
+    links = 6 * aps**2
+    ttis = size["growth_ttis"]
+    base = replace(network, episode_ttis=ttis, warmup_ttis=ttis // 10, require_users=False)
+    larger = [replace(base, num_aps=i, num_users=6 * i, area_m=500.0 * (i / 4) ** 0.5) for i in aps.tolist()]
+    envs = [max(1, size["growth_envs"] * 16 // i**2) for i in aps.tolist()]
+    steps = [workloads.random_episodes(config, num, seed, device) for config, num in zip(larger, envs, strict=True)]
+    step_ms = 1e3 * timed(steps)  # (R, sizes)
 
-
-@functools.cache
-def growth_seconds():
-    """Of each kind the APs, the environments of each size, and seconds per step or update (R, sizes)."""
-    base = replace(network, episode_ttis=GROWTH_TTIS, warmup_ttis=GROWTH_TTIS // 10, require_users=False)
-    configs = [replace(base, num_aps=i, num_users=6 * i, area_m=500.0 * (i / 4) ** 0.5) for i in GROWTH_APS]
-    envs = [max(1, GROWTH_ENVS * 16 // i**2) for i in GROWTH_APS]
-    steps = timed([workloads.random_episodes(c, e, seed, device) for c, e in zip(configs, envs, strict=True)])
-    few = max(1, UPDATES // 5)
-    noise = functools.partial(workloads.updates_of_noise, num=few, device=device)
-    joint, small = replace(SAC, paradigm="centralized"), tuple(range(1, largest_centralized() + 1))
-    return {
-        "environment step": (GROWTH_APS, envs, steps),
-        "CTDE update": (GROWTH_APS, [0] * len(envs), timed([noise(SAC, replace(network, num_aps=i)) for i in GROWTH_APS])),
-        "centralized update": (small, [0] * len(small), timed([noise(joint, replace(network, num_aps=i)) for i in small])),
-    }
-
-
-def growth():
-    rows = []
-    for kind, (aps, envs, seconds) in growth_seconds().items():
-        for k, i in enumerate(aps):
-            users = 6 * i if kind == "environment step" else 0
-            ms = 1e3 * seconds[:, k]
-            facts = {"ms": np.median(ms), "ms_low": ms.min(), "ms_high": ms.max(), "repeats": len(ms)}
-            rows.append({"kind": kind, "aps": i, "users": users, "envs": envs[k], **facts})
-    return pd.DataFrame(rows)
-
-
-def growth_rows():
-    """The size whose time per link or per AP grew most over that at the smallest one."""
-
-    def worst(name, kind, unit, size):
-        aps, _, seconds = growth_seconds()[kind]
-        each = 1e6 * seconds / [size(i) for i in aps]
-        k = 1 + np.median(each[:, 1:] / each[:, :1], axis=0).argmax()
-        unit, reference = f"{unit}, {aps[k]} APs", f"the same, {aps[0]} APs"
-        return measure.row(name, unit, each[:, k], "<= 1.0", reference, each[:, 0])
-
-    return [
-        worst("growth of an environment step", "environment step", "µs per link", lambda i: 6 * i * i),
-        worst("growth of a CTDE update", "CTDE update", "µs per AP", lambda i: i),
-        measure.row("centralized stops at", "APs", max(growth_seconds()["centralized update"][0])),
+    noise = partial(workloads.updates_of_noise, num=max(1, size["updates"] // 5), device=device)
+    update_ms = 1e3 * timed([noise(SAC, replace(network, num_aps=i)) for i in aps.tolist()])
+    joint = replace(SAC, paradigm="centralized")
+    few_aps = range(1, workloads.largest_centralized(network) + 1)
+    joint_ms = 1e3 * timed([noise(joint, replace(network, num_aps=i)) for i in few_aps])
+    rows += [
+        report.growth_row("growth of an environment step", "µs per link", aps, 1e3 * step_ms / links),
+        report.growth_row("growth of a CTDE update", "µs per AP", aps, 1e3 * update_ms / aps),
+        report.row("centralized stops at", "APs", max(few_aps)),
     ]
 
 
+# %%
+def growth():
+    return pd.concat([
+        report.by_size("environment step", step_ms, aps, 6 * aps, envs),
+        report.by_size("CTDE update", update_ms, aps),
+        report.by_size("centralized update", joint_ms, few_aps),
+    ])  # fmt: skip
+
+
 grown = study.table("growth", growth)
-fig, (left, right) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.6)
-SHOWN = {
-    "environment step": (left, {"color": "black", "marker": "D", "linestyle": "-"}, "environment step"),
-    "CTDE update": (right, plotting.style_of("CTDE-MARL-CQL"), "CTDE update"),
-    "centralized update": (right, plotting.style_of("C-MARL-CQL"), "centralized update"),
-}
-for kind, (ax, style, label) in SHOWN.items():
-    part = grown[grown.kind == kind]
-    x = part.aps * part.users if ax is left else part.aps
-    error = np.abs(part[["ms_low", "ms_high"]].to_numpy().T - part.ms.to_numpy())
-    ax.errorbar(x, part.ms, yerr=error, label=label, elinewidth=0.8, **style)
-    if kind != "centralized update":
-        ax.plot(x, part.ms.iloc[0] * x / x.iloc[0], "--", color="0.5", linewidth=0.8, label="proportional", zorder=0)
-left.set(xscale="log", yscale="log", xlabel="links I·J", ylabel="ms per step of one environment")
-right.set(xscale="log", yscale="log", xlabel="access points I", ylabel="ms per update")
-ticks = sorted(set(grown.aps) - {3, 5})
-right.set_xticks(ticks, ticks)
-right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-right.yaxis.set_major_formatter("{x:g}")
-right.minorticks_off()
-left.legend()
-right.legend()
-fig.suptitle(f"medians of {int(grown.repeats.min())} repeats, bars from the smallest to the largest", fontsize=7)
-study.show(fig, "growth")
+study.show(figures.growth(grown), "growth")
 
 # %% [markdown]
 # ## The whole study
@@ -344,20 +260,17 @@ def whole_study():
 runs = study.table("study", whole_study)
 runs.round(2)
 
-
 # %%
-def study_rows():
-    """The largest peak memory of the notebooks' runs, and the time of those that train."""
+if study.recompute:
     there = set(runs.notebook.str[:2])
     absent = ", ".join(name for name in (f"{k:02d}" for k in range(10)) if name not in there)
     # A reference that is named and has no value: the target counts as not reached.
     missing = f"missing: notebook {absent}" if absent else ""
     minutes = np.nan if absent else runs.minutes[runs.notebook >= "03"].sum()
-    return [
-        measure.row("peak memory of the study", "GiB", runs.peak_memory_gib.max(), "<= 4", missing),
-        measure.row("time of notebooks 03 to 09", "min", minutes, "<= 120", missing),
+    rows += [
+        report.row("peak memory of the study", "GiB", runs.peak_memory_gib.max(), "<= 4", missing),
+        report.row("time of notebooks 03 to 09", "min", minutes, "<= 120", missing),
     ]
-
 
 # %% [markdown]
 # ## All rows
@@ -366,32 +279,21 @@ def study_rows():
 # value / reference, otherwise about the value; `ratio_low` and `ratio_high` are the smallest and largest repeat of what the
 # target is about. `reached` is computed from it. On CUDA there are rows for larger batches, more seeds, and the differences to the CPU.
 
-
 # %%
-def cuda_rows():
-    """More work at once, and how far results on this device are from the CPU's."""
-    if torch.device(device).type != "cuda":
-        return []
-    rows = []
+if study.recompute and torch.device(device).type == "cuda":
     (seconds,) = timed([workloads.random_episodes(network, 4096, seed, device)]).T
-    rows.append(measure.row("environment steps, E = 4096", "steps/s", 1 / seconds))
+    rows.append(report.row("environment steps, E = 4096", "steps/s", 1 / seconds))
     for num in (10, 100):
-        (seconds,) = timed([workloads.learning(log(), SAC, [range(seed, seed + num)], UPDATES, device)]).T
-        rows.append(measure.row(f"update, CTDE-SAC, {num} seeds", "ms", 1e3 * seconds))
-    apart = workloads.device_differences(network, SAC, device)
-    return [
-        *rows,
-        measure.row("largest difference to the CPU, one episode", "bit/s/Hz", apart["episode"]),
-        measure.row("largest difference to the CPU, 100 updates", "of a parameter", apart["updates"]),
+        (seconds,) = timed([workloads.learning(log, SAC, [range(seed, seed + num)], size["updates"], device)]).T
+        rows.append(report.row(f"update, CTDE-SAC, {num} seeds", "ms", 1e3 * seconds))
+    largest = workloads.device_differences(network, SAC, device)
+    rows += [
+        report.row("largest difference to the CPU, one episode", "bit/s/Hz", largest["episode"]),
+        report.row("largest difference to the CPU, 100 updates", "of a parameter", largest["updates"]),
     ]
 
-
-def everything():
-    parts = (speed_rows, collecting_rows, decision_rows, growth_rows, study_rows, cuda_rows)
-    return pd.DataFrame([row for part in parts for row in part()])
-
-
-table = study.table("", everything)
+# %%
+table = study.table("", lambda: pd.DataFrame(rows))
 table.round(3)
 
 # %% [markdown]
@@ -399,30 +301,8 @@ table.round(3)
 # go from the smallest to the largest repeat.
 
 # %%
-aimed = table[table.target.notna()].iloc[::-1].reset_index(drop=True)
-judged = aimed.ratio.where(aimed.reference.notna(), aimed.value)
-columns = (judged, aimed.ratio_low, aimed.ratio_high)
-margins = np.array([[measure.margin(v, t) for v, t in zip(c, aimed.target, strict=True)] for c in columns])
-kept = aimed.reached.astype(str) == "True"
-compared = ~aimed.reference.fillna("missing").str.startswith("missing")
-units = aimed.unit.str.split(",").str[0].radd(" ").mask(compared, "×")
-labels = aimed.row + " (" + aimed.target.replace({">=": "≥", "<=": "≤"}, regex=True) + units + ")"
-
-fig, ax = plotting.figure(width=plotting.PAGE_IN, height=3.4)
-missed = sns.color_palette("colorblind")[3]
-for choice, colour, marker, label in ((kept, "black", "o", "target reached"), (~kept, missed, "X", "target missed")):
-    middle, ends = margins[0, choice], np.sort(margins[1:, choice], axis=0)
-    error = np.clip([middle - ends[0], ends[1] - middle], 0, None)
-    ax.errorbar(middle, np.flatnonzero(choice), xerr=error, fmt=marker, color=colour, elinewidth=1, label=label)
-for k in np.flatnonzero(np.isnan(margins[0])):
-    ax.annotate("not measured", (1, k), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
-ax.axvline(1, color="0.3", linewidth=0.8)
-ax.set(xscale="log", xlabel="margin to the target (right of 1: reached)")
-ax.xaxis.set_major_formatter("{x:g}")
-ax.set_yticks(range(len(aimed)), labels)
-ax.set_ylim(-0.6, len(aimed) - 0.4)
-fig.legend(loc="outside lower center", ncols=2)
-study.show(fig)
+margins = report.margins(table)
+study.show(figures.targets(margins))
 
 # %% [markdown]
 # ## Roofline
@@ -435,37 +315,27 @@ study.show(fig)
 
 # %%
 def roofline():
-    step = sum(sum(items.values()) for items in measure.step_flops(network).values())
-    rows = []
-    _, one, ten = update_seconds()
-    (dqn, dqn_size), (sac, sac_size) = (
-        (measure.update_flops(agent, network), measure.update_bytes(agent, network)) for agent in (DQN, SAC)
-    )
-    for what, flops, moved, seconds in (
-        ("environment step, batch", step, measure.step_bytes(network), environment_seconds()[1][:, 0]),
-        ("DQN-CQL update, one seed", dqn, dqn_size, one[:, 0]),
-        ("CTDE-SAC update, ten seeds", 10 * sac, 10 * sac_size, ten[:, 0]),
-    ):
-        done = 1e-9 * flops / seconds
-        rows.append({"what": what, "flops": flops, "bytes": moved, "flop_per_byte": flops / moved, "gflops": np.median(done),
-                     "gflops_low": done.min(), "gflops_high": done.max(), "repeats": len(done)})  # fmt: skip
-    return pd.DataFrame(rows)
+    works = [
+        ("environment step, batch", counted.operations.sum(), measure.step_bytes(network), step_s),
+        ("DQN-CQL update, one seed", measure.update_flops(DQN, network), measure.update_bytes(DQN, network), update_s),
+        (
+            "CTDE-SAC update, ten seeds",
+            10 * measure.update_flops(SAC, network),
+            10 * measure.update_bytes(SAC, network),
+            ten_s,
+        ),
+    ]
+    found = []
+    for what, flops, moved, seconds in works:
+        gflops = 1e-9 * flops / seconds[:, 0]
+        facts = {"what": what, "flops": flops, "bytes": moved, "flop_per_byte": flops / moved}
+        facts |= {"gflops": np.median(gflops), "gflops_low": gflops.min(), "gflops_high": gflops.max()}
+        found.append(facts | {"repeats": len(gflops)})
+    return pd.DataFrame(found)
 
 
 points = study.table("roofline", roofline)
-rate = limits.set_index("what").rate
-fig, ax = plotting.figure(height=2.8)
-x = np.geomspace(0.1, 100 * max(1, points.flop_per_byte.max() / 50), 200)
-for name, line in (("sgemm", "-"), ("dgemm", "--")):
-    ax.plot(x, np.minimum(rate["copy"] * x, rate[name]), color="0.4", linestyle=line, label=name)
-styles = ({"color": "black", "marker": "D"}, plotting.style_of("C-MARL-CQL (DQN)"), plotting.style_of("CTDE-MARL-CQL"))
-for point, style in zip(points.itertuples(), styles, strict=True):
-    error = [[point.gflops - point.gflops_low], [point.gflops_high - point.gflops]]
-    style = {**style, "linestyle": "none"}
-    ax.errorbar([point.flop_per_byte], [point.gflops], yerr=error, label=point.what, **style)
-ax.set(xscale="log", yscale="log", xlabel="arithmetic intensity (flop/byte)", ylabel="GFLOP/s")
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-study.show(fig, "roofline")
+study.show(figures.roofline(points, rate), "roofline")
 
 # %% [markdown]
 # ## What follows
@@ -477,9 +347,9 @@ study.show(fig, "roofline")
 #   the machine.
 
 # %%
-print(f"{kept.sum()} of {len(aimed)} targets reached.")
-for k in np.flatnonzero(~kept)[::-1]:
-    print(f"not reached: {aimed.row[k]}: {judged[k]:.3g}, target {aimed.target[k]}")
+print(f"{margins.reached.sum()} of {len(margins)} targets reached.")
+for missed in margins[~margins.reached].itertuples():
+    print(f"not reached: {missed.row}: {missed.judged:.3g}, target {missed.target}")
 
 # %%
 study.finish()

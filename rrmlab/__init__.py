@@ -4,10 +4,10 @@ from .agents.config import AgentConfig
 from .agents.policy import Policy
 from .agents.stack import evaluate_seeds
 from .config import NetworkConfig
+from .game.deployment import Deployment
 from .game.env import RRMEnv
 from .game.evaluation import Scores, evaluate
 from .game.imperfect_reports import ImperfectReports
-from .game.radio import Deployment
 from .game.schedulers import make_scheduler
 from .learning.collection import collect
 from .learning.dataset import Dataset, load_dataset, mix

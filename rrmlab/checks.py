@@ -82,6 +82,31 @@ def real_number(name: str, value: Any) -> float:
     return number
 
 
+def real_array(name: str, values: Any) -> np.ndarray:
+    """A tensor, array, table or nested lists as an array, without a copy where there can be none; ValueError unless it
+    holds real numbers alone."""
+    try:
+        array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+    except (TypeError, ValueError, RuntimeError):
+        array = np.array(None)
+    if array.dtype.kind not in "iuf":
+        got = f"an array of {array.dtype}" if array.ndim else type(values).__name__
+        raise ValueError(f"{name}: must be real numbers, in an array, a table or nested lists, got {got}")
+    return array
+
+
+def check_tensor(name: str, value: Any, kind: str, letters: str, like: torch.Tensor) -> None:
+    """Raise ValueError unless the value is a tensor of a kind ("int64", "bool" or "float"), with the shape that
+    `letters` name, which is that of `like`, on the same device."""
+    fits = isinstance(value, torch.Tensor) and value.shape == like.shape and value.device == like.device
+    if not fits or not (value.is_floating_point() if kind == "float" else value.dtype == getattr(torch, kind)):
+        got = type(value).__name__
+        if isinstance(value, torch.Tensor):
+            got = f"{value.dtype} {tuple(value.shape)}" + f" on {value.device}" * (value.device != like.device)
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise ValueError(f"{name}: must be {article} {kind} tensor of shape {letters} = {tuple(like.shape)}, got {got}")
+
+
 def several(name: str, values: Any) -> list[Any]:
     """The values as a list; ValueError if they cannot be gone through."""
     try:

@@ -98,7 +98,7 @@ def test_reset_with_something_else_than_a_deployment(wrong):
 @given(st.data())
 def test_reset_with_a_deployment_of_which_one_array_is_wrong(data):
     name = data.draw(st.sampled_from([f.name for f in dataclasses.fields(Deployment)]))
-    shapes = [tuple(getattr(ENV.deployment, name).shape)]
+    shapes = [np.shape(getattr(ENV.deployment, name))]
     wrong = dataclasses.replace(ENV.deployment, **{name: data.draw(arrays(shapes) | junk)})
     env = RRMEnv(NETWORK, 3)
     if told(lambda: env.reset(wrong), "deployment") is not None:

@@ -1,10 +1,12 @@
 """The benchmarks' own arithmetic: counts, the order of timing, and what is said when a peer is missing."""
 
+import io
 import itertools
 import math
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from agents import agent_of
@@ -13,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rrmlab.agents.config import AgentConfig
 from rrmlab.agents.learner import Learner
 from rrmlab.agents.paradigms import PARADIGMS
-from rrmlab.bench import measure, workloads
+from rrmlab.bench import measure, report, workloads
 from rrmlab.config import NetworkConfig
 from rrmlab.game.schedulers import make_scheduler
 from rrmlab.learning.collection import collect
@@ -147,7 +149,7 @@ COLUMNS = ["row", "value", "unit", "reference", "reference_value", "ratio", "tar
 
 @pytest.mark.parametrize(("target", "expected"), [(">= 2", True), (">= 2.1", False), ("<= 2", True), ("<= 1.9", False)])
 def test_reached_follows_from_the_ratio_where_there_is_a_reference(target, expected):
-    row = measure.row("r", "steps/s", [10.0, 40.0, 30.0], target, "peer", [10.0, 20.0, 10.0])
+    row = report.row("r", "steps/s", [10.0, 40.0, 30.0], target, "peer", [10.0, 20.0, 10.0])
     assert list(row)[:8] == COLUMNS
     assert (row["value"], row["reference_value"], row["ratio"]) == (30, 10, 2)  # ratios 1, 2, 3, repeat by repeat
     assert (row["ratio_low"], row["ratio_high"], row["repeats"]) == (1, 3, 3)
@@ -156,26 +158,47 @@ def test_reached_follows_from_the_ratio_where_there_is_a_reference(target, expec
 
 @pytest.mark.parametrize(("value", "expected"), [(9.9, True), (10.1, False), (math.nan, False)])
 def test_reached_follows_from_the_value_where_there_is_none(value, expected):
-    row = measure.row("r", "s", value, "<= 10")
+    row = report.row("r", "s", value, "<= 10")
     assert row["reached"] is expected
     assert math.isnan(row["ratio"]) and math.isnan(row["reference_value"]) and row["reference"] == ""
 
 
 def test_without_a_target_nothing_is_reached():
-    assert measure.row("r", "s", 1.0)["reached"] is None
+    assert report.row("r", "s", 1.0)["reached"] is None
 
 
 def test_a_missing_reference_reaches_no_target():
     seconds = measure.interleaved([lambda: 1, None], repeats=2)
     for target in (">= 0", "<= 1e9"):
-        row = measure.row("r", "steps/s", 1 / seconds[:, 0], target, "peer (missing)", 1 / seconds[:, 1])
+        row = report.row("r", "steps/s", 1 / seconds[:, 0], target, "peer (missing)", 1 / seconds[:, 1])
         assert row["reached"] is False and math.isnan(row["ratio"]) and math.isnan(row["reference_value"])
         assert row["value"] > 0
-    assert measure.row("r", "s", 1.0, "<= 2", "peer (missing)")["reached"] is False
+    assert report.row("r", "s", 1.0, "<= 2", "peer (missing)")["reached"] is False
 
 
 def test_margin_points_the_same_way_for_both_kinds_of_target():
-    assert measure.margin(6.0, ">= 3") == measure.margin(1.5, "<= 3") == 2
+    assert report.margin(6.0, ">= 3") == report.margin(1.5, "<= 3") == 2
+
+
+def test_the_size_that_grew_most_is_reported():
+    each = np.array([[1.0, 2.0, 3.0], [1.0, 4.0, 2.0]])
+    row = report.growth_row("growth", "ms", [4, 9, 16], each)
+    assert (row["unit"], row["reference"], row["ratio"], row["reached"]) == ("ms, 9 APs", "the same, 4 APs", 3, False)
+
+
+def test_one_row_per_size():
+    table = report.by_size("update", np.array([[1.0, 5.0], [3.0, 9.0]]), [4, 9])
+    assert table.to_dict("list") == {"kind": ["update"] * 2, "aps": [4, 9], "users": [0, 0], "envs": [0, 0],
+                                     "ms": [2, 7], "ms_low": [1, 5], "ms_high": [3, 9], "repeats": [2, 2]}  # fmt: skip
+
+
+def test_margins_are_of_rows_with_a_target():
+    rows = [report.row("a", "s", [2.0, 1.0, 4.0], "<= 8"), report.row("b", "s", 1.0)]
+    rows.append(report.row("c", "steps/s", 6.0, ">= 3", "peer", 1.0))
+    text = io.StringIO(pd.DataFrame(rows).to_csv(index=False))
+    table = report.margins(pd.read_csv(text))
+    assert list(table.label) == ["a (≤ 8 s)", "c (≥ 3×)"]
+    assert table[["low", "margin", "high"]].to_numpy().tolist() == [[2, 4, 8], [2, 2, 2]] and table.reached.all()
 
 
 # --- work ---------------------------------------------------------------------------------------------------
@@ -184,6 +207,17 @@ def test_margin_points_the_same_way_for_both_kinds_of_target():
 def test_episodes_count_all_environments_and_take_allowed_actions_only():
     run = workloads.random_episodes(SMALL, envs=3)  # the environment refuses a masked action
     assert run() == run() == 3 * SMALL.episode_ttis
+
+
+def test_silent_steps_count_steps():
+    assert workloads.silent_steps(SMALL, envs=2, num=3)() == 3
+
+
+def test_a_centralized_learner_is_refused_from_some_size_on():
+    most = workloads.largest_centralized(top_n=3)
+    Learner(AgentConfig("centralized", hidden=(1,)), most, 3, [0])
+    with pytest.raises(ValueError):
+        Learner(AgentConfig("centralized", hidden=(1,)), most + 1, 3, [0])
 
 
 def test_no_difference_of_the_cpu_to_itself():

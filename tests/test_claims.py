@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from rrmlab.study import claims
+from rrmlab.study import claims, paper_claims
 
 GOOD, BAD, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
+GAINS = (1.14, 1.1, 1.18), (1.2, 1.16, 1.25), (1.1, 0.9, 1.2), (0.9, 0.8, 1.0)  # ratios to a baseline, see K1
 
 
 @pytest.mark.parametrize(
@@ -45,13 +46,16 @@ def test_verdict_of_being_equal_within_a_margin(interval, verdict):
     assert claims.verdict_within(interval, 0.05) == verdict
 
 
-def claim_row(name, notebook):
-    return claims.claim_row(name, "a claim", "> 0", GOOD, claims.verdict_above(GOOD), "", notebook)
+def claim_table(notebook, *names):
+    verdict = claims.verdict_above(GOOD)
+    return claims.claim_table(
+        notebook, *(claims.claim_row(name, "a claim", "> 0", GOOD, verdict, "") for name in names)
+    )
 
 
 def test_rows_of_all_notebooks_are_gathered_in_the_claims_order(tmp_path):
-    pd.DataFrame([claim_row("K11", "04_x"), claim_row("K1", "04_x")]).to_csv(tmp_path / "04_x_claims.csv", index=False)
-    pd.DataFrame([claim_row("K4", "05_y")]).to_csv(tmp_path / "05_y_claims.csv", index=False)
+    claim_table("04_x", "K11", "K1").to_csv(tmp_path / "04_x_claims.csv", index=False)
+    claim_table("05_y", "K4").to_csv(tmp_path / "05_y_claims.csv", index=False)
     pd.DataFrame({"method": []}).to_csv(tmp_path / "05_y.csv", index=False)
     claims.gather(tmp_path)
     found = pd.read_csv(tmp_path / claims.FILE)
@@ -63,3 +67,19 @@ def test_rows_of_all_notebooks_are_gathered_in_the_claims_order(tmp_path):
 def test_without_claims_nothing_is_written(tmp_path):
     claims.gather(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_better_but_not_by_as_much_is_reproduced_in_part():
+    verdicts = [paper_claims.k1("TDM", gain, (1, 1, 1), (1, 1, 1))["verdict"] for gain in GAINS]
+    assert verdicts == ["reproduced in part", "reproduced", "undecided", "not reproduced"]
+
+
+def test_a_part_that_is_to_fall_is_judged_on_the_other_side():
+    """K8 wants less sum rate; K9 wants a tail rate below a tenth."""
+    falls = paper_claims.k8(sum_rate=BAD, tail_rate=GOOD, score=GOOD, others={"C, online": OPEN, "I, online": BAD})
+    assert falls["verdict"] == "reproduced"
+    assert falls["reason"].endswith("of the 2 other pairs, R_score differs for I, online: -0.200 [-0.300, -0.100]")
+    near_zero = paper_claims.k9(GOOD, GOOD, ratio=(0.02, 0.01, 0.05), at_zero=GOOD, at_half=GOOD)
+    assert near_zero["verdict"] == "reproduced"
+    far_from_zero = paper_claims.k9(GOOD, GOOD, ratio=(0.3, 0.2, 0.4), at_zero=GOOD, at_half=GOOD)
+    assert "not reproduced: tail near zero at λ = 0" in far_from_zero["verdict"]

@@ -18,8 +18,8 @@ from minari.dataset.minari_storage import MinariStorage
 
 from rrmlab.agents.config import AgentConfig
 from rrmlab.config import NetworkConfig
+from rrmlab.game.deployment import Deployment
 from rrmlab.game.env import RRMEnv
-from rrmlab.game.radio import Deployment
 from rrmlab.game.schedulers import TDM, Exhaustive, FullReuse, ITLinQ, MaxSINR, Mixture, RandomWalk
 from rrmlab.learning import collection
 from rrmlab.learning.collection import collect

@@ -15,8 +15,8 @@ from rrmlab.agents.policy import Policy
 from rrmlab.agents.stack import evaluate_seeds
 from rrmlab.config import NetworkConfig
 from rrmlab.game import evaluation
+from rrmlab.game.deployment import Deployment
 from rrmlab.game.evaluation import Scores, evaluate
-from rrmlab.game.radio import Deployment
 from rrmlab.game.schedulers import FullReuse, ITLinQ, Mixture, RandomWalk
 from rrmlab.learning.collection import collect
 from rrmlab.learning.offline import train_offline

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from soak import cases
 
 from rrmlab import AgentConfig, NetworkConfig, RRMEnv, collect, evaluate, make_scheduler, train_offline
-from rrmlab.game.radio import Deployment, DeploymentError, fading_power
+from rrmlab.game.deployment import Deployment
+from rrmlab.game.draws import DeploymentError
+from rrmlab.game.radio import fading_power
 from rrmlab.game.schedulers import SCHEDULERS
 
 BASE = NetworkConfig(episode_ttis=6, warmup_ttis=5)

@@ -11,7 +11,8 @@ from rrmlab import AgentConfig, NetworkConfig, RRMEnv, collect, evaluate, evalua
 from rrmlab.agents.learner import Batch, Learner
 from rrmlab.agents.networks import StackedMLP
 from rrmlab.agents.paradigms import PARADIGMS
-from rrmlab.game.radio import Deployment, fading, user_position
+from rrmlab.game.deployment import Deployment
+from rrmlab.game.radio import fading, user_position
 from rrmlab.memory import peak_memory_gib
 
 SMALL = NetworkConfig(episode_ttis=30, warmup_ttis=20)

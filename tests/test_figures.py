@@ -21,6 +21,7 @@ def test_drawn_again_it_is_the_same(name, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "figures" / "tables", tmp_path / "figures" / "tables")
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.setenv("RRMLAB_OUT", str(tmp_path))
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "figures" / "tables").iterdir()}
     with matplotlib.rc_context():
         runpy.run_path(str(ROOT / "notebooks" / f"{name}.py"))

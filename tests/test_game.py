@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from reference_game import SILENT, ReferenceGame
 
 from rrmlab.config import NetworkConfig
+from rrmlab.game.deployment import Deployment
 from rrmlab.game.env import RRMEnv
-from rrmlab.game.radio import Deployment
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 RETURNED = ("observation", "reward", "terminated", "truncated")

@@ -11,8 +11,8 @@ import torch
 from pettingzoo.test import parallel_api_test
 
 from rrmlab.config import NetworkConfig
+from rrmlab.game.deployment import Deployment
 from rrmlab.game.env import RRMEnv
-from rrmlab.game.radio import Deployment
 from rrmlab.game.schedulers import RandomWalk
 from rrmlab.interop import RRMParallelEnv
 from rrmlab.learning.collection import collect

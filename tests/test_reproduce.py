@@ -158,7 +158,7 @@ def test_no_trace_of_the_machine(repository, capsys):
     printed = "".join(node["cells"][-1]["outputs"][0]["text"]).split()
     assert printed[:2] == ["../notebooks", "../data"]
     assert set(node["metadata"]) == {"jupytext", "kernelspec", "language_info"}
-    assert all(set(cell["metadata"]) <= {"tags"} for cell in node["cells"])
+    assert all(set(cell["metadata"]) <= {"tags", "lines_to_next_cell"} for cell in node["cells"])
 
 
 def test_missing_needs_are_added_and_present_ones_used(repository, capsys):

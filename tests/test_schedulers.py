@@ -18,9 +18,9 @@ from scipy import stats
 
 from rrmlab.config import NetworkConfig
 from rrmlab.game import evaluation
+from rrmlab.game.deployment import Deployment
 from rrmlab.game.env import CellView, CrossGainView, NetworkView, ObservationView, RRMEnv
 from rrmlab.game.evaluation import evaluate, run_episode
-from rrmlab.game.radio import Deployment
 from rrmlab.game.schedulers import (
     SCHEDULERS,
     TDM,

@@ -14,8 +14,9 @@ from reference_game import SILENT, ReferenceGame
 from soak import cases
 
 from rrmlab.config import NetworkConfig
+from rrmlab.game.deployment import Deployment
+from rrmlab.game.draws import DeploymentError
 from rrmlab.game.env import RRMEnv
-from rrmlab.game.radio import Deployment, DeploymentError
 from rrmlab.game.schedulers import SCHEDULERS, Exhaustive, Mixture, make_scheduler
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..checks import known_device
 from ..config import NetworkConfig
+from ..game.deployment import Deployment
 from ..game.evaluation import Scores, evaluate_copies, on_device
 from ..game.imperfect_reports import ImperfectReports
 from ..game.views import ObservationView
@@ -24,25 +25,29 @@ from .scale import Scale
 def evaluate_seeds(
     policies: Sequence[Policy],
     config: NetworkConfig,
-    num_episodes: int = 100,
+    num_episodes: int | None = None,
     seed: int = 0,
     split: str = "test",
     device: str | torch.device = "cpu",
     delay_ttis: int = 0,
     noise_db: float = 0.0,
+    deployments: Deployment | None = None,
 ) -> list[Scores]:
     """`evaluate` for the policies of several training seeds of one configuration, run side by side.
 
     Args:
         policies: of one configuration; the others are those of `evaluate`.
         delay_ttis, noise_db: with late or noisy reports, see `ImperfectReports`.
+
+    Raises:
+        ValueError: what `evaluate` refuses, no policies, or policies that are not greedy and of one configuration.
     """
     if not isinstance(policies, list | tuple) or not all(isinstance(policy, Policy) for policy in policies):
         raise ValueError("policies: must be a list of Policy")
     device = known_device(device)
     stack = PolicyStack([on_device(policy, device) for policy in policies])
     heard = ImperfectReports(stack, delay_ttis, noise_db) if delay_ttis or noise_db else stack
-    return evaluate_copies(heard, len(policies), config, num_episodes, seed, split, device)
+    return evaluate_copies(heard, len(policies), config, num_episodes, seed, split, device, deployments)
 
 
 class PolicyStack:

@@ -1,7 +1,8 @@
-"""How fast, and how near to what the machine can do: timing in turn, rows of the table, counts of arithmetic.
+"""How fast, and how near to what the machine can do: timing in turn, counts of arithmetic.
 
 What is compared is timed in turn in one process, so that a machine that slows down slows both. Shapes: R repeats,
-I APs, J users, N top users, M sinusoids, K twin critics, H heads. What is timed is in workloads.py.
+I APs, J users, N top users, M sinusoids, K twin critics, H heads. What is timed is in workloads.py, what the tables
+say of it in report.py.
 """
 
 from __future__ import annotations
@@ -75,54 +76,6 @@ def threads(num: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def reached(judged: float, target: str) -> bool | None:
-    """Whether a number keeps a target such as ">= 5" or "<= 0.6"; False for NaN (not measured), None without target."""
-    if not target:
-        return None
-    sign, limit = target.split()
-    return bool(judged >= float(limit)) if sign == ">=" else bool(judged <= float(limit))
-
-
-def margin(judged: float, target: str) -> float:
-    """How many times better than its target a positive number is: 1 is on target, below 1 missed."""
-    sign, limit = target.split()
-    return judged / float(limit) if sign == ">=" else float(limit) / judged
-
-
-def row(
-    name: str, unit: str, values: Any, target: str = "", reference: str = "", references: Any = None
-) -> dict[str, Any]:
-    """One row of the table: the medians over the repeats, and whether the target is reached.
-
-    Judged is the ratio value / reference, repeat by repeat, where a reference is named, otherwise the value.
-    `ratio_low` and `ratio_high` are the smallest and the largest repeat of what is judged.
-
-    Args:
-        name, unit: of the value.
-        values: (R,) or a number; NaN where it could not be measured.
-        target: as in `reached`; "" for none.
-        reference: what it is compared with.
-        references: (R,) or a number, in the same unit; None or NaN if the reference is missing.
-    """
-    values = np.atleast_1d(np.asarray(values, float))
-    references = np.broadcast_to(np.asarray(math.nan if references is None else references, float), values.shape)
-    ratios = values / references
-    judged = ratios if reference else values
-    return {
-        "row": name,
-        "value": np.median(values),
-        "unit": unit,
-        "reference": reference,
-        "reference_value": np.median(references),
-        "ratio": np.median(ratios),
-        "target": target,
-        "reached": reached(float(np.median(judged)), target),
-        "ratio_low": judged.min(),
-        "ratio_high": judged.max(),
-        "repeats": len(values),
-    }
 
 
 def time_shares(work: Work) -> dict[str, float]:

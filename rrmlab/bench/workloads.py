@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,20 @@ def random_episodes(config: NetworkConfig, envs: int, seed: int = 0, device: str
     return run
 
 
+def silent_steps(config: NetworkConfig, envs: int, num: int, seed: int = 0) -> Work:
+    """`num` further steps of E environments in which no AP transmits. Units: `num`."""
+    env = RRMEnv(config, envs, seed)
+    env.reset()
+    silent = torch.zeros(envs, config.num_aps, dtype=torch.int64)
+
+    def run() -> int:
+        for _ in range(num):
+            env.step(silent)
+        return num
+
+    return run
+
+
 def learning(data: Dataset, agent: AgentConfig, stacks: Sequence[Sequence[int]], num: int, device: str = "cpu") -> Work:
     """`num` updates of each stack of seeds, one stack after the other: [(0, 1)] are two seeds as one program,
     [(0,), (1,)] two programs. The sampling of the minibatches is included. Units: `num`."""
@@ -82,6 +97,17 @@ def updates_of_noise(agent: AgentConfig, network: NetworkConfig, num: int, devic
         return num
 
     return run
+
+
+def largest_centralized(network: NetworkConfig) -> int:
+    """The largest number of APs that a centralized learner accepts, all else as in the network."""
+    agent, aps = AgentConfig("centralized", hidden=(1,)), 1
+    while True:
+        try:
+            Learner(agent, replace(network, num_aps=aps + 1), [0])
+        except ValueError:
+            return aps
+        aps += 1
 
 
 def random_batch(seeds: int, size: int, network: NetworkConfig) -> Batch:

@@ -1,7 +1,7 @@
 """Running notebooks in kernels of this interpreter, and cleaning what comes out of them.
 
 A notebook runs in `<out>/notebooks` and addresses everything else from there: `../figures`, `../data`.
-While it runs unattended, its environment has `RRMLAB_BATCH=1`.
+While it runs unattended, its environment has `RRMLAB_BATCH=1`, and `RRMLAB_OUT` with the folder of its results.
 """
 
 from __future__ import annotations
@@ -207,14 +207,16 @@ class Scrubber:
 def clean(node: Any, name: str, scrub: Scrubber) -> Any:
     """Leaves in an executed notebook what it says and shows: no times, paths, versions or random names."""
     metadata = {
-        "jupytext": {"formats": "ipynb,py:percent"},
+        # As [tool.jupytext] in pyproject.toml has it, or jupytext would add it when it syncs the pair.
+        "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "kernelspec,rrmlab,-all"},
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     node.metadata = metadata | {k: v for k, v in node.metadata.items() if k == "rrmlab"}
     for index, cell in enumerate(node.cells):
         cell.id = f"{name[:2]}-{index:02d}"
-        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
+        # The number of blank lines is what jupytext keeps there: with it a pair is in step to the byte.
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "lines_to_next_cell") and v}
         if "outputs" in cell:
             cell.outputs = _merge_streams(cell.outputs)
         for output in cell.get("outputs", []):

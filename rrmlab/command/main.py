@@ -21,7 +21,8 @@ import rrmlab
 from ..locks import lock
 from ..storage import CorruptFileError
 from ..study import claims
-from ..study.notebook import PRESETS
+from ..study.places import OUT
+from ..study.presets import PRESETS
 from . import compare as comparison
 from . import notebooks as source
 from . import pairs, readme
@@ -36,8 +37,9 @@ def reproduce(args: argparse.Namespace) -> int:
     source.check_package(root)
     everything = source.read_all(root)
     chosen = source.select(everything, args.notebooks)
-    kernels = Kernels(_threads(args.jobs))
-    run = Run(root, _folder(root, args.preset, args.out), args.preset, kernels)
+    out = _folder(root, args.preset, args.out)
+    kernels = Kernels({OUT: str(out), **_threads(args.jobs)})
+    run = Run(root, out, args.preset, kernels)
     order = run.with_missing_needs(chosen, everything)
     run.values = source.assign(order, args.parameters)
 
@@ -67,7 +69,7 @@ def figures(args: argparse.Namespace) -> int:
     order = source.select(source.read_all(root), args.notebooks)
     pairs.refuse_unread(order)
     jobs = joblib.cpu_count()
-    kernels = Kernels(_threads(jobs), keep=True)
+    kernels = Kernels({OUT: str(root), **_threads(jobs)}, keep=True)
 
     def task(notebook: Notebook) -> NotebookResult:
         start = time.monotonic()

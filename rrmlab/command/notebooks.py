@@ -3,8 +3,10 @@
 `notebooks/NN_slug.py` (jupytext percent) is the source. Its header may declare, under `jupyter:`,
 
     rrmlab:
-      needs: [03_datasets]       # notebooks whose results this one reads
-      makes: [data/datasets]     # what others read beside figures/ (paths from the run's folder)
+      needs:
+      - 03_datasets       # notebooks whose results this one reads
+      makes:
+      - data/datasets     # what others read beside figures/ (paths from the run's folder)
 
 and exactly one cell, tagged `parameters`, holds `name = literal` lines, `preset` and `recompute` among them.
 """
@@ -15,10 +17,11 @@ import ast
 import difflib
 import hashlib
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ..study.places import find_repository
 
 PACKAGE = Path(__file__).resolve().parents[1]
 GIVEN = {"preset": "it is set by --preset", "recompute": "it is always True in a run"}
@@ -48,16 +51,12 @@ class Notebook:
 
 def find_root() -> Path:
     """The repository: the nearest folder above the current one (else above the package) that is rrmlab's."""
-    for folder in (Path.cwd(), *Path.cwd().parents, PACKAGE.parent):
-        try:
-            project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        except (OSError, ValueError, KeyError):
-            continue
-        if project.get("name") == "rrmlab" and (folder / "notebooks").is_dir():
-            return folder
-    raise UserError(
-        "no rrmlab repository here or above; go into a clone of it (it holds notebooks/ and pyproject.toml)"
-    )
+    root = find_repository(Path.cwd(), PACKAGE.parent)
+    if root is None:
+        raise UserError(
+            "no rrmlab repository here or above; go into a clone of it (it holds notebooks/ and pyproject.toml)"
+        )
+    return root
 
 
 def check_package(root: Path) -> None:

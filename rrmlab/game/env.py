@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, known_device, whole_number
+from ..checks import check_kind, check_tensor, known_device, whole_number
 from ..config import NetworkConfig
+from .deployment import Deployment
 from .gains import LinkGains
 from .observations import Slots, observation_of
-from .radio import Deployment, association
+from .radio import association
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
 
@@ -30,35 +31,43 @@ class RRMEnv:
 
     Args:
         config: the network and the rules.
-        num_envs: E.
+        num_envs: E; left out, 1, or as many as `gains` has episodes.
         seed: names the deployments together with `split`; `reset` takes the next E of them each time.
         split: "train", "validation" or "test".
         device: where the game is computed; draws are made on the CPU whatever it is.
         copies: the E environments are so many copies of E / copies deployments, one copy after the other; what does not
             depend on actions is computed once for all of them.
         dtype: torch.float32 or torch.float64 for the state; observations and rewards follow it.
+        gains: linear SNRs (T, I, J), (E / copies, T, I, J) or (I, J) in place of drawn deployments and their radio, the
+            same in every episode, see `Deployment.from_gains`.
 
     Raises:
-        ValueError: no NetworkConfig, `num_envs` below 1 or no multiple of `copies`, another dtype, or a device that is
-            not there.
+        ValueError: no NetworkConfig, `num_envs` below 1 or no multiple of `copies`, another dtype, a device that is not
+            there, or gains that do not fit.
     """
 
     def __init__(
         self,
         config: NetworkConfig,
-        num_envs: int = 1,
+        num_envs: int | None = None,
         seed: int = 0,
         split: str = "train",
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         copies: int = 1,
+        gains: Any = None,
     ) -> None:
         check_kind("config", config, NetworkConfig)
-        num_envs, copies = whole_number("num_envs", num_envs), whole_number("copies", copies)
+        copies = whole_number("copies", copies)
+        self._given = None if gains is None else Deployment.from_gains(config, gains)
+        known = 1 if self._given is None else len(self._given) * copies
+        num_envs = known if num_envs is None else whole_number("num_envs", num_envs)
         if num_envs < 1:
             raise ValueError(f"num_envs = {num_envs}: must be at least 1")
         if copies < 1 or num_envs % copies:
             raise ValueError(f"copies = {copies}: must be at least 1 and divide num_envs = {num_envs}")
+        if self._given is not None and num_envs != known:
+            raise ValueError(f"num_envs = {num_envs}: must be {known} for gains of {len(self._given)} episodes")
         if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype = {dtype!r}: must be torch.float32 or torch.float64")
         self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
@@ -78,9 +87,10 @@ class RRMEnv:
             obs (E, I, N F) and info with "action_mask".
 
         Raises:
-            ValueError: `deployment` has another number of environments, APs or users, or numbers that are not finite.
+            ValueError: what `Deployment.check` refuses.
         """
         config, num = self.config, self.num_envs // self.copies
+        deployment = self._given if deployment is None else deployment
         if deployment is not None:
             check_kind("deployment", deployment, Deployment)
         else:
@@ -136,19 +146,12 @@ class RRMEnv:
             RuntimeError: before `reset` or after truncation.
         """
         self._check_running()
-        for name, given, letters, own in (
-            ("averages", averages, "(E, J)", self.averages),
-            ("transmitting", transmitting, "(E, I)", self.transmitting),
-        ):
-            fits = isinstance(given, Tensor) and given.shape == own.shape
-            if not fits or (given.dtype != torch.bool if own.dtype == torch.bool else not given.is_floating_point()):
-                got = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-                kind = "bool" if own.dtype == torch.bool else "float"
-                raise ValueError(f"{name}: must be a {kind} tensor of shape {letters} = {tuple(own.shape)}, got {got}")
+        check_tensor("averages", averages, "float", "(E, J)", self.averages)
+        check_tensor("transmitting", transmitting, "bool", "(E, I)", self.transmitting)
         # NaN fails too.
         if not bool(((averages >= 0) & (averages <= torch.finfo(self.dtype).max)).all()):
             raise ValueError("averages: must be finite and not negative")
-        self._averages = averages.to(self._averages).T.clone(memory_format=torch.contiguous_format)
+        self._averages = averages.detach().to(self._averages).T.clone(memory_format=torch.contiguous_format)
         self._on = transmitting.to(self._on).T.clone(memory_format=torch.contiguous_format)
         return self._observe()
 
@@ -203,10 +206,7 @@ class RRMEnv:
             raise RuntimeError(f"the episode was truncated after {self.ttis} TTIs: call reset() before another step")
 
     def _check_choice(self, name: str, choice: Tensor, low: int, high: int) -> None:
-        shape = (self.num_envs, self.config.num_aps)
-        if not isinstance(choice, Tensor) or tuple(choice.shape) != shape or choice.dtype != torch.int64:
-            got = f"{choice.dtype} {tuple(choice.shape)}" if isinstance(choice, Tensor) else type(choice).__name__
-            raise ValueError(f"{name}: must be an int64 tensor of shape (E, I) = {shape}, got {got}")
+        check_tensor(name, choice, "int64", "(E, I)", self.slots[..., 0])
         smallest, largest = choice.aminmax()
         if smallest < low or largest > high:
             raise ValueError(f"{name}: must lie in {low} ... {high}, got {int(smallest)} ... {int(largest)}")

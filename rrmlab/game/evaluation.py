@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, known_device, whole_number
+from ..checks import check_kind, known_device
 from ..config import NetworkConfig
+from .deployment import Deployment, given_or_drawn, number_of
 from .env import RRMEnv
-from .radio import Deployment
-from .schedulers import Behaviour, check_behaviour
+from .schedulers import Behaviour, Scheduler, check_behaviour
 
 TAIL_PERCENTILE = 5.0  # `paper`
 
@@ -34,6 +36,7 @@ def score(rates: np.ndarray, tail_weight: float = 3.0) -> np.ndarray:
     return sum_rate(rates) / rates.shape[-1] + tail_weight * tail_rate(rates)
 
 
+EPISODES = 100  # deployments of a score, `study`
 EVALUATION_ENVS = 1000  # environments stepped at once
 
 
@@ -70,16 +73,54 @@ class Scores:
 def run_episode(
     behaviour: Behaviour, env: RRMEnv, deployment: Deployment | None = None
 ) -> Iterator[tuple[Any, Tensor, Tensor, Tensor]]:
-    """Reset and run to truncation, yielding (view, users, reward (E,), rates (E, J)) of each TTI."""
-    env.reset(deployment)
-    behaviour.begin(env.deployment.key)
-    truncated = False
-    while not truncated:
-        view = env.view(behaviour.knowledge)
-        users = behaviour.serve(view)
-        _, reward, _, ended, info = env.step_users(users)
-        yield view, users, reward, info["rates"]
-        truncated = bool(ended.any())
+    """Reset and run to truncation, yielding (view, users, reward (E,), rates (E, J)) of each TTI.
+
+    Raises:
+        ValueError: the behaviour serves what it may not, which is said with its name; or it is running in another
+            thread, for it keeps the state of one episode.
+    """
+    with _in_this_thread(behaviour):
+        env.reset(deployment)
+        behaviour.begin(env.deployment.key)
+        truncated = False
+        while not truncated:
+            view = env.view(behaviour.knowledge)
+            users = behaviour.serve(view)
+            with naming(behaviour, "serve"):
+                _, reward, _, ended, info = env.step_users(users)
+            yield view, users, reward, info["rates"]
+            truncated = bool(ended.any())
+
+
+@contextmanager
+def naming(behaviour: Behaviour, method: str) -> Iterator[None]:
+    """Put the behaviour and its method in front of a ValueError about what that returned."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"behaviour = {behaviour.name}, {method}: {error}") from None
+
+
+_RUNNING: dict[int, threading.Thread] = {}  # the thread that a behaviour runs in, by its id
+
+
+@contextmanager
+def _in_this_thread(behaviour: Behaviour) -> Iterator[None]:
+    if getattr(type(behaviour), "begin", None) is Scheduler.begin:  # no state
+        yield
+        return
+    here = threading.current_thread()
+    other = _RUNNING.setdefault(id(behaviour), here)
+    if other is not here and other.is_alive():
+        raise ValueError(
+            f"behaviour = {behaviour.name}: is running in another thread, {other.name}; give each thread its own, "
+            "copy.deepcopy(behaviour)"
+        )
+    _RUNNING[id(behaviour)] = here
+    try:
+        yield
+    finally:
+        _RUNNING.pop(id(behaviour), None)
 
 
 def check_fits(behaviour: Behaviour, config: NetworkConfig) -> None:
@@ -96,46 +137,55 @@ def on_device(behaviour: Any, device: str | torch.device) -> Any:
 def evaluate(
     behaviour: Behaviour,
     config: NetworkConfig,
-    num_episodes: int = 100,
+    num_episodes: int | None = None,
     seed: int = 0,
     split: str = "test",
     device: str | torch.device = "cpu",
+    deployments: Deployment | None = None,
 ) -> Scores:
-    """Score a scheduler or a policy on the first `num_episodes` deployments of a split.
+    """Score a scheduler or a policy on the first `num_episodes` deployments of a split, or of given ones.
 
-    Everything scored with the same (config, split, seed) sees the same channels (common random numbers).
+    Everything scored with the same (config, split, seed), or on the same given deployments, sees the same channels
+    (common random numbers).
 
     Args:
         behaviour: anything with `begin` and `serve`; a learned policy acts greedily unless made to sample.
         config: the network; `episode_ttis` is the length that is scored.
-        num_episodes: D.
+        num_episodes: D; left out, 100, or all of the given deployments.
         seed: of the deployments.
         split: "test" for results, "validation" for tuning.
         device: where to run.
+        deployments: in place of those that `seed` and `split` name.
 
     Raises:
-        ValueError: `num_episodes` below 1, an unknown split or device, no behaviour, or a policy that does not fit the
-            network.
+        ValueError: `num_episodes` below 1 or above the number of given deployments, an unknown split or device, no
+            behaviour, a policy that does not fit the network, what `Deployment.check` or `run_episode` refuses.
     """
     check_behaviour("behaviour", behaviour)
-    return evaluate_copies(on_device(behaviour, known_device(device)), 1, config, num_episodes, seed, split, device)[0]
+    behaviour = on_device(behaviour, known_device(device))
+    return evaluate_copies(behaviour, 1, config, num_episodes, seed, split, device, deployments)[0]
 
 
 def evaluate_copies(
-    behaviour: Behaviour, copies: int, config: NetworkConfig, num_episodes: int, seed: int, split: str, device: Any
+    behaviour: Behaviour,
+    copies: int,
+    config: NetworkConfig,
+    num_episodes: int | None,
+    seed: int,
+    split: str,
+    device: Any,
+    deployments: Deployment | None,
 ) -> list[Scores]:
     """Scores of `copies` groups of environments that all see the same deployments."""
     check_kind("config", config, NetworkConfig)
-    num_episodes = whole_number("num_episodes", num_episodes)
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes = {num_episodes}: must be at least 1")
     check_fits(behaviour, config)
+    num_episodes = number_of("num_episodes", num_episodes, EPISODES, config, deployments)
     rates, rewards = [], []
     at_once = max(1, EVALUATION_ENVS // copies)
     with torch.no_grad():
         for first in range(0, num_episodes, at_once):
             num = min(at_once, num_episodes - first)
-            deployment = Deployment.draw(config, num, seed, split, first)
+            deployment = given_or_drawn(deployments, config, num, seed, split, first)
             env = RRMEnv(config, num * copies, seed, split, device, copies=copies)
             total, earned = torch.zeros((), device=device), torch.zeros((), device=device)
             for _, _, reward, rate in run_episode(behaviour, env, deployment):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..config import NetworkConfig
-from .radio import Deployment, link_snr
+from .deployment import Deployment
+from .radio import link_snr
 
 BLOCK_TTIS = 1200  # gains of so many TTIs at most are computed at once
 BLOCK_LINKS = 2**21  # ... and fewer where one environment's gains would pass this (8 MiB in float32)

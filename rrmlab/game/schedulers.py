@@ -253,8 +253,12 @@ class Mixture(Scheduler):
 
 def check_behaviour(name: str, value: Any) -> None:
     """ValueError unless the value can be run: a scheduler, a policy, or whatever has what `Behaviour` lists."""
-    if isinstance(value, type) or not all(hasattr(value, part) for part in ("knowledge", "begin", "serve")):
-        raise ValueError(f"{name}: {value!r} is no scheduler and no policy, it has no knowledge, begin and serve")
+    missing = [part for part in ("name", "knowledge", "begin", "serve") if not hasattr(value, part)]
+    if isinstance(value, type) or missing:
+        lacks = "is a class, not an object of it" if isinstance(value, type) else f"has no {', '.join(missing)}"
+        raise ValueError(f"{name}: {value!r} is no scheduler and no policy, it {lacks}")
+    if not isinstance(value.knowledge, type) or not issubclass(value.knowledge, ObservationView):
+        raise ValueError(f"{name}: {value!r} has knowledge = {value.knowledge!r}, which must be a view of `game.views`")
 
 
 def check_proportions(proportions: Any, parts: Sequence[Any], what: str) -> list[float]:

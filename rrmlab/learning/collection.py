@@ -1,9 +1,10 @@
-"""Logging a behaviour on training deployments.
+"""Logging a behaviour.
 
 Shapes: E environments, T TTIs, I APs, N top users."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -11,42 +12,47 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, known_device, seed_number, whole_number
+from ..checks import check_kind, check_tensor, known_device, seed_number
 from ..config import NetworkConfig
+from ..game.deployment import Deployment, given_or_drawn, number_of
 from ..game.env import RRMEnv
-from ..game.evaluation import check_fits, on_device, run_episode
+from ..game.evaluation import check_fits, naming, on_device, run_episode
 from ..game.schedulers import Behaviour, check_behaviour
 from ..game.views import CellView, NetworkView
 from .dataset import Dataset, join
 
+TRANSITIONS = 320_000  # of a log, `study`
 COLLECTION_ENVS = 200  # environments stepped at once
 
 
 def collect(
     behaviour: Behaviour,
     config: NetworkConfig,
-    num_transitions: int = 320_000,
+    num_transitions: int | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    deployments: Deployment | None = None,
 ) -> Dataset:
-    """Log a behaviour on training deployments.
+    """Log a behaviour on training deployments, or on given ones.
 
     Args:
         behaviour: a scheduler or policy that stays within the slots.
         config: the network.
-        num_transitions: n; the last episode is cut, and marked truncated, where this is reached.
+        num_transitions: n, left out 320,000, or whole episodes of all given deployments; the last episode is cut, and
+            marked truncated, where this is reached.
         seed: of the deployments.
         device: where to run.
+        deployments: in place of those that `seed` names.
 
     Raises:
-        ValueError: fewer than 1 transition, no seed, an unknown device, or a behaviour that serves users
-            outside the slots.
+        ValueError: fewer than 1 transition or more than given deployments have, no seed, an unknown device, a behaviour
+            that serves users outside the slots, or what `Deployment.check` or `run_episode` refuses.
     """
-    num_transitions, seed = whole_number("num_transitions", num_transitions), seed_number(seed)
-    device = known_device(device)
-    if num_transitions < 1:
-        raise ValueError(f"num_transitions = {num_transitions}: must be at least 1")
+    seed, device = seed_number(seed), known_device(device)
     check_kind("config", config, NetworkConfig)
+    num_transitions = number_of(
+        "num_transitions", num_transitions, TRANSITIONS, config, deployments, config.episode_ttis
+    )
     check_behaviour("behaviour", behaviour)
     check_fits(behaviour, config)
     if issubclass(behaviour.knowledge, CellView | NetworkView):
@@ -54,17 +60,21 @@ def collect(
             f"behaviour = {behaviour.name}: serves users outside the slots, so its actions cannot be logged"
         )
     logged = on_device(behaviour, device)
-    metadata = {"network": config.to_dict(), "behaviour": logged.name, "seed": seed, "split": "train"}
+    metadata = {"network": config.to_dict(), "behaviour": logged.name}
+    metadata |= {"seed": seed, "split": "train"} if deployments is None else {"split": "given"}
     if hasattr(logged, "parameters"):
         metadata["behaviour_parameters"] = logged.parameters()
+        try:
+            json.dumps(metadata)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"behaviour = {logged.name}, parameters: must be plain values ({error})") from None
     parts, remaining, index = [], num_transitions, 0
     while remaining > 0:
         envs = min(COLLECTION_ENVS, math.ceil(remaining / config.episode_ttis))
-        env = RRMEnv(config, envs, seed, "train", device)
-        env._next_index = index
-        part = _log_episodes(logged, env, metadata)
-        parts.append(_cut(part, min(remaining, len(part))))
-        remaining, index = remaining - len(part), index + envs
+        part = given_or_drawn(deployments, config, envs, seed, "train", index)
+        log = _log_episodes(logged, RRMEnv(config, envs, device=device), part, metadata)
+        parts.append(_cut(log, min(remaining, len(log))))
+        remaining, index = remaining - len(log), index + envs
     return join(parts, metadata) if len(parts) > 1 else parts[0]
 
 
@@ -74,22 +84,19 @@ def _cut(data: Dataset, num: int) -> Dataset:
     return replace(data, truncated=data.truncated | (torch.arange(num) == num - 1))
 
 
-def _log_episodes(behaviour: Behaviour, env: RRMEnv, metadata: dict[str, Any]) -> Dataset:
+def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, metadata: dict[str, Any]) -> Dataset:
     """One whole episode of every environment."""
     steps = env.config.episode_ttis
     log: dict[str, list[Tensor]] = {"obs": [], "mask": [], "actions": [], "rewards": [], "log_prob": []}
     with torch.no_grad():
-        for view, users, reward, _ in run_episode(behaviour, env):
-            actions = view.actions(users)
+        for view, users, reward, _ in run_episode(behaviour, env, deployment):
+            with naming(behaviour, "serve"):
+                actions = view.actions(users)
             log["obs"].append(view.obs)
             log["mask"].append(view.action_mask)
             log["actions"].append(actions)
             log["rewards"].append(reward)
-            log["log_prob"].append(
-                behaviour.log_prob(view, actions)
-                if hasattr(behaviour, "log_prob")
-                else torch.zeros(env.num_envs).double()
-            )
+            log["log_prob"].append(_log_prob(behaviour, view, actions, reward))
     log["obs"].append(env.obs)
     log["mask"].append(env.action_mask)
     columns = {name: torch.stack(values, 1).cpu().flatten(0, 1) for name, values in log.items()}
@@ -101,3 +108,15 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, metadata: dict[str, Any]) -
         metadata=metadata,
         **{**columns, "obs": columns["obs"].float(), "rewards": columns["rewards"].float()},
     )
+
+
+def _log_prob(behaviour: Any, view: Any, actions: Tensor, reward: Tensor) -> Tensor:
+    """What the behaviour says of its actions (E,), 0 where it says nothing; ValueError for no logarithms."""
+    if not hasattr(behaviour, "log_prob"):
+        return torch.zeros_like(reward, dtype=torch.float64)
+    log_prob = behaviour.log_prob(view, actions)
+    with naming(behaviour, "log_prob"):
+        check_tensor("it", log_prob, "float", "(E,)", reward)
+        if not bool(((log_prob <= 1e-6) & (log_prob > -math.inf)).all()):
+            raise ValueError("must be finite and at most 0, ln of the probability of what it serves")
+    return log_prob.double()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +23,8 @@ from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..checks import as_path, check_kind, known_device, whole_number
 from ..config import NetworkConfig
+from ..game.deployment import GIVEN, Deployment
 from ..game.env import RRMEnv
-from ..game.radio import Deployment
 from ..game.schedulers import RandomWalk
 from ..random_streams import PolicyStream, sample
 from ..storage import CorruptFileError, reading
@@ -36,6 +37,7 @@ from .progress import (
     Training,
     check_options,
     check_seeds,
+    digest,
     load_checkpoint,
     progress_bar,
     save_checkpoint,
@@ -71,8 +73,9 @@ def train_online(
     evaluation: Evaluation | None = None,
     progress: bool = True,
     checkpoint: str | Path | None = None,
+    deployments: Deployment | None = None,
 ) -> list[OnlineRun]:
-    """Train while acting on training deployments; one update per seed and step of its environments.
+    """Train while acting on training deployments, or on given ones; one update per seed and step of its environments.
 
     SAC acts by sampling its policy, DQN epsilon-greedily. With alpha = 0 (usual online) nothing is conservative.
 
@@ -88,13 +91,14 @@ def train_online(
         progress: show a progress bar.
         checkpoint: folder in which the training keeps where it is at every episode's end, and what it saw in that
             episode; the same call goes on from there, and ends with the same bits as if it had never stopped.
+        deployments: what all seeds act on, in turn and over again, in place of training deployments of their own.
 
     Returns:
         one OnlineRun per seed; in the histories "update" counts steps of the environments, "eval_update" transitions.
 
     Raises:
-        ValueError: what `train_offline` refuses too, fewer than two steps, behaviour cloning, which needs data, or a
-            checkpoint of another training.
+        ValueError: what `train_offline` or `Deployment.check` refuses, fewer than two steps, behaviour cloning, which
+            needs data, or a checkpoint of another training.
         CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
         FloatingPointError: the losses of all seeds became NaN or infinite.
 
@@ -111,7 +115,12 @@ def train_online(
     if num_envs < 1 or num_transitions <= num_envs:
         raise ValueError(f"num_transitions = {num_transitions}, num_envs = {num_envs}: need at least two steps")
     steps, episode = math.ceil(num_transitions / num_envs), network.episode_ttis
-    pilot = collect(RandomWalk(seed=0), network, min(PILOT_TRANSITIONS, num_transitions), seed=0)
+    pilot_size = min(PILOT_TRANSITIONS, num_transitions)
+    if deployments is not None:
+        check_kind("deployments", deployments, Deployment)
+        deployments.check(network)
+        pilot_size = min(pilot_size, len(deployments) * episode)
+    pilot = collect(RandomWalk(seed=0), network, pilot_size, seed=0, deployments=deployments)
     scale = Scale.of(pilot.obs, pilot.mask, pilot.rewards)
     learner = Learner(config, network, seeds, device)
     replay = Replay(steps, episode, len(seeds), num_envs, network, device)
@@ -127,6 +136,8 @@ def train_online(
             "network": network.to_dict(), "agent": config.to_dict(), "seeds": seeds, "transitions": num_transitions,
             "envs": num_envs, "evaluate_every": evaluate_every, "version": version("rrmlab"),
         }  # fmt: skip
+        if deployments is not None:
+            facts["deployments"] = _digest(deployments)
         done = training.resume(as_path(checkpoint) / "state", facts)
         for k in range(done // episode):
             if (seen := load_checkpoint(as_path(checkpoint) / f"episode_{k}", facts)) is None:
@@ -139,8 +150,7 @@ def train_online(
     for step in range(done, steps):
         if step % episode == 0:
             first = step // episode * num_envs
-            draws = [Deployment.draw(network, num_envs, seed, "train", first) for seed in seeds]
-            env.reset(Deployment.concat(draws))
+            env.reset(Deployment.concat([_episodes(network, deployments, num_envs, seed, first) for seed in seeds]))
             stream = PolicyStream(env.deployment.key, 0, 2 * network.num_aps)
         with torch.no_grad():
             uniform = stream.next().to(device).unflatten(0, (len(seeds), num_envs))
@@ -160,11 +170,27 @@ def train_online(
         bar.update()
     bar.close()
     policies = training.policies(with_history=True)
-    common = {"network": network.to_dict(), "behaviour": label, "split": "train", "agent": config.to_dict()}
+    split = "train" if deployments is None else "given"
+    common = {"network": network.to_dict(), "behaviour": label, "split": split, "agent": config.to_dict()}
     return [
         OnlineRun(policy, replay.second_half(k, {**common, "seed": seed}))
         for k, (policy, seed) in enumerate(zip(policies, seeds, strict=True))
     ]
+
+
+def _episodes(network: NetworkConfig, given: Deployment | None, num: int, seed: int, first: int) -> Deployment:
+    """Deployments of a training seed from number `first` on. Given ones get keys that tell apart their turns and the
+    seeds, for the actions are drawn from the keys."""
+    if given is None:
+        return Deployment.draw(network, num, seed, "train", first)
+    numbers = range(first, first + num)
+    key = torch.from_numpy(np.array([(GIVEN, seed, k) for k in numbers])).to(given.key.device)
+    return replace(Deployment.concat([given[k % len(given)] for k in numbers]), key=key)
+
+
+def _digest(deployments: Deployment) -> str:
+    tensors = [getattr(deployments, f.name) for f in fields(deployments) if f.name != "gains"]
+    return digest([*tensors, *(torch.from_numpy(np.array(gains)) for gains in deployments.gains)])
 
 
 def _explore(

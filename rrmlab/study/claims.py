@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -53,11 +54,14 @@ def format_interval(interval: Interval, digits: int = 3) -> str:
     return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*interval, d=digits)
 
 
-def claim_row(
-    name: str, claim: str, paper: str, ours: Interval, verdict: str, reason: str, notebook: str
-) -> dict[str, str | float]:
-    """A row of a notebook's table of claims."""
-    return dict(zip(COLUMNS, (name, claim, paper, *ours, verdict, reason, notebook), strict=True))
+def claim_row(name: str, claim: str, paper: str, ours: Interval, verdict: str, reason: str) -> dict[str, Any]:
+    """A row of a notebook's table of claims, without the notebook."""
+    return dict(zip(COLUMNS[:-1], (name, claim, paper, *ours, verdict, reason), strict=True))
+
+
+def claim_table(notebook: str, *rows: dict[str, Any]) -> pd.DataFrame:
+    """The table of claims of a notebook: its name, and rows as `claim_row` makes them."""
+    return pd.DataFrame(rows).assign(notebook=notebook)
 
 
 def gathered(tables: Path) -> pd.DataFrame:

@@ -25,9 +25,10 @@ from ..agents.config import AgentConfig, method_name
 from ..agents.policy import Policy
 from ..config import NetworkConfig
 from ..game import evaluation
+from ..game.deployment import Deployment
 from ..game.env import RRMEnv
 from ..game.evaluation import run_episode
-from ..game.radio import Deployment, user_position
+from ..game.radio import user_position
 from ..game.schedulers import make_scheduler
 from ..game.views import SILENT
 from ..storage import read_json
@@ -148,6 +149,29 @@ def scene(recording: Recording, tti: int) -> Figure:
         ax.plot(tti, values[tti], "o", color="black")
         ax.set_ylim(bottom=0)
     ax.set_xlabel("TTI (1 ms each)")
+    return fig
+
+
+def snapshots(nodes: pd.DataFrame, area_m: float) -> Figure:
+    """Maps of one TTI under each of four methods: `Recording.nodes` of each, the side of the square in m."""
+    fig, axes = plotting.figure(2, 2, plotting.PAGE_IN, 7.3, sharex=True, sharey=True)
+    for ax, (_, part) in zip(axes.flat, nodes.groupby("method", sort=False), strict=True):
+        draw_map(ax, part, area_m)
+        ax.set_title(headline(part))
+        ax.label_outer()
+    fig.legend(handles=map_legend(), loc="outside lower center", ncols=4)
+    return fig
+
+
+def running_rates(running: pd.DataFrame) -> Figure:
+    """Sum and 5-percentile of the users' mean rates so far, over the episode: `Recording.running` of each method."""
+    fig, axes = plotting.figure(2, width=plotting.PAGE_IN, height=2.4)
+    for ax, column, label in zip(axes, ("sum_rate", "tail_rate"), ("sum", "5-percentile"), strict=True):
+        for method, part in running.groupby("method", sort=False):
+            style = plotting.style_of(method) | {"markevery": 0.2}
+            ax.plot(part.tti, part[column], label=method, **style)
+        ax.set(xlabel="TTI (1 ms each)", ylabel=f"{label} of the mean rates\nso far (bit/s/Hz)", ylim=(0, None))
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
 
 

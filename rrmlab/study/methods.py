@@ -20,8 +20,8 @@ from ..agents.config import AgentConfig, method_name, network_shapes
 from ..agents.paradigms import PARADIGMS
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
-from . import logs, tuning
-from .jobs import OfflineJob, OnlineJob, Scoring, score_scheduler
+from . import tuning
+from .jobs import Scoring, score_scheduler
 from .notebook import Study
 from .observed_oracle import observed_oracle
 from .store import Result, read_result, score_result, stored
@@ -220,35 +220,6 @@ def knowledge(network: NetworkConfig, names: Sequence[str]) -> pd.DataFrame:
         {"method": name, "knows": k.knows, "reports": k.reports(network), "exchanged": k.exchanged(network)}
         for name, k in facts
     ])  # fmt: skip
-
-
-def online_jobs(study: Study, paradigms: tuple[str, ...] = ("ctde",)) -> dict[str, OnlineJob]:
-    """Online agents with both backbones, by method: CTDE as in `logs.online_jobs`, the others with the seeds of a
-    sweep."""
-    jobs = {
-        method: OnlineJob(
-            study.network, agent, study.sweep_seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
-            device=study.device,
-        )
-        for method, agent in tuning.online_agents(paradigms).items()
-    }  # fmt: skip
-    return jobs | logs.online_jobs(study)
-
-
-def online_agents(study: Study) -> tuple[dict[str, Result], dict[str, list[Path]]]:
-    """The online CTDE agents by method, and their logs by backbone: of the first seed, which is the dataset of that
-    name, and of the second one."""
-    found = logs.study_logs(study)
-    return found.online, {"sac": [found.sac, found.second_sac], "dqn": [found.dqn]}
-
-
-def offline_jobs(study: Study, data: Path, backbones: Sequence[str] = ("sac", "dqn")) -> dict[str, OfflineJob]:
-    """Behaviour cloning and the three paradigms with their chosen hyper-parameters on one dataset, all seeds."""
-    return {
-        method: OfflineJob(data, agent, study.seeds, study.scoring, study.curve, device=study.device)
-        for method, agent in tuning.offline_agents(study.sizes.updates).items()
-        if agent.clones or agent.backbone in backbones
-    }
 
 
 def cost(network: NetworkConfig, agent: AgentConfig) -> dict[str, float]:

@@ -13,7 +13,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -24,10 +24,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from ..checks import check_kind, known_device, seed_number
 from ..config import NetworkConfig
 from ..memory import peak_memory_gib
 from ..storage import CorruptFileError, new_file, read_json
 from .jobs import Scoring
+from .places import OUT, find_repository, notebook_folders
+from .presets import PRESETS
 from .store import read_table
 
 PACKAGES = (
@@ -44,85 +47,15 @@ PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Sizes of the study, all `study`.
-
-    Attributes:
-        duration: what all notebooks take, in words.
-        episode_ttis: counted TTIs of an episode, for collecting and for scoring.
-        episodes: evaluation deployments.
-        transitions: of each dataset.
-        updates: gradient steps of offline training.
-        seeds: training seeds where claims are judged at one point.
-        sweep_seeds: training seeds at each point of a sweep.
-        tuning_episodes, tuning_updates, tuning_seeds: the same for a tuning trial, on validation deployments.
-        oracle_steps: gradient steps of the observed oracles.
-        envs: environments of an online training.
-    """
-
-    duration: str
-    episode_ttis: int
-    episodes: int
-    transitions: int
-    updates: int
-    seeds: int
-    sweep_seeds: int
-    tuning_episodes: int
-    tuning_updates: int
-    tuning_seeds: int
-    oracle_steps: int
-    envs: int
-
-
-PRESETS = {
-    "smoke": Preset(
-        duration="seconds a notebook",
-        episode_ttis=40,
-        episodes=4,
-        transitions=1_600,
-        updates=20,
-        seeds=2,
-        sweep_seeds=2,
-        tuning_episodes=4,
-        tuning_updates=10,
-        tuning_seeds=1,
-        oracle_steps=10,
-        envs=10,
-    ),
-    "quick": Preset(
-        duration="minutes in all",
-        episode_ttis=400,
-        episodes=24,
-        transitions=32_000,
-        updates=300,
-        seeds=3,
-        sweep_seeds=2,
-        tuning_episodes=12,
-        tuning_updates=200,
-        tuning_seeds=1,
-        oracle_steps=100,
-        envs=80,
-    ),
-    "paper": Preset(
-        duration="full size, about 2.5 hours on 2 cores",
-        episode_ttis=2_000,
-        episodes=100,
-        transitions=320_000,
-        updates=2_000,
-        seeds=10,
-        sweep_seeds=5,
-        tuning_episodes=60,
-        tuning_updates=1_000,
-        tuning_seeds=2,
-        oracle_steps=1_500,
-        envs=80,
-    ),
-}
+_HOW_TO_GO_ON = "set recompute = True to compute with this, or give the stored values to read"
 
 
 class Study:
-    """One notebook's sizes, tables and figures. Paths are relative to the folder of the notebooks.
+    """One notebook's sizes, tables and figures.
+
+    Results lie in `figures` and `data` of one folder: of the repository for the `paper` preset, of `data/runs/<preset>`
+    in it for the others, as the command `rrmlab reproduce` has it. Committed results are replaced only by results of
+    the same preset and parameters; what is computed with others goes to `data/runs/<preset>`.
 
     Args:
         slug: the notebook's name, such as "04_training_paradigms".
@@ -130,10 +63,14 @@ class Study:
         recompute: compute the tables; False reads them.
         device: where the learners train.
         seed: first training seed, and seed of the deployments.
-        root: folder above `figures` and `data`.
+        root: folder of `figures` and `data`, in place of the one above.
+        parameters: further parameters of the notebook.
 
     Raises:
-        ValueError: an unknown preset, a device that is not there, or a negative seed.
+        ValueError: an unknown preset, `recompute` that is not True or False, a device that is not there, no seed, or
+            parameters that are not those of the stored results which are to be read.
+        FileNotFoundError: nothing is stored to be read, or the notebook does not lie in the repository.
+        CorruptFileError: the stored provenance is none.
     """
 
     def __init__(
@@ -143,32 +80,76 @@ class Study:
         recompute: bool = False,
         device: str = "cpu",
         seed: int = 0,
-        root: str | Path = "..",
+        root: str | Path | None = None,
+        **parameters: Any,
     ) -> None:
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise ValueError(f"preset = {preset!r}: must be one of {', '.join(PRESETS)}")
-        if seed < 0:
-            raise ValueError(f"seed = {seed}: must be at least 0")
-        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device = {device!r}: no CUDA device is available; take 'cpu'")
-        self.slug, self.recompute, self.device, self.seed = slug, recompute, device, seed
+        if not isinstance(recompute, bool):
+            raise ValueError(f"recompute = {recompute!r}: must be True or False, spelled like this")
+        check_kind("device", device, str)
+        self.slug, self.recompute, self.device, self.seed = (
+            slug,
+            recompute,
+            str(known_device(device)),
+            seed_number(seed),
+        )
         self.sizes = PRESETS[preset]
         self.network = NetworkConfig(episode_ttis=self.sizes.episode_ttis)
-        self.seeds = tuple(range(seed, seed + self.sizes.seeds))
+        self.seeds = tuple(range(self.seed, self.seed + self.sizes.seeds))
         self.sweep_seeds = self.seeds[: self.sizes.sweep_seeds]
-        self.data = Path(root) / "data"
-        self.figures = Path(root) / "figures"
-        self._parameters = {"preset": preset, "recompute": recompute, "device": device, "seed": seed}
+        given = {"preset": preset, "recompute": recompute, "device": self.device, "seed": self.seed}
+        self._parameters: dict[str, Any] = given | parameters
+        folder = Path(root) if root is not None else self._folder()
+        self.data, self.figures = folder / "data", folder / "figures"
         self._start = time.perf_counter()
         plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
         if recompute:
-            print(f"Computing at the {preset!r} preset: {self.sizes}")
+            print(f"Computing at the {preset!r} preset: {self.sizes}.")
         else:
-            made = self._provenance()
-            print(
-                f"Drawn from the stored tables (preset {made['parameters'].get('preset')!r}, {made['date']}, "
-                f"commit {made['commit'] or 'unknown'}). Set recompute = True to compute them again."
-            )
+            self._introduce_stored()
+
+    def _folder(self) -> Path:
+        """Where results lie, see above. The `rrmlab` command says it by an environment variable."""
+        if out := os.environ.get(OUT):
+            return Path(out)
+        repository, preset = find_repository(*notebook_folders()), self._parameters["preset"]
+        if repository is None:
+            raise FileNotFoundError("the notebook lies in no rrmlab repository: move it into a clone, or give a root")
+        differences = self._differences(repository / "figures")
+        if preset == "paper" and not differences:
+            return repository
+        folder = repository / "data" / "runs" / preset
+        if self.recompute:
+            print(f"Results go to data/runs/{preset}: {'; '.join(differences)}. The committed ones stay as they are.")
+        elif self._provenance(folder / "figures") is None:
+            raise ValueError(f"{'; '.join(differences)}: {_HOW_TO_GO_ON}")
+        return folder
+
+    def _differences(self, figures: Path) -> list[str]:
+        """How the results stored in a folder differ from what this notebook asks for: one text each."""
+        stored = self._provenance(figures)
+        if stored is None:
+            return []
+        asked = json.loads(json.dumps(self._parameters))
+        if asked["preset"] == stored["parameters"].get("preset"):
+            asked |= self.sizes.to_dict()
+        made = {**stored["sizes"], **stored["parameters"]}
+        names = [name for name in asked if name in made and name != "recompute"]
+        return [f"{name} = {asked[name]!r} (stored: {made[name]!r})" for name in names if asked[name] != made[name]]
+
+    def _introduce_stored(self) -> None:
+        """Say what is read; an error if it is not what the parameters ask for."""
+        made = self._provenance(self.figures)
+        if made is None or not made.get("complete", True):
+            raise FileNotFoundError(f"{self.slug} was not computed to its end here: set recompute = True")
+        if differences := self._differences(self.figures):
+            raise ValueError(f"{'; '.join(differences)}: {_HOW_TO_GO_ON}")
+        known = ", ".join(f"{name} {value!r}" for name, value in made["parameters"].items() if name != "recompute")
+        print(
+            f"Drawn from the stored tables ({known}; {made['date']}, commit {made['commit'] or 'unknown'}).\n"
+            f"Their sizes: {self.sizes}. Set recompute = True to compute them again."
+        )
 
     @property
     def scoring(self) -> Scoring:
@@ -196,6 +177,9 @@ class Study:
         path = self._path(name, ".csv")
         if self.recompute:
             table = compute()
+            # From here on the stored tables are not all of one computation, until `finish`.
+            if (made := self._provenance(self.figures)) is not None:
+                self._write_provenance(made | {"complete": False})
             with new_file(path) as beside:
                 table.to_csv(beside, index=False)
         elif not path.is_file():
@@ -220,7 +204,7 @@ class Study:
             return
         facts = {
             "parameters": self._parameters,
-            "sizes": self.sizes.__dict__,
+            "sizes": self.sizes.to_dict(),
             "network": self.network.to_dict(),
             "seeds": list(self.seeds),
             "versions": self.versions(),
@@ -232,6 +216,9 @@ class Study:
             "peak_memory_gib": round(peak_memory_gib(), 2),
             "runs": self._specs(),
         }
+        self._write_provenance(facts)
+
+    def _write_provenance(self, facts: dict[str, Any]) -> None:
         with new_file(self._path("", ".json")) as beside:
             beside.write_text(json.dumps(facts, indent=1) + "\n")
 
@@ -252,13 +239,17 @@ class Study:
     def _path(self, name: str, suffix: str) -> Path:
         return self.figures / "tables" / ((f"{self.slug}_{name}" if name else self.slug) + suffix)
 
-    def _provenance(self) -> dict[str, Any]:
-        path = self._path("", ".json")
+    def _provenance(self, figures: Path) -> dict[str, Any] | None:
+        """What `finish` wrote beside the tables in a folder of figures; None if nothing."""
+        path = figures / "tables" / f"{self.slug}.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True, or `rrmlab reproduce`")
+            return None
         facts = read_json(path)
-        if not isinstance(facts.get("parameters"), dict) or not {"date", "commit"} <= facts.keys():
-            raise CorruptFileError(f"{path} is not what rrmlab writes (parameters, date, commit): compute it again")
+        objects = [facts.get(name) for name in ("parameters", "sizes")]
+        if not all(isinstance(part, dict) for part in objects) or not {"date", "commit"} <= facts.keys():
+            raise CorruptFileError(
+                f"{path} is not what rrmlab writes (parameters, sizes, date, commit): compute it again"
+            )
         return facts
 
 

@@ -15,6 +15,7 @@ from ..agents.config import AgentConfig, method_name
 from ..agents.paradigms import PARADIGMS
 from ..checks import several
 from ..config import NetworkConfig
+from ..game.deployment import Deployment
 from ..game.evaluation import evaluate
 from ..game.schedulers import ITLinQ
 from ..storage import verify
@@ -25,9 +26,14 @@ from .tables import scores
 
 
 def tune_itlinq(
-    config: NetworkConfig, m_db: Sequence[float], eta: Sequence[float], num_episodes: int = 100, seed: int = 0
+    config: NetworkConfig,
+    m_db: Sequence[float],
+    eta: Sequence[float],
+    num_episodes: int | None = None,
+    seed: int = 0,
+    deployments: Deployment | None = None,
 ) -> list[dict[str, float]]:
-    """R_score of ITLinQ over a grid of (M, eta) on validation deployments, best first.
+    """R_score of ITLinQ over a grid of (M, eta) on validation deployments, or on given ones, best first.
 
     Returns:
         one dict per point: m_db, eta, sum_rate, tail_rate, score.
@@ -38,7 +44,7 @@ def tune_itlinq(
     rows, eta = [], several("eta", eta)
     for m in several("m_db", m_db):
         for exponent in eta:
-            scores = evaluate(ITLinQ(m, exponent), config, num_episodes, seed, split="validation")
+            scores = evaluate(ITLinQ(m, exponent), config, num_episodes, seed, "validation", deployments=deployments)
             rows.append(
                 dict(m_db=m, eta=exponent, sum_rate=scores.sum_rate, tail_rate=scores.tail_rate, score=scores.score)
             )
@@ -95,7 +101,7 @@ def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
         the configurations by method name, such as "CTDE-MARL-CQL (DQN)".
     """
     agents = [AgentConfig.behaviour_cloning(**BC_TUNED, num_updates=num_updates)]
-    agents += [AgentConfig(*point, **choice, num_updates=num_updates) for point, choice in TUNED.items()]
+    agents += [replace(AgentConfig(*point, **choice), num_updates=num_updates) for point, choice in TUNED.items()]
     return {method_name(agent): agent for agent in agents}
 
 

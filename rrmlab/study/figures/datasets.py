@@ -1,0 +1,52 @@
+"""The pictures of notebook 03: the online agents' training, and what the logs hold."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .. import plotting
+
+
+def curves(learning: pd.DataFrame) -> Figure:
+    """Score along the online training in the colours of the logs that it writes: columns method, seeds, eval_update
+    (transitions), eval_score with eval_score_low and eval_score_high."""
+    wrote = {"Online SAC": "sac", "Online DQN": "dqn"}
+    fig, ax = plotting.figure()
+    plotting.curve(
+        ax, learning, "eval_update", "eval_score", list(wrote), style=lambda name: plotting.dataset_style(wrote[name])
+    )
+    ax.set_xlabel("transitions seen online")
+    ax.set_ylabel("R_score (bit/s/Hz), validation")
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
+    ax.legend(
+        title=f"interquartile mean of {int(learning.seeds.iloc[0])} seeds, 95% interval",
+        title_fontsize=6,
+        loc="lower right",
+    )
+    return fig
+
+
+def contents(table: pd.DataFrame) -> Figure:
+    """Rewards, actions and joint actions of the logs: columns panel ("reward", "action", "joint action"), dataset, x
+    (reward, action, or rank of the joint action), share (of transitions below, of actions, of transitions)."""
+    names, drawn = table.dataset.unique(), table.set_index(["panel", "dataset"])
+    fig, (left, middle, right) = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.3)
+    for k, (name, hatch) in enumerate(zip(names, ("", "////", "....", "xxxx"), strict=True)):
+        look = plotting.dataset_style(name)
+        style, line = {"color": look["color"], "label": name}, look["linestyle"]
+        part = drawn.loc["reward", name]
+        left.plot(part.x, part.share, linestyle=line, **style)
+        part = drawn.loc["action", name]
+        place = part.x + 0.2 * (k - 1.5)
+        middle.bar(place, part.share, width=0.2, hatch=hatch, edgecolor="white", linewidth=0, **style)
+        part = drawn.loc["joint action", name]
+        part = part[part.share > 0]
+        right.plot(part.x, part.share, linestyle=line, **style)
+    left.set(xlabel="reward of a TTI ((bit/s/Hz)$^{0.2}$)", ylabel="share of transitions below")
+    left.set_xlim(0, drawn.loc["reward"].x.quantile(0.995))
+    middle.set(xlabel="action of an AP", ylabel="share of actions")
+    middle.set_xticks(range(4), ["silent", "1st", "2nd", "3rd"])
+    right.set(xlabel="rank of the joint action", ylabel="share of transitions", xscale="log", yscale="log")
+    left.legend(loc="lower right")
+    return fig
