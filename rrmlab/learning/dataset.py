@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from ..game.schedulers import check_proportions
 from ..random_streams import subsample
 from ..storage import reading
 from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
+from .tables import read_log
 
 _DTYPES = {
     "obs": torch.float32,
@@ -69,6 +71,15 @@ class Dataset:
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
             object.__setattr__(self, name, exact_tensor(name, getattr(self, name), dtype))
+
+    @classmethod
+    def from_table(cls, table: pd.DataFrame | str | Path, network: NetworkConfig) -> Dataset:
+        """A log in a DataFrame, a CSV or a Parquet file, of the given network. `rrmlab.learning.tables.read_log` says
+        which columns there must be, which errors are raised and how much memory this takes."""
+        name, columns = read_log(table, network)
+        data = cls(**columns, metadata={"network": network.to_dict(), "behaviour": Path(name).name})
+        data.check()
+        return data
 
     def __len__(self) -> int:
         return len(self.rows)
