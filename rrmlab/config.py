@@ -22,6 +22,10 @@ class NetworkConfig:
 
     Raises:
         ValueError: a field of the wrong type or outside its range, N > J, or APs that cannot fit their spacing.
+
+    >>> network = NetworkConfig(num_aps=9, num_users=54, area_m=750.0)
+    >>> round(network.noise_dbm), round(network.doppler_hz)
+    (-104, 8)
     """
 
     num_aps: int = constant(4, "APs", "study", "I, access points; each is one agent")

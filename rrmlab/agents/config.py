@@ -28,8 +28,8 @@ class AgentConfig:
     Raises:
         ValueError: an unknown name, a wrong type, a value outside its range, or axes that do not go together.
 
-    >>> AgentConfig(paradigm="ctde", mixer="qmix", backbone="dqn", alpha=0.1).mixer
-    'qmix'
+    >>> method_name(AgentConfig(paradigm="ctde", mixer="qmix", backbone="dqn", alpha=0.1))
+    'CTDE-MARL-CQL (QMIX, DQN)'
     """
 
     paradigm: str = constant("ctde", "", "paper", "centralized, independent or ctde")
@@ -77,8 +77,8 @@ class AgentConfig:
     def behaviour_cloning(cls, **options: Any) -> AgentConfig:
         """Each AP's head imitates the logged actions: the penalty without a TD loss, which is their cross-entropy.
 
-        >>> AgentConfig.behaviour_cloning(learning_rate=5e-4).clones
-        True
+        >>> method_name(AgentConfig.behaviour_cloning(learning_rate=5e-4))
+        'BC'
         """
         return cls(**{"backbone": "dqn", "td_loss": "none", "gamma": 0.0, **options})
 

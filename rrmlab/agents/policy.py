@@ -36,6 +36,12 @@ class Policy:
         network: the NetworkConfig of its data.
         seed: its training seed.
         history: training history, column name -> (number of log points,) array.
+
+    >>> from rrmlab import collect, make_scheduler, train_offline
+    >>> data = collect(make_scheduler("random_walk"), NetworkConfig(episode_ttis=20), num_transitions=200)
+    >>> (policy,) = train_offline(data, AgentConfig(num_updates=3, hidden=(8,)), seeds=[0], progress=False)
+    >>> policy.name, tuple(policy.act(data.obs[:5]).shape)
+    ('CTDE-MARL-CQL', (5, 4))
     """
 
     knowledge = ObservationView

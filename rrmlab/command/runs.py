@@ -186,10 +186,12 @@ def _because(result: NotebookResult) -> str:
 
 
 def first_line(text: str) -> str:
+    """The first line of a text that has one."""
     return text.strip().split("\n")[0]
 
 
 def clock(seconds: float) -> str:
+    """A duration as it is printed: seconds, from two minutes on minutes and seconds."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
 
 

@@ -44,6 +44,12 @@ class RRMEnv:
     Raises:
         ValueError: no NetworkConfig, `num_envs` below 1 or no multiple of `copies`, another dtype, a device that is not
             there, or gains that do not fit.
+
+    >>> env = RRMEnv(NetworkConfig(episode_ttis=2), num_envs=64)
+    >>> obs, info = env.reset()
+    >>> obs, reward, terminated, truncated, info = env.step(info["action_mask"][..., 1].long())  # each its first slot
+    >>> tuple(obs.shape), tuple(reward.shape), tuple(info["rates"].shape), bool(truncated.any())
+    ((64, 4, 6), (64,), (64, 24), False)
     """
 
     def __init__(

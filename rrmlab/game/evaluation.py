@@ -160,6 +160,11 @@ def evaluate(
     Raises:
         ValueError: `num_episodes` below 1 or above the number of given deployments, an unknown split or device, no
             behaviour, a policy that does not fit the network, what `Deployment.check` or `run_episode` refuses.
+
+    >>> from rrmlab.game.schedulers import make_scheduler
+    >>> scores = evaluate(make_scheduler("full_reuse"), NetworkConfig(episode_ttis=20), num_episodes=4)
+    >>> scores.rates.shape, scores.score > 0
+    ((4, 24), True)
     """
     check_behaviour("behaviour", behaviour)
     behaviour = on_device(behaviour, known_device(device))

@@ -289,6 +289,9 @@ def make_scheduler(name: str, **arguments: Any) -> Scheduler:
     Raises:
         ValueError: an unknown name, or an argument's value out of range.
         TypeError: an argument that this scheduler does not have.
+
+    >>> make_scheduler("itlinq", m_db=5.0, eta=0.3).parameters()
+    {'m_db': 5.0, 'eta': 0.3}
     """
     if not isinstance(name, str) or name not in SCHEDULERS:
         raise ValueError(f"scheduler {name!r}: must be one of {', '.join(SCHEDULERS)}")

@@ -47,6 +47,11 @@ def collect(
     Raises:
         ValueError: fewer than 1 transition or more than given deployments have, no seed, an unknown device, a behaviour
             that serves users outside the slots, or what `Deployment.check` or `run_episode` refuses.
+
+    >>> from rrmlab.game.schedulers import make_scheduler
+    >>> data = collect(make_scheduler("random_walk"), NetworkConfig(episode_ttis=20), num_transitions=50)
+    >>> len(data), tuple(data.obs.shape), tuple(data.actions.shape)
+    (50, (63, 4, 6), (50, 4))
     """
     seed, device = seed_number(seed), known_device(device)
     check_kind("config", config, NetworkConfig)

@@ -229,6 +229,15 @@ def load_dataset(path: str | Path) -> Dataset:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
         ValueError: the folder holds a policy, a checkpoint or a stored run.
+
+    >>> import tempfile
+    >>> from rrmlab.game.schedulers import make_scheduler
+    >>> from rrmlab.learning.collection import collect
+    >>> data = collect(make_scheduler("random_walk"), NetworkConfig(episode_ttis=20), num_transitions=40)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     loaded = load_dataset(data.save(Path(folder) / "my-log-v0"))
+    >>> bool((loaded.rewards == data.rewards).all()), loaded.metadata["behaviour"]
+    (True, 'Random walk')
     """
     path = as_path(path)
     episodes, metadata = read_episodes(path)

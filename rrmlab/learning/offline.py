@@ -67,6 +67,12 @@ def train_offline(
         FloatingPointError: the losses of all seeds became NaN or infinite.
 
     A seed whose loss becomes NaN or infinite stops there, with a warning and its last good parameters; others go on.
+
+    >>> from rrmlab import NetworkConfig, collect, make_scheduler
+    >>> data = collect(make_scheduler("random_walk"), NetworkConfig(episode_ttis=20), num_transitions=200)
+    >>> policies = train_offline(data, AgentConfig(num_updates=3, hidden=(8,)), seeds=range(2), progress=False)
+    >>> [policy.seed for policy in policies], len(policies[0].history["td_loss"])
+    ([0, 1], 3)
     """
     check_kind("data", data, Dataset)
     check_kind("config", config, AgentConfig)

@@ -103,6 +103,11 @@ def train_online(
         FloatingPointError: the losses of all seeds became NaN or infinite.
 
     A seed whose loss becomes NaN or infinite learns no more, with a warning; it acts with its last good parameters.
+
+    >>> network, agent = NetworkConfig(episode_ttis=10), AgentConfig(penalty="none", hidden=(8,))
+    >>> (run,) = train_online(network, agent, seeds=[0], num_transitions=80, num_envs=4, progress=False)
+    >>> run.policy.seed, len(run.data)  # what it logged in its second half
+    (0, 40)
     """
     check_kind("network", network, NetworkConfig)
     check_kind("config", config, AgentConfig)
