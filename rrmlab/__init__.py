@@ -13,11 +13,8 @@ from .learning.collection import collect
 from .learning.dataset import Dataset, load_dataset, mix
 from .learning.offline import train_offline
 from .learning.online import train_online
-from .memory import keep_freed_memory
 
 __version__ = "0.1.0"
-
-keep_freed_memory()
 
 __all__ = [
     "AgentConfig",

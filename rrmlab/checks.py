@@ -129,7 +129,7 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
 def known_device(device: Any) -> torch.device:
     """The device; ValueError if it is none, or not there."""
     try:
-        torch.empty(0, device=device)  # only its use shows whether it is there
+        torch.zeros((), device=device).item()  # only its use shows whether it is there
         return torch.device(device)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ValueError(f"device = {device!r}: not a device that is there ({str(error).splitlines()[0]})") from None

@@ -98,9 +98,12 @@ class RRMParallelEnv(ParallelEnv):
         return self._observations(), {agent: {} for agent in self.agents}
 
     def step(
-        self, actions: dict[str, int]
+        self, actions: dict[str, Any]
     ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
         """One TTI.
+
+        Args:
+            actions: for every agent its slot or 0, an int, or an array or tensor that holds one.
 
         Returns:
             observations, rewards, terminations, truncations and infos of all agents; every info has the
@@ -114,13 +117,9 @@ class RRMParallelEnv(ParallelEnv):
         if agents and (not isinstance(actions, dict) or set(actions) != set(agents)):
             given = f"of {sorted(map(str, actions))}" if isinstance(actions, dict) else f"= {actions!r}"
             raise ValueError(f"actions {given}: need one for each of {', '.join(agents)}")
-        for agent in agents:
-            if not self.action_spaces[agent].contains(actions[agent]):
-                allowed = f"0 ... {self.config.top_n}"
-                raise ValueError(f"actions[{agent!r}] = {actions[agent]!r}: must be one of {allowed}")
         # Without agents there is no episode, and the game says so.
-        chosen = torch.tensor([[int(actions[agent]) if agents else 0 for agent in self.possible_agents]])
-        _, reward, terminated, truncated, info = self.env.step(chosen.to(self.device))
+        chosen = [self._action(agent, actions[agent]) if agents else 0 for agent in self.possible_agents]
+        _, reward, terminated, truncated, info = self.env.step(torch.tensor([chosen], device=self.env.device))
         if bool(truncated[0]):
             self.agents = []
         rates = info["rates"][0].cpu().numpy()
@@ -135,6 +134,19 @@ class RRMParallelEnv(ParallelEnv):
     def state(self) -> np.ndarray:
         """The joint observation (I N F,) float32, AP after AP."""
         return self.env.obs.flatten().cpu().numpy().copy()
+
+    def _action(self, agent: str, action: Any) -> int:
+        """A whole number, or a tensor or array that holds one; ValueError for anything else and beyond the slots."""
+        number = action
+        if isinstance(action, np.ndarray | np.generic | torch.Tensor):
+            held = action.reshape(-1).tolist()
+            number = held[0] if len(held) == 1 else held
+        if type(number) is not int or not 0 <= number <= self.config.top_n:
+            raise ValueError(
+                f"actions[{agent!r}] = {action!r}: must be one of 0 ... {self.config.top_n}, as an int, or an array or "
+                f"tensor of one whole number, got {type(action).__name__}"
+            )
+        return number
 
     def _observations(self) -> dict[str, Observation]:
         obs = self.env.obs[0].cpu().numpy()

@@ -13,7 +13,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks of up to 32 MiB for the next allocation; elsewhere this does nothing.
+    """Let glibc keep freed blocks of up to 32 MiB for the next allocation, in the whole process; elsewhere this does
+    nothing. The study's processes call it, importing the package does not.
 
     By default it hands larger blocks back to the kernel at once, and the next operation faults the pages in again: for
     temporaries of a megabyte, as every step of the game and of the training has them, that takes longer than the

@@ -64,7 +64,7 @@ def subsample(num: int, size: int, seed: int) -> np.ndarray:
 def seeded_generators(seeds: Sequence[int], purpose: int) -> list[torch.Generator]:
     """One independent CPU generator per training seed and purpose."""
     states = [np.random.SeedSequence((seed, purpose)).generate_state(1, np.uint64)[0] for seed in seeds]
-    return [torch.Generator().manual_seed(int(state >> np.uint64(1))) for state in states]
+    return [torch.Generator("cpu").manual_seed(int(state >> np.uint64(1))) for state in states]
 
 
 class MinibatchStream:

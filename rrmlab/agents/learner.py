@@ -180,7 +180,8 @@ class Learner:
     def temperature(self) -> Tensor:
         """Entropy temperature of SAC (1, 1)."""
         # Through the logarithm in single precision: the study's numbers to the last digit.
-        return torch.full((1, 1), max(self.config.temperature, LEAST_TEMPERATURE), device=self.device).log().exp()
+        temperature = max(self.config.temperature, LEAST_TEMPERATURE)
+        return torch.full((1, 1), temperature, dtype=torch.float32, device=self.device).log().exp()
 
 
 def _pessimistic(q: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class StackedMLP(nn.Module):
         for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
             bound = 1 / math.sqrt(fan_in)
             for shape in ((*stack, fan_in, fan_out), (*stack, 1, fan_out)):
-                drawn = [torch.rand(shape, generator=g) for g in generators]
+                drawn = [torch.rand(shape, generator=g, dtype=torch.float32, device="cpu") for g in generators]
                 layers.append(nn.Parameter((2 * torch.stack(drawn) - 1) * bound))
         self.layers = nn.ParameterList(layers)
 

@@ -89,7 +89,8 @@ class Policy:
 
         Args:
             obs: (..., I, N F) raw observations, F features of each slot (of the paper: SINR in dB, ln w).
-            action_mask: (..., I, N+1) bool; left out, a slot is taken for empty where all its numbers are 0.
+            action_mask: (..., I, N+1), True or 1 where an action may be taken; left out, a slot is taken for empty
+                where all its numbers are 0.
 
         Returns:
             (..., I) int64, 0 for silence, n for the n-th top user.
@@ -172,7 +173,8 @@ class Policy:
 
     def _checked(self, obs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         wanted = (self.network.num_aps, self.observation.size(self.network))
-        obs, mask = _as_tensor("obs", obs), None if mask is None else _as_tensor("action_mask", mask)
+        device = self.tensors["obs_mean"].device
+        obs, mask = _as_tensor("obs", obs, device), None if mask is None else _as_tensor("action_mask", mask, device)
         if obs.dtype == torch.bool or obs.is_complex():
             raise ValueError(f"obs: must be real numbers, got {obs.dtype}")
         if obs.ndim < 2 or tuple(obs.shape[-2:]) != wanted:
@@ -181,9 +183,11 @@ class Policy:
             raise ValueError("obs: must be finite, found NaN or infinity")
         if mask is None:
             mask = torch.nn.functional.pad(self.observation.filled(obs), (1, 0), value=True)
-        elif tuple(mask.shape) != (*obs.shape[:-1], self.network.top_n + 1) or mask.dtype != torch.bool:
-            raise ValueError(f"action_mask: must be bool (..., I, N+1), got {mask.dtype} {tuple(mask.shape)}")
-        return obs, mask
+        elif tuple(mask.shape) != (*obs.shape[:-1], self.network.top_n + 1):
+            raise ValueError(f"action_mask of shape {tuple(mask.shape)}: must be (..., I, N+1) as obs is (..., I, N F)")
+        elif mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+            raise ValueError(f"action_mask: must be True and False, or 1 and 0, found others in {mask.dtype}")
+        return obs, mask if mask.dtype == torch.bool else mask == 1
 
     def check_fits(self, network: NetworkConfig, strict: bool = False) -> None:
         """Whether the policy can run on a network.
@@ -232,17 +236,18 @@ class Policy:
         return cls(config, network, {name: tensor.to(device) for name, tensor in tensors.items()}, seed, history)
 
 
-def _as_tensor(name: str, values: Any) -> Tensor:
-    """Tensors, arrays and nested lists of numbers as a tensor; ValueError for anything else."""
+def _as_tensor(name: str, values: Any, device: torch.device) -> Tensor:
+    """Tensors, arrays and nested lists of numbers as a tensor on a device; ValueError for anything else."""
     try:
-        return torch.as_tensor(values)
+        # By way of NumPy, because PyTorch reads lists of numbers in the session's default type.
+        return torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values), device=device)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(f"{name}: must be a tensor, an array or nested lists, got {type(values).__name__}") from None
 
 
 def _stack_of(tensors: dict[str, Tensor], name: str, stack: tuple[int, ...], sizes: tuple[int, ...]) -> StackedMLP:
     """A stack of one seed with the given parameters."""
-    net = StackedMLP([torch.Generator()], stack, sizes)
+    net = StackedMLP([torch.Generator("cpu")], stack, sizes)
     state = {f"layers.{k}": tensors[f"{name}.{k}"].unsqueeze(0) for k in range(len(net.layers))}
     net.load_state_dict(state)
     return net.to(tensors["obs_mean"].device).requires_grad_(False)

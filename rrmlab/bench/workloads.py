@@ -142,6 +142,7 @@ def collect_and_save(num_transitions: int, seed: int = 0, device: str = "cpu") -
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """The result of a function of this module in a new Python process, where memory starts from nothing."""
     code = "import json, sys; from rrmlab.bench import workloads; name, arguments = json.loads(sys.argv[1]); "
+    code += "from rrmlab.memory import keep_freed_memory; keep_freed_memory(); "  # as in the study's own processes
     code += "print(json.dumps(getattr(workloads, name)(*arguments)))"
     command = [sys.executable, "-c", code, json.dumps([function.__name__, arguments])]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[-1])

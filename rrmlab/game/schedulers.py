@@ -143,7 +143,7 @@ class ITLinQ(Scheduler):
         order = factor.masked_fill(~present, -1).argsort(dim=-1, descending=True, stable=True)
         allowed = 10 ** (self.m_db / 10) * signal**self.eta
         # The stronger of the two interferences between any two links; what matters is only the worse.
-        mutual = torch.maximum(gain, gain.transpose(1, 2)) * (1 - torch.eye(gain.shape[1]).to(gain))
+        mutual = torch.maximum(gain, gain.transpose(1, 2)) * _others(gain)
         admitted = torch.zeros_like(present)
         for k in range(order.shape[1]):
             link = order[:, k, None]
@@ -195,18 +195,22 @@ def joint_rewards(view: CrossGainView, lam: float) -> Tensor:
     """
     e, i, n = view.slots.shape
     actions = joint_actions(view)  # (X, I)
-    sets = torch.tensor(list(itertools.product((0.0, 1.0), repeat=i))).to(view.gain)  # (2^I, I)
-    others = 1 - torch.eye(i).to(view.gain)
+    sets = torch.tensor(list(itertools.product((0, 1), repeat=i)), device=view.gain.device).to(view.gain)  # (2^I, I)
     # Interference at slot n of AP k under each set: sum over the other transmitting APs.
-    cross = view.gain * others[:, :, None]
+    cross = view.gain * _others(view.gain)[:, :, None]
     interference = torch.einsum("si,eikn->eskn", sets, cross)
     signal = torch.einsum("eiin->ein", view.gain).unsqueeze(1)
     value = view.weight.pow(lam).unsqueeze(1) * torch.log2(1 + signal / (1 + interference))  # (E, 2^I, I, N)
     value = value.masked_fill((view.slots == SILENT).unsqueeze(1), -math.inf)
     value = torch.nn.functional.pad(value, (1, 0))  # silence earns nothing
-    which = ((actions > 0).to(sets) @ (2.0 ** torch.arange(i - 1, -1, -1)).to(sets)).long()  # (X,)
+    which = ((actions > 0) * 2 ** torch.arange(i - 1, -1, -1, device=actions.device)).sum(-1)  # (X,)
     flat = (which[:, None] * i + torch.arange(i, device=which.device)) * (n + 1) + actions  # (X, I)
     return value.reshape(e, -1)[:, flat.flatten()].view(e, -1, i).sum(-1)
+
+
+def _others(gain: Tensor) -> Tensor:
+    """1 between an AP and another, 0 between it and itself: (I, I), for gains (E, I, ...)."""
+    return 1 - torch.eye(gain.shape[1], dtype=gain.dtype, device=gain.device)
 
 
 class Mixture(Scheduler):
@@ -230,7 +234,7 @@ class Mixture(Scheduler):
         proportions = [1.0] * len(members) if proportions is None else proportions
         proportions = check_proportions(proportions, members, "members")
         self.members, self.seed = list(members), seed_number(seed)
-        self.shares = torch.tensor(proportions, dtype=torch.float64) / sum(proportions)
+        self.shares = torch.tensor(proportions, dtype=torch.float64, device="cpu") / sum(proportions)
 
     def parameters(self) -> dict[str, Any]:
         members = [{"name": member.name, **member.parameters()} for member in self.members]

@@ -85,8 +85,9 @@ def collect(
 
 def _cut(data: Dataset, num: int) -> Dataset:
     """The first `num` transitions; what follows is cut off, so the last one is marked truncated."""
-    data = data.select(torch.arange(num))
-    return replace(data, truncated=data.truncated | (torch.arange(num) == num - 1))
+    index = torch.arange(num, device="cpu")
+    data = data.select(index)
+    return replace(data, truncated=data.truncated | (index == num - 1))
 
 
 def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, metadata: dict[str, Any]) -> Dataset:
@@ -105,11 +106,12 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, met
     log["obs"].append(env.obs)
     log["mask"].append(env.action_mask)
     columns = {name: torch.stack(values, 1).cpu().flatten(0, 1) for name, values in log.items()}
-    last = torch.arange(steps) == steps - 1
+    step = torch.arange(steps, device="cpu")
+    truncated = (step == steps - 1).repeat(env.num_envs)
     return Dataset(
-        rows=(torch.arange(env.num_envs)[:, None] * (steps + 1) + torch.arange(steps)).flatten(),
-        truncated=last.repeat(env.num_envs),
-        terminated=torch.zeros(env.num_envs * steps, dtype=torch.bool),
+        rows=(torch.arange(env.num_envs, device="cpu")[:, None] * (steps + 1) + step).flatten(),
+        truncated=truncated,
+        terminated=torch.zeros_like(truncated),
         metadata=metadata,
         **{**columns, "obs": columns["obs"].float(), "rewards": columns["rewards"].float()},
     )

@@ -114,7 +114,7 @@ class Dataset:
         allowed = self.mask[rows].gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         check_all("actions", actions, allowed, "some are masked, they choose an empty slot")
         check_all("mask", self.mask[..., 0], self.mask[..., 0], "action 0, silence, must be allowed everywhere")
-        starts = torch.zeros(len(self.obs), dtype=torch.bool)
+        starts = rows.new_zeros(len(self.obs), dtype=torch.bool)
         starts[rows] = True
         shared = (self.terminated | self.truncated) & starts[rows + 1]
         own = "its transition ends an episode, but another one starts at the next row: an episode of T needs T+1 rows"
@@ -145,7 +145,7 @@ class Dataset:
         if not 1 <= num_transitions <= len(self):
             raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {len(self)}, the dataset's size")
         taken = self.select(torch.from_numpy(subsample(len(self), num_transitions, seed)))
-        used = torch.zeros(len(self.obs), dtype=torch.bool)
+        used = self.rows.new_zeros(len(self.obs), dtype=torch.bool)
         used[taken.rows] = used[taken.rows + 1] = True
         return replace(taken, obs=self.obs[used], mask=self.mask[used], rows=(used.cumsum(0) - 1)[taken.rows])
 
@@ -245,7 +245,7 @@ def load_dataset(path: str | Path) -> Dataset:
         lengths = np.array([len(episode["rewards"]) for episode in episodes])
         columns = {name: torch.from_numpy(np.concatenate([e[name] for e in episodes])) for name in episodes[0]}
         # Every episode stores one observation more than it has transitions.
-        rows = torch.arange(lengths.sum()) + torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths))
+        rows = torch.from_numpy(np.arange(lengths.sum()) + np.repeat(np.arange(len(lengths)), lengths))
         data = Dataset(rows=rows, metadata=metadata, **columns)
         data.check()
     return data

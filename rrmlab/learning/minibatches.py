@@ -29,7 +29,9 @@ class Minibatches:
         self.rows, self.actions = data.rows.to(device), data.actions.to(device)
         self.reward, self.terminated = scale.reward(data.rewards).to(device), data.terminated.to(device)
         self.stream = MinibatchStream(
-            seeds, lambda g: torch.randint(len(self.rows), (INDEX_BLOCK, size), generator=g), self.rows.device
+            seeds,
+            lambda g: torch.randint(len(self.rows), (INDEX_BLOCK, size), generator=g, device="cpu"),
+            self.rows.device,
         )
 
     def next(self) -> Batch:
@@ -56,10 +58,10 @@ class Replay:
         rows, aps, n = steps + math.ceil(steps / episode), network.num_aps, network.top_n
         size = observation_of(network).size(network)
         self.size = (seeds, envs)
-        self.obs = torch.empty(rows, seeds, envs, aps, size, device=device)
+        self.obs = torch.empty(rows, seeds, envs, aps, size, dtype=torch.float32, device=device)
         self.mask = torch.empty(rows, seeds, envs, aps, n + 1, dtype=torch.bool, device=device)
         self.actions = torch.empty(steps, seeds, envs, aps, dtype=torch.int64, device=device)
-        self.rewards = torch.empty(steps, seeds, envs, device=device)
+        self.rewards = torch.empty(steps, seeds, envs, dtype=torch.float32, device=device)
         self.log_prob = torch.empty(steps, seeds, envs, dtype=torch.float64, device=device)
         self.rows = torch.empty(steps, dtype=torch.int64, device=device)
         self.last = torch.zeros(steps, dtype=torch.bool, device=device)
@@ -95,7 +97,7 @@ class Replay:
     def append(self, episode: dict[str, Tensor]) -> None:
         """Add an episode that `last_episode` gave."""
         rows, steps = len(episode["obs"]), len(episode["actions"])
-        self.rows[self.steps : self.steps + steps] = torch.arange(self._row, self._row + steps)
+        self.rows[self.steps : self.steps + steps] = torch.arange(self._row, self._row + steps, device="cpu")
         for name in ("actions", "rewards", "log_prob"):
             getattr(self, name)[self.steps : self.steps + steps] = episode[name].to(self.rows.device)
         for name in ("obs", "mask"):
@@ -114,7 +116,7 @@ class Replay:
             return tensor[first : first + length, k].transpose(0, 1).flatten(0, 1).cpu()
 
         steps = self.steps - begin
-        offset = torch.arange(envs)[:, None] * rows
+        offset = torch.arange(envs, device="cpu")[:, None] * rows
         truncated = self.last[begin:].cpu().repeat(envs)
         return Dataset(
             obs=column(self.obs, start, rows),
@@ -137,7 +139,9 @@ class ReplaySampler:
         self._seed = torch.arange(len(seeds), device=replay.rows.device)[:, None]
         # The buffer grows, so what is drawn ahead is a place in [0, 1), not an index.
         self.stream = MinibatchStream(
-            seeds, lambda g: torch.rand(INDEX_BLOCK, size, generator=g, dtype=torch.float64), replay.rows.device
+            seeds,
+            lambda g: torch.rand(INDEX_BLOCK, size, generator=g, dtype=torch.float64, device="cpu"),
+            replay.rows.device,
         )
 
     def next(self) -> Batch:

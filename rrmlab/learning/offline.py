@@ -30,6 +30,8 @@ from .progress import (
 )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train_offline(
     data: Dataset,
     config: AgentConfig,

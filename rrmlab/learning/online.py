@@ -62,6 +62,8 @@ class OnlineRun:
     data: Dataset
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train_online(
     network: NetworkConfig,
     config: AgentConfig,
@@ -207,14 +209,14 @@ def _explore(
     obs = paradigm.observations(scale.obs(env.obs).unflatten(0, size))
     mask = paradigm.masks(env.action_mask.unflatten(0, size))  # (S, H, E, A)
     if step < warmup:
-        probability = mask / mask.sum(-1, keepdim=True)
+        probability = mask.float() / mask.sum(-1, keepdim=True)
     elif "actor" in learner.networks:
         probability = losses.log_policy(logits(learner.networks, obs), mask).exp()
     else:
         first, last, share = EPSILON
         epsilon = max(last, first + (last - first) * step / (share * steps))
         greedy = losses.masked(logits(learner.networks, obs), mask).argmax(-1, keepdim=True)
-        probability = (mask * (epsilon / mask.sum(-1, keepdim=True))).scatter_add(
+        probability = (mask * (epsilon / mask.sum(-1, keepdim=True).float())).scatter_add(
             -1, greedy, torch.full_like(greedy, 1 - epsilon, dtype=torch.float32)
         )
     heads = probability.shape[1]

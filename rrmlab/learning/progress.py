@@ -90,13 +90,13 @@ class History:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything logged so far, by name."""
-        tensors = {"history.update": torch.tensor(self._updates), "history.count": torch.tensor(self._count)}
+        tensors = {"history.update": whole(self._updates), "history.count": whole(self._count)}
         if self._points:
             tensors["history.points"] = torch.stack(self._points)
         if self._sum is not None:
             tensors["history.sum"] = self._sum
         if self._scores:
-            tensors["history.eval_update"] = torch.tensor(self._eval_updates)
+            tensors["history.eval_update"] = whole(self._eval_updates)
             tensors["history.scores"] = torch.from_numpy(np.stack(self._scores))
         return tensors
 
@@ -162,7 +162,7 @@ class DivergenceGuard:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The last good parameters, of all seeds and of those that stopped, by name."""
-        tensors = {"guard.since": torch.tensor(self._since)}
+        tensors = {"guard.since": whole(self._since)}
         for name, tensor in self._good.items():
             tensors[f"guard.good.{name}"] = tensor
             tensors |= {f"guard.stopped.{k}.{name}": good[name] for k, good in self._stopped.items()}
@@ -179,6 +179,11 @@ class DivergenceGuard:
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._learner.parameters().items()}
+
+
+def whole(numbers: int | list[int]) -> Tensor:
+    """Whole numbers as a tensor, whatever the session's default device is."""
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
@@ -261,7 +266,7 @@ class Training:
     def save(self, path: Path, facts: dict[str, Any], done: int) -> None:
         """Write a checkpoint after `done` updates; see `save_checkpoint`."""
         state = self.learner.state_dict() | self.history.state_dict() | self.guard.state_dict()
-        save_checkpoint(path, facts, {"done": torch.tensor(done), **state})
+        save_checkpoint(path, facts, {"done": whole(done), **state})
 
     def resume(self, path: Path, facts: dict[str, Any]) -> int:
         """Go on from the checkpoint, if there is one: how many updates are done; see `load_checkpoint` for errors."""

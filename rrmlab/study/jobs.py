@@ -28,7 +28,7 @@ from ..learning.dataset import load_dataset
 from ..learning.offline import train_offline
 from ..learning.online import NUM_ENVS, OnlineRun, train_online
 from ..learning.progress import progress_bar
-from ..memory import release_freed_memory
+from ..memory import keep_freed_memory, release_freed_memory
 from ..storage import SUMS, CorruptFileError, sha256
 from .store import Result, read_result, score_result, stored
 
@@ -260,6 +260,7 @@ def run_jobs(root: Path, jobs: Mapping[Any, Job], workers: int | None = None) ->
 
 def _run_single_threaded(job: Job, root: Path) -> Path:
     torch.set_num_threads(1)
+    keep_freed_memory()
     os.environ["TQDM_DISABLE"] = "1"
     try:
         return job.run(root)

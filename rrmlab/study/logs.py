@@ -113,7 +113,7 @@ def joined(study: Study, parts: Sequence[Path], size: int) -> Path:
     spec = {"joined": [sha256(part / SUMS) for part in parts], "transitions": size}
 
     def build(folder: Path) -> None:
-        shares = [load_dataset(part).select(torch.arange(size // len(parts))) for part in parts]
+        shares = [load_dataset(part).select(torch.arange(size // len(parts), device="cpu")) for part in parts]
         names = [str(share.metadata.get("behaviour")) for share in shares]
         join(shares, {**shares[0].metadata, "behaviour": " + ".join(names)}).save(folder / "joined-v0")
 

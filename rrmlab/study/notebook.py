@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from ..checks import check_kind, known_device, seed_number
 from ..config import NetworkConfig
-from ..memory import peak_memory_gib
+from ..memory import keep_freed_memory, peak_memory_gib
 from ..storage import CorruptFileError, new_file, read_json
 from .jobs import Scoring
 from .places import OUT, find_repository, notebook_folders
@@ -105,6 +105,7 @@ class Study:
         self._start = time.perf_counter()
         plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
         if recompute:
+            keep_freed_memory()
             print(f"Computing at the {preset!r} preset: {self.sizes}.")
         else:
             self._introduce_stored()

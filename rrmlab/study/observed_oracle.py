@@ -51,6 +51,8 @@ class ObservedOracle(Scheduler):
         return losses.log_policy(self.net(inputs), self.paradigm.masks(mask).unsqueeze(0))
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def observed_oracle(
     config: NetworkConfig, paradigm: str, num_steps: int = 4000, seed: int = 0, progress: bool = True
 ) -> ObservedOracle:
@@ -92,7 +94,7 @@ def observed_oracle(
         share = 1 - step / num_steps
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * share
-        picks = torch.randint(len(memory), (REUSE,), generator=generator).tolist()
+        picks = torch.randint(len(memory), (REUSE,), generator=generator, device="cpu").tolist()
         for obs, mask, rewards in [state, *(memory[k] for k in picks)]:
             log_pi = policy.log_policy(obs, mask)
             value = _expected(kind, log_pi, rewards) + EXPLORATION * share * losses.entropy(log_pi).sum(1)
