@@ -54,9 +54,6 @@ def _target(path: str | Path) -> Path:
     return path
 
 
-# ---- writing ----
-
-
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder beside `path` to write into; with its checksums it takes the place of `path` when all went well.
@@ -65,8 +62,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         FileExistsError: `path` is a file, or a folder with files that its SHA256SUMS does not list: not replaced.
         OSError: no room on the disk, or too few open files allowed; what was at `path` is as it was.
     """
-    path = _target(path)
-    _steadily(path, _refuse_foreign)
+    path = check_replaceable(path)
     with _beside(path, path.name, "") as beside:
         beside.mkdir()
         yield beside
@@ -82,6 +78,13 @@ def new_file(path: str | Path) -> Iterator[Path]:
     with _beside(path, path.stem, path.suffix) as beside:
         yield beside
         os.replace(beside, path)
+
+
+def check_replaceable(path: str | Path) -> Path:
+    """The place where a folder of that path is written; FileExistsError if something is there that is not replaced."""
+    path = _target(path)
+    _steadily(path, _refuse_foreign)
+    return path
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -235,15 +238,14 @@ def verify(path: str | Path, *needed: str) -> Path:
 
 def _steadily(path: Path, look: Callable[[Path], None]) -> None:
     """Look at a folder; once more if something is wrong while another process puts a new one in its place."""
-    for _ in range(4):
+    for attempt in range(5):
         before = _identity(path)
         try:
             return look(path)
         except (FileNotFoundError, FileExistsError, CorruptFileError):
-            if before is not None and _identity(path) == before:
+            if attempt == 4 or before is not None and _identity(path) == before:
                 raise
             time.sleep(0.005)
-    look(path)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

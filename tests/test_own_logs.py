@@ -18,10 +18,10 @@ from minari.data_collector import EpisodeBuffer
 from soak import cases
 from stored_files import LOADERS, NETWORK, answer_of, content_of, hidden, in_child, needs_fork
 
-from rrmlab import Dataset, Policy, collect, load_dataset, make_scheduler, mix, train_offline
+from rrmlab import Dataset, Policy, collect, load_dataset, make_scheduler, mix, train_offline, train_online
 from rrmlab.agents.config import AgentConfig
 from rrmlab.learning.dataset import join
-from rrmlab.storage import new_file, new_folder
+from rrmlab.storage import CorruptFileError, new_file
 
 COLUMNS = [f.name for f in dataclasses.fields(Dataset) if f.name != "metadata"]
 DATA = collect(make_scheduler("random_walk"), NETWORK, 36, seed=1)  # with empty slots
@@ -369,7 +369,26 @@ def test_a_folder_made_for_a_training_may_hold_litter(tmp_path):
     (tmp_path / ".DS_Store").touch()
     WRITERS["checkpoint"][0](tmp_path)
     assert json.loads((tmp_path / "facts.json").read_text())
-    with pytest.raises(FileExistsError, match="notes.txt"), new_folder(tmp_path):
-        (tmp_path / "notes.txt").write_text("mine")
-        with new_folder(tmp_path):
-            pass
+
+
+@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_training_says_before_its_first_update_that_it_cannot_keep_its_checkpoint(
+    tmp_path, monkeypatch, begun, online
+):
+    if online:
+        agent = dataclasses.replace(POLICY.config, backbone="dqn", alpha=0.0)
+        train = lambda: train_online(NETWORK, agent, [0], 48, 2, progress=False, checkpoint=tmp_path / "c")  # noqa: E731
+    else:
+        train = lambda: WRITERS["checkpoint"][0](tmp_path / "c")  # noqa: E731
+    if begun:
+        train()
+    place = tmp_path / "c" / "state" if online else tmp_path / "c"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "notes.txt").write_text("mine")
+    before = content_of(tmp_path)
+    monkeypatch.setattr("rrmlab.agents.learner.Learner.update", None)
+    with warnings.catch_warnings(), pytest.raises((FileExistsError, CorruptFileError), match="notes.txt|is missing"):
+        warnings.simplefilter("ignore")
+        train()
+    assert content_of(tmp_path) == before

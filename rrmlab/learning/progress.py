@@ -10,6 +10,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..checks import as_path, check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
-from ..storage import new_folder, read_json, reading, verify
+from ..storage import check_replaceable, new_folder, read_json, reading, verify
 
 CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work, `study`
 LOG_POINTS = 200  # of the loss curves, `study`
@@ -209,10 +210,13 @@ def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | No
     Raises:
         CorruptFileError: it was changed since, or does not hold what a checkpoint holds.
         ValueError: it belongs to another training, or the folder holds something else.
+        FileExistsError: the folder holds files of somebody else, so no checkpoint can be written there.
     """
-    try:
+    folder = None
+    with suppress(FileNotFoundError):  # or an empty folder, made for it beforehand
         folder = verify(path, "facts.json", "state")
-    except FileNotFoundError:  # or an empty folder, made for it beforehand
+    check_replaceable(path)  # now, not when the first checkpoint is written
+    if folder is None:
         return None
     found = read_json(folder / "facts.json")
     wanted = json.loads(json.dumps(facts))
