@@ -177,3 +177,14 @@ def check_all(name: str, values: Tensor, good: Tensor, wanted: str) -> None:
     if not bool(good.all()):
         place = (~good).nonzero()[0].tolist()
         raise ValueError(f"{name}: {wanted}; {name}{place} = {values[tuple(place)].item()}")
+
+
+def check_proportions(proportions: Any, parts: Sequence[Any], what: str) -> list[float]:
+    """The proportions as floats; ValueError unless they are one positive number for each of the parts."""
+    try:
+        shares = [real_number("share", share) for share in proportions]
+    except (TypeError, ValueError):  # not even several, or not all numbers
+        shares = []
+    if not shares or len(shares) != len(parts) or min(shares) <= 0 or not math.isfinite(sum(shares)):
+        raise ValueError(f"proportions = {proportions}: need one positive number for each of {len(parts)} {what}")
+    return shares

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..checks import check_range, real_number, seed_number
+from ..checks import check_proportions, check_range, real_number, seed_number
 from ..random_streams import MEMBERS, PolicyStream, sample
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
@@ -263,17 +262,6 @@ def check_behaviour(name: str, value: Any) -> None:
         raise ValueError(f"{name}: {value!r} is no scheduler and no policy, it {lacks}")
     if not isinstance(value.knowledge, type) or not issubclass(value.knowledge, ObservationView):
         raise ValueError(f"{name}: {value!r} has knowledge = {value.knowledge!r}, which must be a view of `game.views`")
-
-
-def check_proportions(proportions: Any, parts: Sequence[Any], what: str) -> list[float]:
-    """The proportions as floats; ValueError unless they are one positive number for each of the parts."""
-    try:
-        shares = [real_number("share", share) for share in proportions]
-    except (TypeError, ValueError):  # not even several, or not all numbers
-        shares = []
-    if not shares or len(shares) != len(parts) or min(shares) <= 0 or not math.isfinite(sum(shares)):
-        raise ValueError(f"proportions = {proportions}: need one positive number for each of {len(parts)} {what}")
-    return shares
 
 
 # Short name -> class. One of the user's own is registered with `SCHEDULERS["short_name"] = cls`.

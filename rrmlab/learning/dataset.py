@@ -19,7 +19,6 @@ from torch import Tensor
 from ..checks import as_path, check_all, check_kind, exact_tensor, seed_number, several, whole_number
 from ..config import NetworkConfig
 from ..game.observations import observation_of
-from ..game.schedulers import check_proportions
 from ..random_streams import subsample
 from ..storage import reading
 from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
