@@ -6,6 +6,7 @@ import dataclasses
 import math
 import operator
 import os
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..checks import as_path, check_all, check_kind, exact_tensor, seed_number, several, whole_number
+from ..checks import as_path, check_all, check_kind, check_proportions, exact_tensor, seed_number, several, whole_number
 from ..config import NetworkConfig
 from ..game.observations import observation_of
 from ..random_streams import subsample
