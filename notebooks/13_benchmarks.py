@@ -217,7 +217,7 @@ if study.recompute:
     step_ms = 1e3 * timed(steps)  # (R, sizes)
 
     noise = partial(workloads.updates_of_noise, num=max(1, size["updates"] // 5), device=device)
-    update_ms = 1e3 * timed([noise(SAC, replace(network, num_aps=i)) for i in aps.tolist()])
+    update_ms = 1e3 * timed([noise(SAC, config) for config in larger])
     joint = replace(SAC, paradigm="centralized")
     few_aps = range(1, workloads.largest_centralized(network) + 1)
     joint_ms = 1e3 * timed([noise(joint, replace(network, num_aps=i)) for i in few_aps])
