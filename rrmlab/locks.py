@@ -1,6 +1,7 @@
 """Processes keep out of each other's way by advisory locks, which end with the process that holds them.
 
-A run that is made twice at once is made once, and what a killed process left is told from what a living one is writing.
+Two processes that ask for one run at once make it once, and what a killed process left is removed while what a running
+one writes stays.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ def lock(path: Path, wait: bool = True) -> Iterator[bool]:
         whether it is held; never where there are no such locks (Windows, some network folders).
     """
     file = path.with_name(f".{path.name.removeprefix('.')}.lock")
-    handle, told = None, False
+    handle, said = None, False
     while handle is None and fcntl is not None:
         try:
             handle = _locked(file)
         except BlockingIOError:
             if not wait:
                 break
-            if not told:
+            if not said:
                 print(f"another process is at work on {path}: waiting for it", flush=True)
-                told = True
+                said = True
             time.sleep(POLL_S)
         except OSError:  # no such locks here; or nothing can be written, which the writer will say better
             break

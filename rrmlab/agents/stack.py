@@ -46,8 +46,8 @@ def evaluate_seeds(
         raise ValueError("policies: must be a list of Policy")
     device = known_device(device)
     stack = PolicyStack([on_device(policy, device) for policy in policies])
-    heard = ImperfectReports(stack, delay_ttis, noise_db) if delay_ttis or noise_db else stack
-    return evaluate_copies(heard, len(policies), config, num_episodes, seed, split, device, deployments)
+    seen = ImperfectReports(stack, delay_ttis, noise_db) if delay_ttis or noise_db else stack
+    return evaluate_copies(seen, len(policies), config, num_episodes, seed, split, device, deployments)
 
 
 class PolicyStack:

@@ -28,7 +28,7 @@ GIVEN = {"preset": "it is set by --preset", "recompute": "it is always True in a
 
 
 class UserError(Exception):
-    """A mistake in what was asked for or in a notebook's source: told in one line, before any work."""
+    """A mistake in what was asked for or in a notebook's source; its message is one line, printed before any work."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reports that are late or inexact: what a policy decides when it hears of its users' SINR that way.
+"""Reports that are late or inexact: what a policy decides when it gets its users' SINR that way.
 
 Shapes: E environments, I APs, J users, N top users.
 """

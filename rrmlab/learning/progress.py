@@ -135,7 +135,7 @@ class DivergenceGuard:
         if due:  # the metrics are of the parameters before the update
             for tensor in self._learner.parameters().values():
                 broken |= ~tensor.detach().isfinite().flatten(1).all(1)
-        for k in self._stopped:  # they were told
+        for k in self._stopped:  # reported before
             broken[k] = False
         for k in broken.nonzero().flatten().tolist():
             self._stopped[k] = {name: tensor[k].clone() for name, tensor in self._good.items()}

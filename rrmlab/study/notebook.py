@@ -1,6 +1,6 @@
 """What every notebook of the study needs: sizes by preset, stored tables, saved figures, provenance.
 
-A notebook lives two lives. Run with `recompute`, it computes its tables, stores them and draws from them. Read, it
+A notebook is used in two ways. Run with `recompute`, it computes its tables, stores them and draws from them. Read, it
 draws from the stored tables alone. `Study.table` is where the two part; everything after it is the same.
 """
 

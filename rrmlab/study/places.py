@@ -29,5 +29,5 @@ def notebook_folders() -> list[Path]:
     Editors start a kernel where they like, papermill where it is called. Visual Studio Code and Jupyter tell the kernel
     the notebook's path; where nothing does, the current folder and then the package's own are taken.
     """
-    told = getattr(sys.modules["__main__"], "__vsc_ipynb_file__", None), os.environ.get("JPY_SESSION_NAME")
-    return [*(Path(path).parent for path in told if path), Path.cwd(), Path(__file__).parents[2]]
+    known = getattr(sys.modules["__main__"], "__vsc_ipynb_file__", None), os.environ.get("JPY_SESSION_NAME")
+    return [*(Path(path).parent for path in known if path), Path.cwd(), Path(__file__).parents[2]]

@@ -72,7 +72,7 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
     y = np.arange(len(table))[::-1]
     colours = [style_of(m)["color"] for m in table.index]
     agents = [find(m).agent for m in table.index]
-    hatches = ["////" if agent is not None and agent.backbone == "dqn" else "" for agent in agents]
+    hatches = ["////" if agent is not None and agent.backbone == "dqn" and not agent.clones else "" for agent in agents]
     ax.barh(y, table[value], color=colours, height=0.7, hatch=hatches, edgecolor="white", linewidth=0)
     error = errors(table, value)
     # White below, dark above: the interval shows on every bar, the oracles' black ones included.
