@@ -21,8 +21,8 @@ PROMISES = (
      ("test_same_bits.py",), "all", "all"),
     ("No silent corruption: a changed byte is refused by name, and content that cannot be right",
      ("test_damage.py", "test_signed.py"), "100 damages", "1,000 damages"),
-    ("A full disk is a clear error, two at the same work do not disturb each other", ("test_full_disk.py", "test_at_once.py"),
-     "4 limits a kind, 3 writers", "60 limits a kind, 8 writers"),
+    ("A full disk is a clear error, two at the same work do not disturb each other",
+     ("test_full_disk.py", "test_at_once.py"), "4 limits a kind, 3 writers", "60 limits a kind, 8 writers"),
     ("Nothing that is read is run: planted pickles, tables, environments, shell commands", ("test_no_code.py",),
      "all", "all"),
     ("Bad input is an error that names it", (
