@@ -212,7 +212,9 @@ class RRMEnv:
             raise RuntimeError(f"the episode was truncated after {self.ttis} TTIs: call reset() before another step")
 
     def _check_choice(self, name: str, choice: Tensor, low: int, high: int) -> None:
-        check_tensor(name, choice, "int64", "(E, I)", self.slots[..., 0])
+        fits = isinstance(choice, Tensor) and choice.dtype == torch.int64 and choice.device == self.device
+        if not fits or choice.shape != (self.num_envs, self.config.num_aps):
+            check_tensor(name, choice, "int64", "(E, I)", self.slots[..., 0])
         smallest, largest = choice.aminmax()
         if smallest < low or largest > high:
             raise ValueError(f"{name}: must lie in {low} ... {high}, got {int(smallest)} ... {int(largest)}")
@@ -234,10 +236,7 @@ class RRMEnv:
             if t == 0:
                 self._averages = rates * (config.num_aps / config.num_users)
             if t < config.warmup_ttis:
-                self._average(rates * (t % length == turn))
-
-    def _average(self, rates: Tensor) -> None:
-        self._averages = torch.lerp(self._averages, rates, self.config.averaging)
+                self._averages = torch.lerp(self._averages, rates * (t % length == turn), config.averaging)
 
     def _advance(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         signal, cross = self._gains.at(self._time)
@@ -247,7 +246,7 @@ class RRMEnv:
         rates = served * torch.log2(1 + signal / (1 + self._gains.interference(cross, self._on)))  # (J, E)
         # w^lambda by exp and log: the CPU's pow rounds differently at the end of a tensor, so with the batch.
         earned = (self.config.lam * self._log_weights).exp_().mul_(rates)
-        self._average(rates)
+        self._averages = torch.lerp(self._averages, rates, self.config.averaging)
         self.ttis += 1
         self._time += 1
         obs, info = self._observe()

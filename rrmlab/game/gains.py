@@ -63,7 +63,8 @@ class LinkGains:
         """What every user receives (J, E) of the `cross` gains (I, J, E) where the APs on (I, E), 1 or 0, transmit."""
         _, _, padded, received = self._memory
         torch.mul(cross, on.unsqueeze(1), out=received)
-        return padded.sum(0)[: received[0].numel()].view(received.shape[1:])
+        _, users, envs = received.shape
+        return padded.sum(0)[: users * envs].view(users, envs)
 
     def _allocate(self) -> tuple[Tensor, ...]:
         """Signal (T, J, E), cross (T, I, J, E), padded (I, columns), and its view of shape (I, J, E)."""

@@ -28,9 +28,9 @@ class Slots:
         self._pick, self._of_users = pick, of_users
 
     def __getattr__(self, name: str) -> Tensor:
-        if name.startswith("_") or name not in self._of_users:
+        if (values := self.__dict__["_of_users"].get(name)) is None:
             raise AttributeError(f"{name} of the users in the slots is not known here")
-        return self._pick(self._of_users[name])
+        return self._pick(values)
 
 
 @dataclass(frozen=True)
