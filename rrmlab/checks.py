@@ -47,9 +47,14 @@ def check_range(config: Any, name: str, low: float, high: float = math.inf, *, o
         raise ValueError(f"{name} = {value}: must lie in {bracket}{low:g}, {high:g}]")
 
 
+def is_kind(value: Any, kind: type) -> bool:
+    """Whether the value is of that class; by its name, for IPython's autoreload makes a new class of the same name."""
+    return any((c.__module__, c.__qualname__) == (kind.__module__, kind.__qualname__) for c in type(value).__mro__)
+
+
 def check_kind(name: str, value: Any, kind: type) -> None:
-    """Raise ValueError unless the value is of that class."""
-    if not isinstance(value, kind):
+    """Raise ValueError unless the value is of that class, see `is_kind`."""
+    if not is_kind(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise ValueError(f"{name}: must be {article} {kind.__name__}, got {type(value).__name__}")
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..checks import known_device
+from ..checks import is_kind, known_device
 from ..config import NetworkConfig
 from ..game.deployment import Deployment
 from ..game.evaluation import Scores, evaluate_copies, on_device
@@ -42,7 +42,7 @@ def evaluate_seeds(
     Raises:
         ValueError: what `evaluate` refuses, no policies, or policies that are not greedy and of one configuration.
     """
-    if not isinstance(policies, list | tuple) or not all(isinstance(policy, Policy) for policy in policies):
+    if not isinstance(policies, list | tuple) or not all(is_kind(policy, Policy) for policy in policies):
         raise ValueError("policies: must be a list of Policy")
     device = known_device(device)
     stack = PolicyStack([on_device(policy, device) for policy in policies])
@@ -60,7 +60,7 @@ class PolicyStack:
     knowledge = ObservationView
 
     def __init__(self, policies: Sequence[Policy]) -> None:
-        if len({(p.config, p.network) for p in policies}) != 1 or any(p.stochastic for p in policies):
+        if len({repr((p.config, p.network)) for p in policies}) != 1 or any(p.stochastic for p in policies):
             raise ValueError("policies: must be greedy and of one AgentConfig and one NetworkConfig")
         self.first, self.size = policies[0], len(policies)
         nets = [policy._nets for policy in policies]
