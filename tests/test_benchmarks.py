@@ -214,10 +214,11 @@ def test_silent_steps_count_steps():
 
 
 def test_a_centralized_learner_is_refused_from_some_size_on():
-    most = workloads.largest_centralized(top_n=3)
-    Learner(AgentConfig("centralized", hidden=(1,)), most, 3, [0])
-    with pytest.raises(ValueError):
-        Learner(AgentConfig("centralized", hidden=(1,)), most + 1, 3, [0])
+    most = workloads.largest_centralized(NetworkConfig())
+    agent = AgentConfig("centralized", hidden=(1,))
+    Learner(agent, NetworkConfig(num_aps=most), [0])
+    with pytest.raises(ValueError, match="num_aps"):
+        Learner(agent, NetworkConfig(num_aps=most + 1), [0])
 
 
 def test_no_difference_of_the_cpu_to_itself():

@@ -84,7 +84,7 @@ NEW_SCHEDULER = """
          {"Full reuse", "reports", "mixture log"}),
         ("game/schedulers.py", "admitted = torch.zeros_like", "admitted = torch.ones_like",
          {"ITLinQ", "ITLinQ (tuned)", "surface", "mixture log"}),
-        ("game/radio.py", "def path_loss_db(", "def path_loss_db(unused=0, *, ", SIMULATED),
+        ("game/path_loss.py", "def path_loss_db(", "def path_loss_db(unused=0, *, ", SIMULATED),
         ("config.py", "SPEED_OF_LIGHT = ", "SPEED_OF_LIGHT = 2 * ", EVERY),
         ("agents/losses.py", "def td_loss(", "def td_loss(unused=0, *, ", TRAINED),
         ("learning/offline.py", "learner.update(", "learner . update(0 or ", {"offline"}),
