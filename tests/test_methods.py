@@ -101,7 +101,8 @@ def test_the_experiment_table_says_what_is_trained():
     }
     table = tables.experiment_table(agents, range(3), log="sac", size=100).set_index("method")
     assert list(table.columns) == [
-        "log", "paradigm", "mixer", "backbone", "penalty", "gamma", "alpha", "learning_rate", "updates", "seeds", "size",
+        "log", "paradigm", "mixer", "backbone", "penalty", "gamma", "alpha", "learning_rate", "updates", "seeds",
+        "size",
     ]  # fmt: skip
     assert list(table.loc["mine"]) == ["sac", "independent", "", "sac", "cql", 0.5, 2.0, 1e-3, 7, 3, 100]
     assert table.loc["BC", "gamma"] == table.loc["BC", "alpha"] == ""  # it has no TD loss
