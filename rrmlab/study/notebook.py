@@ -103,7 +103,7 @@ class Study:
         folder = Path(root) if root is not None else self._folder()
         self.data, self.figures = folder / "data", folder / "figures"
         self._start = time.perf_counter()
-        plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
+        use_style()
         if recompute:
             keep_freed_memory()
             print(f"Computing at the {preset!r} preset: {self.sizes}.")
@@ -252,6 +252,11 @@ class Study:
                 f"{path} is not what rrmlab writes (parameters, sizes, date, commit): compute it again"
             )
         return facts
+
+
+def use_style() -> None:
+    """Draw what follows in the study's style; a `Study` does so itself."""
+    plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
 
 
 def package_commit() -> str:
