@@ -76,8 +76,8 @@ def run_episode(
     """Reset and run to truncation, yielding (view, users, reward (E,), rates (E, J)) of each TTI.
 
     Raises:
-        ValueError: the behaviour serves what it may not, which is said with its name; or it is running in another
-            thread, for it keeps the state of one episode.
+        ValueError: the behaviour serves what it may not (the message names it), or it is running in another thread,
+            as it keeps the state of one episode.
     """
     with _in_this_thread(behaviour):
         env.reset(deployment)
@@ -94,7 +94,7 @@ def run_episode(
 
 @contextmanager
 def naming(behaviour: Behaviour, method: str) -> Iterator[None]:
-    """Put the behaviour and its method in front of a ValueError about what that returned."""
+    """Put the behaviour's name and its method in front of the message of a ValueError about what it returned."""
     try:
         yield
     except ValueError as error:

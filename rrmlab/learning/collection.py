@@ -118,7 +118,8 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, met
 
 
 def _log_prob(behaviour: Any, view: Any, actions: Tensor, reward: Tensor) -> Tensor:
-    """What the behaviour says of its actions (E,), 0 where it says nothing; ValueError for no logarithms."""
+    """ln of the behaviour's probability of the actions (E,), 0 if it has no `log_prob`; ValueError for numbers that are
+    no logarithms of probabilities."""
     if not hasattr(behaviour, "log_prob"):
         return torch.zeros_like(reward, dtype=torch.float64)
     log_prob = behaviour.log_prob(view, actions)
