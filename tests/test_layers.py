@@ -14,7 +14,7 @@ FLOORS = (
     ("game",),
     ("agents",),
     ("learning",),
-    ("interop",),
+    ("interop", "joint_env"),
     ("study", "bench"),
     ("command",),
 )

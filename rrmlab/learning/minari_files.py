@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 import h5py
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from minari import __version__ as minari_version
 from minari import supported_dataset_versions
 from minari.data_collector import EpisodeBuffer
@@ -63,9 +64,16 @@ def write_episodes(path: Path, episodes: list[Episode], metadata: dict[str, Any]
                 "dataset_size": storage.get_size(),
                 "minari_version": minari_version,
                 "algorithm_name": str(metadata.get("behaviour", "")),
+                "env_spec": _env_spec(metadata["network"]),
                 "rrmlab": metadata,
             }
         )
+
+
+def _env_spec(network: dict[str, Any]) -> str:
+    """Where the log was recorded, for Minari's `recover_environment`; this package does not read it."""
+    entry_point, steps = "rrmlab.joint_env:RRMJointEnv", NetworkConfig.from_dict(network).episode_ttis
+    return EnvSpec("rrmlab/RRMJoint-v0", entry_point, max_episode_steps=steps, kwargs={"config": network}).to_json()
 
 
 def _check_json(key: Any, value: Any) -> None:

@@ -1,0 +1,97 @@
+"""The game as a Gymnasium environment: one network, whose APs act as one agent on the joint observation.
+
+Saved logs name this environment as the one that they were recorded in, so that Minari can recover it.
+Shapes: I APs, J users, N top users, F features of each in an observation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from .checks import check_kind, seed_number
+from .config import NetworkConfig
+from .game.env import RRMEnv
+from .game.observations import observation_of
+
+
+class RRMJointEnv(gym.Env[np.ndarray, np.ndarray]):
+    """The centralized view of one network: `gymnasium.make("rrmlab/RRMJoint-v0")` once this module is imported.
+
+    The observation is (I N F,) float32, AP after AP; an action has a slot for each AP, (I,), 0 for silence. An empty
+    slot counts as silence, as Gymnasium's agents know no masks; `info["action_mask"]` (I, N+1) bool says which slots hold
+    a user.
+
+    Args:
+        config: the network and the rules, or the plain dict of one.
+        seed: names the deployments together with `split`; each reset takes the next one.
+        split: "train", "validation" or "test".
+
+    Raises:
+        ValueError: what `NetworkConfig.from_dict` or `RRMEnv` refuses.
+
+    >>> env = RRMJointEnv({"episode_ttis": 20})
+    >>> obs, info = env.reset(seed=1)
+    >>> obs, reward, terminated, truncated, info = env.step(np.array([1, 0, 1, 0]))
+    >>> obs.shape, info["rates"].shape, truncated
+    ((24,), (24,), False)
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(
+        self, config: NetworkConfig | dict[str, Any] | None = None, seed: int = 0, split: str = "train"
+    ) -> None:
+        config = NetworkConfig.from_dict(config) if isinstance(config, dict) else config or NetworkConfig()
+        check_kind("config", config, NetworkConfig)
+        self.config, self.split = config, split
+        self.env = RRMEnv(config, 1, seed, split)
+        numbers = config.num_aps * observation_of(config).size(config)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (numbers,), np.float32)
+        self.action_space = gym.spaces.MultiDiscrete([config.top_n + 1] * config.num_aps)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode: (obs, info).
+
+        Args:
+            seed: go to the first deployment of that seed; left out, to the next one of the current seed.
+            options: may hold "deployment", a Deployment of one network to run on.
+        """
+        super().reset(seed=seed)
+        if seed is not None:
+            self.env = RRMEnv(self.config, 1, seed_number(seed), self.split)
+        self.env.reset((options or {}).get("deployment"))
+        return self._observation(), self._info()
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """One TTI: (obs, reward, terminated, truncated, info), with "rates" (J,) in bit/s/Hz in the info.
+
+        Raises:
+            ValueError: an action outside of the action space.
+            RuntimeError: before `reset` or after truncation.
+        """
+        action = np.asarray(action)
+        if action.dtype.kind not in "iu" or not self.action_space.contains(action.astype(np.int64)):
+            raise ValueError(
+                f"action = {action}: must be {self.config.num_aps} slots, each in 0 ... {self.config.top_n}"
+            )
+        chosen = torch.from_numpy(action.astype(np.int64))[None]
+        if hasattr(self.env, "action_mask"):  # from the first reset on
+            chosen = chosen * self.env.action_mask.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+        _, reward, terminated, truncated, info = self.env.step(chosen)
+        rates = {"rates": info["rates"][0].cpu().numpy()}
+        return self._observation(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._info() | rates
+
+    def _observation(self) -> np.ndarray:
+        return self.env.obs.flatten().cpu().numpy().copy()
+
+    def _info(self) -> dict[str, Any]:
+        return {"action_mask": self.env.action_mask[0].cpu().numpy().copy()}
+
+
+gym.register("rrmlab/RRMJoint-v0", entry_point="rrmlab.joint_env:RRMJointEnv")
