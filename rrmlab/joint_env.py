@@ -22,8 +22,8 @@ class RRMJointEnv(gym.Env[np.ndarray, np.ndarray]):
     """The centralized view of one network: `gymnasium.make("rrmlab/RRMJoint-v0")` once this module is imported.
 
     The observation is (I N F,) float32, AP after AP; an action has a slot for each AP, (I,), 0 for silence. An empty
-    slot counts as silence, as Gymnasium's agents know no masks; `info["action_mask"]` (I, N+1) bool says which slots hold
-    a user.
+    slot counts as silence, as Gymnasium's agents know no masks; `info["action_mask"]` (I, N+1) bool says which slots
+    hold a user.
 
     Args:
         config: the network and the rules, or the plain dict of one.
