@@ -10,12 +10,14 @@ import pytest
 import torch
 from pettingzoo.test import parallel_api_test
 
+from rrmlab.agents.config import AgentConfig
 from rrmlab.config import NetworkConfig
 from rrmlab.game.deployment import Deployment
 from rrmlab.game.env import RRMEnv
 from rrmlab.game.schedulers import RandomWalk
 from rrmlab.interop import RRMParallelEnv
 from rrmlab.learning.collection import collect
+from rrmlab.learning.offline import train_offline
 
 # Few users, so that slots stay empty and masks differ from TTI to TTI and from AP to AP.
 NETWORK = NetworkConfig(num_aps=3, num_users=7, top_n=3, episode_ttis=30, warmup_ttis=10)
@@ -144,6 +146,85 @@ def test_wrong_actions_are_refused():
     with pytest.raises(RuntimeError, match="truncated"):
         env.step(idle)
     assert env.agents == [] and env.possible_agents == list(idle)
+
+
+ONE_NUMBER = {
+    "int": int, "int64": np.int64, "int32": np.int32, "uint8": np.uint8, "0-d array": np.array,
+    "array of one": lambda n: np.array([n]), "0-d tensor": torch.tensor, "tensor of one": lambda n: torch.tensor([n]),
+    "int32 tensor": lambda n: torch.tensor(n, dtype=torch.int32), "row": lambda n: torch.tensor([[n]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ONE_NUMBER)
+def test_actions_of_any_kind_of_whole_number(kind):
+    plain, other = RRMParallelEnv(NETWORK), RRMParallelEnv(NETWORK)
+    seen = [env.reset(seed=4)[0] for env in (plain, other)]
+    for _ in range(5):
+        actions = {agent: int(mask["action_mask"].nonzero()[0][-1]) for agent, mask in seen[0].items()}
+        given = {agent: ONE_NUMBER[kind](action) for agent, action in actions.items()}
+        (first, rewards, *_), (second, same, *_) = plain.step(actions), other.step(given)
+        assert rewards == same and np.array_equal(plain.state(), other.state())
+        seen = [first, second]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [True, np.True_, 1.0, np.float32(1), np.array(1.0), np.array([0, 1]), np.array([]), torch.tensor(1.0), np.int64(4),
+     torch.tensor([0, 1]), torch.tensor(True), torch.tensor(-1), [1], (1,), {0}, "1", None, 10**30, np.array(["1"])],
+    ids=repr,
+)  # fmt: skip
+def test_actions_that_are_no_whole_number_are_named_with_their_type(wrong):
+    env = RRMParallelEnv(NETWORK)
+    env.reset(seed=0)
+    idle = dict.fromkeys(env.agents, 0)
+    says = rf"^actions\['ap_1'\] = .*: must be one of 0 \.\.\. 3, .* whole number, got {type(wrong).__name__}$"
+    with pytest.raises(ValueError, match=says):
+        env.step({**idle, "ap_1": wrong})
+    assert env.env.ttis == 0
+
+
+MASKS = {
+    "bool": lambda mask: mask, "int8": lambda mask: mask.astype(np.int8), "int64": lambda mask: mask.astype(np.int64),
+    "float32": lambda mask: mask.astype(np.float32), "list": lambda mask: mask.tolist(),
+    "list of ints": lambda mask: mask.astype(int).tolist(), "tensor": torch.from_numpy,
+    "int8 tensor": lambda mask: torch.from_numpy(mask.astype(np.int8)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[("ctde", "sac"), ("centralized", "dqn"), ("independent", "dqn")], ids="-".join)
+def policy(request):
+    agent = AgentConfig(*request.param, hidden=(8,), num_updates=3, batch_size=8)
+    return train_offline(collect(RandomWalk(), SPARSE, 80), agent, [0], progress=False)[0]
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_the_wrapper_s_observations_and_masks_go_into_a_policy(policy, kind):
+    """Whole episodes, played by actions that go back into the wrapper as the policy gives them."""
+    env, game = RRMParallelEnv(SPARSE), RRMEnv(SPARSE)
+    seen, _ = env.reset(seed=1)
+    obs, info = game.reset(Deployment.draw(SPARSE, 1, seed=1))
+    while env.agents:
+        stacked = np.stack([seen[agent]["observation"] for agent in env.agents])
+        mask = np.stack([seen[agent]["action_mask"] for agent in env.agents]).astype(bool)
+        actions = policy.act(stacked, MASKS[kind](mask))
+        assert torch.equal(actions, policy.act(obs, info["action_mask"])[0])
+        values = policy.q_values(stacked[None], MASKS[kind](mask[None]))
+        assert torch.equal(values, policy.q_values(obs, info["action_mask"]))
+        seen, *_ = env.step(dict(zip(env.agents, actions, strict=True)))
+        obs, _, _, _, info = game.step(actions[None])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda mask: 2 * mask, lambda mask: -mask, lambda mask: mask * np.nan, lambda mask: mask[:, :-1],
+     lambda mask: mask[None, None], lambda mask: mask.astype(str), lambda mask: "mask"],
+    ids=["2", "-1", "NaN", "a column less", "more dimensions", "text", "a word"],
+)  # fmt: skip
+def test_masks_that_are_none_are_refused(policy, spoil):
+    obs, mask = np.ones((4, 6), np.float32), np.ones((4, 4), np.int8)
+    for use in (policy.act, lambda obs, mask: policy.q_values(obs[None], mask)):
+        with pytest.raises(ValueError, match="^action_mask"):
+            use(obs, spoil(mask))
 
 
 def test_missing_pettingzoo_names_the_extra(monkeypatch):
