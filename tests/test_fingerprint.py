@@ -147,7 +147,6 @@ def imported(folder, text, monkeypatch):
     (folder / "mine.py").write_text(textwrap.dedent(text))
     scope = {"__name__": "mine"}
     fingerprint.linecache.clearcache()
-    code_fingerprint.cache_clear()
     exec(compile(textwrap.dedent(text), str(folder / "mine.py"), "exec"), scope)
     return scope["Mine"]
 
@@ -178,9 +177,7 @@ def test_what_a_scheduler_outside_of_the_package_uses_of_it_counts(tmp_path, mon
     path = package / "game" / "schedulers.py"
     path.write_text(path.read_text().replace("return view.slots[..., 0]", "return view.slots[..., 1]"))
     monkeypatch.setattr(fingerprint, "PACKAGE", package)
-    code_fingerprint.cache_clear()
     assert code_fingerprint(mine) != before
-    code_fingerprint.cache_clear()
 
 
 def test_a_mixture_counts_with_its_members():
@@ -201,7 +198,31 @@ def names(asked, package):
     """Digest of each kind of run, from the sources in a folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fingerprint, "PACKAGE", fingerprint.Path(package))
-        code_fingerprint.cache_clear()
         found = {kind: code_fingerprint(*code) for kind, code in asked.items()}
-    code_fingerprint.cache_clear()
     return found
+
+
+def test_values_around_a_class_of_ones_own_count(tmp_path, monkeypatch):
+    """Classes of one file are told apart by their names, by constants of their module and by what a factory fixed."""
+    (tmp_path / "own_rules.py").write_text(
+        "from rrmlab.game.schedulers import FullReuse\n"
+        "POWER = 0.5\n"
+        "class First(FullReuse):\n    def serve(self, view):\n        return view.slots[..., 0] * (POWER > 0)\n"
+        "class Second(FullReuse):\n    def serve(self, view):\n        return view.slots[..., 0] * (POWER > 0)\n"
+        "def rule(power):\n"
+        "    class Rule(FullReuse):\n"
+        "        def serve(self, view):\n            return view.slots[..., 0] * (power > 0)\n"
+        "    return Rule\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import own_rules
+
+    before = code_fingerprint(own_rules.First)
+    assert code_fingerprint(own_rules.First) == before != code_fingerprint(own_rules.Second)
+    monkeypatch.setattr(own_rules, "POWER", 0.1)
+    assert code_fingerprint(own_rules.First) != before
+    assert (
+        code_fingerprint(own_rules.rule(1))
+        == code_fingerprint(own_rules.rule(1))
+        != code_fingerprint(own_rules.rule(2))
+    )

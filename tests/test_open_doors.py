@@ -131,3 +131,71 @@ def test_a_scheduler_in_a_summary_table_and_a_figure(monkeypatch, tmp_path):
     colours = [tuple(bar.get_facecolor()) for bar in fig.axes[0].patches]
     assert len(set(colours)) == 4 and plotting.style_of("One AP")["linestyle"] == "--"
     plt.close(fig)
+
+
+class OneNumber(torch.nn.Module):
+    """A mixer with a single number per seed."""
+
+    def __init__(self, generators, heads, state_size):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.zeros(len(generators)))
+
+    def forward(self, values, state):
+        return values.sum(-2, keepdim=True) * self.scale.exp().view(-1, *(1,) * (values.ndim - 1))
+
+
+class Shared(torch.nn.Module):
+    def __init__(self, generators, heads, state_size):
+        super().__init__()
+        self.layer = torch.nn.Linear(heads, 1)
+
+
+class NoHeads(OneNumber):
+    def forward(self, values, state):
+        return values.sum(-2)
+
+
+def test_mixers_of_other_shapes(monkeypatch):
+    data = collect(make_scheduler("random_walk"), NETWORK, 300)
+    wrong = {
+        "shared": (Shared, r"layer.weight has the shape \(1, 3\), the first dimension must be the seeds, 2"),
+        "no heads": (NoHeads, r"it returned \(2, 5\), must be \(2, 1, 5\)"),
+    }
+    for name, (mixer, message) in wrong.items():
+        monkeypatch.setitem(MIXERS, name, mixer)
+        with pytest.raises(ValueError, match=f"mixer = '{name}': .*{message}"):
+            train_offline(data, AgentConfig(mixer=name, **TINY), [0, 1], progress=False)
+    monkeypatch.setitem(MIXERS, "one", OneNumber)
+    assert len(train_offline(data, AgentConfig(mixer="one", **TINY), [0, 1], progress=False)) == 2
+
+
+def test_a_policy_with_a_mixer_that_is_not_registered_is_no_damage(monkeypatch, tmp_path):
+    with monkeypatch.context() as registered:
+        registered.setitem(MIXERS, "one", OneNumber)
+        data = collect(make_scheduler("random_walk"), NETWORK, 300)
+        (policy,) = train_offline(data, AgentConfig(mixer="one", **TINY), [0], progress=False)
+        policy.save(tmp_path / "policy")
+        assert Policy.load(tmp_path / "policy").config.mixer == "one"
+    with pytest.raises(ValueError, match="mixer = 'one' is not registered here") as refused:
+        Policy.load(tmp_path / "policy")
+    assert "make it again" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Method("W", {"name": "ssss"}), "scheduler 'ssss': must be one of .*SCHEDULERS\\['ssss'\\]"),
+        (Method("W", {"name": "tdm"}, knowledge=CellView), "must be a methods.Knowledge such as .*got CellView"),
+        (Method("W", {"name": "tdm"}, style=Style("nocolour")), "colour = 'nocolour'"),
+        (Method("W"), "must have one of scheduler, agent and oracle"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_refused_when_it_is_added(method, message):
+    with pytest.raises(ValueError, match=message):
+        methods.add(method)
+    assert "W" not in methods.METHODS
+
+
+def test_a_scheduler_without_a_name_is_refused():
+    with pytest.raises(ValueError, match="has name = '', which must be a text"):
+        evaluate(type("Unnamed", (Scheduler,), {"serve": lambda self, view: view.slots[..., 0]})(), NETWORK, 2)

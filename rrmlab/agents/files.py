@@ -14,9 +14,11 @@ from torch import Tensor
 
 from ..checks import exact_tensor, seed_number
 from ..config import NetworkConfig
-from ..game.observations import observation_of
+from ..game.observations import OBSERVATIONS, observation_of
 from ..storage import CorruptFileError, new_folder, read_json, reading, verify
 from .config import AgentConfig, network_shapes
+from .losses import PENALTIES
+from .mixers import MIXERS
 
 FORMAT = 2  # of the checkpoint: 2 names mixer and penalty
 DESCRIPTION = {"format", "agent", "network", "seed"}  # names in policy.json
@@ -57,12 +59,21 @@ def read_checkpoint(
     Raises:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a checkpoint holds.
+        ValueError: a mixer, penalty or observation of the user's own that is not registered in this process.
     """
     folder = verify(path, "policy.json", "policy.safetensors")
     about, weights = folder / "policy.json", folder / "policy.safetensors"
     description = read_json(about)
     if description.get("format") != FORMAT:
         raise CorruptFileError(f"{about}: checkpoint format {description.get('format')!r}, this version reads {FORMAT}")
+    agent, network_of = description.get("agent"), description.get("network")
+    for field, known, of in (("mixer", MIXERS, agent), ("penalty", (*PENALTIES, "none"), agent),
+                               ("observation", OBSERVATIONS, network_of)):  # fmt: skip
+        name = of.get(field) if isinstance(of, dict) else None
+        if isinstance(name, str) and name not in known:
+            raise ValueError(
+                f"{about}: {field} = {name!r} is not registered here; register it before loading the policy"
+            )
     with reading(about):
         if description.keys() != DESCRIPTION:
             raise ValueError(f"it has {', '.join(description)} where {', '.join(sorted(DESCRIPTION))} are wanted")

@@ -19,7 +19,7 @@ from ..game.observations import observation_of
 from ..random_streams import PARAMETERS, seeded_generators
 from . import losses
 from .config import AgentConfig, network_shapes
-from .mixers import MIXERS, Separate
+from .mixers import Separate, make_mixer
 from .networks import StackedMLP, logits
 from .paradigms import PARADIGMS
 
@@ -76,7 +76,7 @@ class Learner:
         self.mixer: nn.Module = Separate()
         if self.paradigm.mixed:
             state_size = network.num_aps * observation_of(network).size(network)
-            self.mixer = MIXERS[config.mixer](generators, network.num_aps, state_size).to(device)
+            self.mixer = make_mixer(config.mixer, generators, network.num_aps, state_size).to(device)
         self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
         # Adam is elementwise, so one optimiser over the stack leaves the seeds apart.
         self.optimizer = torch.optim.Adam(

@@ -1,7 +1,10 @@
 """Mixers: how the values of the APs' heads become the value that meets the TD target, Q_tot = f(Q_1 ... Q_H; state).
 
-A mixer is a module `mixer(values, state)`: values (S, ..., H, B) and the standardised joint observation (S, B, D) give
-(S, ..., V, B). Greedy decisions of the single heads are greedy for the whole only if f rises in every head's value.
+A mixer is a class `Mixer(generators, heads, state_size)`, made with one CPU generator per seed. Every parameter has the
+seeds as its first dimension, a row for each (an `nn.Linear` would be shared by the seeds). Its `forward(values, state)`
+takes the heads' values (S, ..., H, B), with or without twin critics at "...", so that dimensions are counted from the
+end, and the standardised joint observation (S, B, D). It returns (S, ..., V, B), as `values.sum(-2, keepdim=True)`.
+Greedy decisions of the heads are greedy for the whole only if the result rises in every head's value.
 Shapes: S seeds, H heads, B batch, V learned values, D numbers of the joint observation.
 """
 
@@ -61,5 +64,25 @@ class QMix(nn.Module):
 
 Mixer = Callable[[Sequence[torch.Generator], int, int], nn.Module]  # (generators, H, D) -> the module
 
-# Add a function or class to choose it by `AgentConfig(mixer=name)`. Its parameters are (S, ...), a row for each seed.
+# Add a class to choose it by `AgentConfig(mixer=name)`.
 MIXERS: dict[str, Mixer] = {"sum": lambda generators, heads, state_size: Sum(), "qmix": QMix}
+
+
+def make_mixer(name: str, generators: Sequence[torch.Generator], heads: int, state_size: int) -> nn.Module:
+    """The mixer of that name for S seeds; ValueError unless its parameters and what it returns have the shapes stated
+    at the head of this module."""
+    seeds, mixer = len(generators), MIXERS[name](generators, heads, state_size)
+    for parameter, values in mixer.named_parameters():
+        if values.shape[:1] != (seeds,):
+            raise ValueError(
+                f"mixer = {name!r}: its parameter {parameter} has the shape {tuple(values.shape)}, the first dimension "
+                f"must be the seeds, {seeds}"
+            )
+    with torch.no_grad():
+        for twins in ((), (2,)):
+            given = torch.zeros(seeds, *twins, heads, 5, device="cpu", dtype=torch.float32)
+            found = mixer(given, torch.zeros(seeds, 5, state_size, device="cpu", dtype=torch.float32))
+            if found.shape[:-2] != (seeds, *twins) or found.shape[-1] != 5:
+                shapes = f"values of shape {tuple(given.shape)} it returned {tuple(found.shape)}"
+                raise ValueError(f"mixer = {name!r}: for {shapes}, must be {(seeds, *twins, 1, 5)}")
+    return mixer

@@ -1,6 +1,6 @@
 """Baseline schedulers and the exhaustive oracle.
 
-A scheduler has a `name`, says by `knowledge` what it may look at (a view of `rrmlab.env`), and serves: `begin(key)` at
+A scheduler has a `name`, says by `knowledge` what it may look at (a view of `game.views`), and serves: `begin(key)` at
 an episode's start, then `serve(view)` -> users (E, I), -1 for silence, once per TTI. Learned policies have the same.
 Those that can be logged as behaviour also have `log_prob(view, actions)` (E,), the log-probability of the joint action.
 """
@@ -34,7 +34,12 @@ class Behaviour(Protocol):
 
 
 class Scheduler:
-    """Base of the schedulers: nothing to prepare at an episode's start."""
+    """Base of the schedulers, which decide by rule in every TTI.
+
+    One's own has a `name`, a `knowledge`, which is the view that `serve` gets (`ObservationView` unless it is set), and
+    `serve(view)`, which returns the user that each AP serves, (E, I) int64, by the user's index and not by its slot, -1
+    for silence. `view.slots[..., 0]` are the APs' best users by the PF factor.
+    """
 
     name = ""
     knowledge: type[ObservationView] = ObservationView
@@ -47,7 +52,7 @@ class Scheduler:
         raise NotImplementedError
 
     def parameters(self) -> dict[str, Any]:
-        """Its arguments as plain values, for the metadata of what it logs."""
+        """Its attributes that are plain numbers, for the metadata of what it logs; override it for others."""
         return {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
 
 
@@ -260,6 +265,8 @@ def check_behaviour(name: str, value: Any) -> None:
     if isinstance(value, type) or missing:
         lacks = "is a class, not an object of it" if isinstance(value, type) else f"has no {', '.join(missing)}"
         raise ValueError(f"{name}: {value!r} is no scheduler and no policy, it {lacks}")
+    if not isinstance(value.name, str) or not value.name:
+        raise ValueError(f"{name}: {value!r} has name = {value.name!r}, which must be a text")
     if not isinstance(value.knowledge, type) or not issubclass(value.knowledge, ObservationView):
         raise ValueError(f"{name}: {value!r} has knowledge = {value.knowledge!r}, which must be a view of `game.views`")
 
@@ -286,5 +293,6 @@ def make_scheduler(name: str, **arguments: Any) -> Scheduler:
     {'m_db': 5.0, 'eta': 0.3}
     """
     if not isinstance(name, str) or name not in SCHEDULERS:
-        raise ValueError(f"scheduler {name!r}: must be one of {', '.join(SCHEDULERS)}")
+        known = ", ".join(SCHEDULERS)
+        raise ValueError(f"scheduler {name!r}: must be one of {known}, or your own by SCHEDULERS[{name!r}] = its class")
     return SCHEDULERS[name](**arguments)

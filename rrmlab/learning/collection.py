@@ -61,9 +61,8 @@ def collect(
     check_behaviour("behaviour", behaviour)
     check_fits(behaviour, config)
     if issubclass(behaviour.knowledge, CellView | NetworkView):
-        raise ValueError(
-            f"behaviour = {behaviour.name}: serves users outside the slots, so its actions cannot be logged"
-        )
+        reason = f"may serve users outside the slots, as it looks at {behaviour.knowledge.__name__}"
+        raise ValueError(f"behaviour = {behaviour.name}: {reason}; ObservationView or CrossGainView can be logged")
     logged = on_device(behaviour, device)
     metadata = {"network": config.to_dict(), "behaviour": logged.name}
     metadata |= {"seed": seed, "split": "train"} if deployments is None else {"split": "given"}

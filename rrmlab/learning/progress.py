@@ -134,7 +134,7 @@ class DivergenceGuard:
         due = last or update % GUARD_UPDATES == 0
         if due:  # the metrics are of the parameters before the update
             for tensor in self._learner.parameters().values():
-                broken |= ~tensor.detach().isfinite().flatten(1).all(1)
+                broken |= ~tensor.detach().isfinite().reshape(len(tensor), -1).all(1)
         for k in self._stopped:  # reported before
             broken[k] = False
         for k in broken.nonzero().flatten().tolist():

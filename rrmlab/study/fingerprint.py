@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import inspect
 import linecache
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -33,12 +34,12 @@ class _Module:
     external: dict[str, str] = field(default_factory=dict)
 
 
-@functools.cache
 def code_fingerprint(*computed_by: type | Callable[..., Any]) -> str:
     """Digest of the code that the given classes and functions reach.
 
-    A class outside of the package counts with its file, in a notebook with its cell, and with what these use of the
-    package; not with what they import from elsewhere.
+    A class outside of the package counts with its name, with its file, in a notebook with its cell, with the numbers,
+    texts and tuples that its functions take from elsewhere, and with what these use of the package; not with other
+    things that they import.
     """
     entries: list[Definition] = []
     texts = []
@@ -49,7 +50,7 @@ def code_fingerprint(*computed_by: type | Callable[..., Any]) -> str:
             elif part.__module__ != "builtins" and (text := _own_source(part)) is not None:
                 texts.append(text[0])
                 entries += text[1]
-    return digest(PACKAGE, entries, texts)
+    return _cached_digest(PACKAGE, tuple(entries), tuple(texts))
 
 
 def digest(package: Path, entries: Iterable[Definition], texts: Iterable[str] = ()) -> str:
@@ -60,6 +61,9 @@ def digest(package: Path, entries: Iterable[Definition], texts: Iterable[str] = 
     """
     lines = sorted(f"{module} {name} {code}" for (module, name), code in _reached(package, entries).items())
     return hashlib.sha256("\n".join([*lines, *sorted(set(texts))]).encode()).hexdigest()
+
+
+_cached_digest = functools.cache(digest)
 
 
 def _reached(package: Path, entries: Iterable[Definition]) -> dict[Definition, str]:
@@ -180,4 +184,17 @@ def _own_source(item: type | Callable[..., Any]) -> tuple[str, list[Definition]]
             entries.append((module, WHOLE))
         elif isinstance(value, type | types.FunctionType) and (module := _inside(value.__module__)) is not None:
             entries.append((module, value.__qualname__.split(".")[0]))
-    return ast.dump(tree), entries
+    return f"{item.__qualname__} {_plain_values(functions)} {ast.dump(tree)}", entries
+
+
+def _plain_values(functions: Iterable[types.FunctionType]) -> str:
+    """The numbers and texts that functions take from their module or from a function around them, by name."""
+    found: dict[str, Any] = {}
+    for function in functions:
+        outside = inspect.getclosurevars(function)
+        found |= {**outside.globals, **outside.nonlocals}
+    return repr(sorted((name, value) for name, value in found.items() if _is_plain(value)))
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int | float | str) or (isinstance(value, tuple) and all(map(_is_plain, value)))

@@ -15,16 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import seaborn as sns
+from matplotlib.colors import is_color_like
 
 from ..agents.config import AgentConfig, method_name, network_shapes
 from ..agents.paradigms import PARADIGMS
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
+from ..game.schedulers import make_scheduler
 from . import tuning
 from .jobs import Scoring, score_scheduler
 from .notebook import Study
 from .observed_oracle import observed_oracle
 from .store import Result, read_result, score_result, stored
+
+COLOURS = dict(
+    zip(
+        ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow", "cyan"),
+        sns.color_palette("colorblind"),
+        strict=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class Style:
-    """How a method is drawn in every figure: a colour of `plotting.COLOURS` or of Matplotlib, Matplotlib's marker and
+    """How a method is drawn in every figure: a colour of `COLOURS` or of Matplotlib, Matplotlib's marker and
     line style, and whether markers are filled with white."""
 
     colour: str = "black"
@@ -62,7 +73,7 @@ class Method:
         scheduler: short name and arguments for `make_scheduler`, if it is a scheduler.
         agent: configuration, if it is trained by `train_offline` or `train_online`.
         oracle: paradigm of `observed_oracle`, if it is one of these.
-        knowledge: what it must know.
+        knowledge: what it must know: OWN_USERS, ALL_USERS, CHOSEN_GAINS, ALL_GAINS, or a `Knowledge` of your own.
         style: how it is drawn.
         provenance: "lineage" for the baselines as the paper's lineage sets them, "paper", or "study".
         in_readme: the README's table of results has a row for it.
@@ -164,12 +175,23 @@ def add(method: Method) -> None:
     """Register a method.
 
     Raises:
-        ValueError: its name is taken, or it is not made in exactly one way.
+        ValueError: its name is taken, it is not made in exactly one way, or its scheduler, knowledge or colour is none.
     """
     if method.name in METHODS:
         raise ValueError(f"method {method.name!r}: there is one of this name already")
     if sum((method.scheduler is not None, method.agent is not None, bool(method.oracle))) != 1:
         raise ValueError(f"method {method.name!r}: must have one of scheduler, agent and oracle")
+    if method.scheduler is not None:
+        make_scheduler(**method.scheduler)
+    if not isinstance(method.knowledge, Knowledge):
+        raise ValueError(
+            f"method {method.name!r}: knowledge must be a methods.Knowledge such as methods.OWN_USERS, got "
+            f"{getattr(method.knowledge, '__name__', method.knowledge)}"
+        )
+    if method.style.colour not in COLOURS and not is_color_like(method.style.colour):
+        raise ValueError(
+            f"method {method.name!r}: colour = {method.style.colour!r}: must be one of {', '.join(COLOURS)}"
+        )
     METHODS[method.name] = method
 
 

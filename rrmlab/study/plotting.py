@@ -11,20 +11,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .methods import find
+from .methods import COLOURS, find
 
 COLUMN_IN, PAGE_IN = 3.5, 7.16  # widths of an IEEE column and page, inches
-COLOURS = dict(
-    zip(
-        ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow", "cyan"),
-        sns.color_palette("colorblind"),
-        strict=True,
-    )
-)
 _DATASETS = {
     "sac": ("orange", "o", "-"),
     "dqn": ("purple", "D", "--"),
@@ -66,7 +58,10 @@ def errors(table: pd.DataFrame, value: str) -> np.ndarray:
 
 
 def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[str] | None = None) -> None:
-    """Horizontal bars with 95% intervals, best on top: columns method, <value>, <value>_low, <value>_high."""
+    """Horizontal bars with 95% intervals, in the order of `methods` or best on top.
+
+    Columns: method, <value>, <value>_low, <value>_high.
+    """
     table = table.set_index("method")
     table = table.loc[list(methods)] if methods is not None else table.sort_values(value, ascending=False)
     y = np.arange(len(table))[::-1]
