@@ -200,6 +200,15 @@ def test_an_interrupt_ends_the_kernel_and_says_how_to_go_on(repository):
         os.kill(int(pid.read_text()), 0)
 
 
+def test_committed_results_are_renewed_by_their_own_parameters_alone(repository):
+    repository.write("01_a", "Path('../figures/tables/01_a.csv').write_text(str(seed))", "seed = 0\n")
+    assert main(["reproduce", "--preset", "paper", "-p", "seed", "3"]) == 0
+    assert repository.text("data/runs/paper/figures/tables/01_a.csv") == "3"
+    assert not (repository.root / "figures").exists()
+    assert main(["reproduce", "--preset", "paper"]) == 0
+    assert repository.text("figures/tables/01_a.csv") == "0"
+
+
 # ---- refusals, all before any work ----
 
 

@@ -37,7 +37,7 @@ def reproduce(args: argparse.Namespace) -> int:
     source.check_package(root)
     everything = source.read_all(root)
     chosen = source.select(everything, args.notebooks)
-    out = _folder(root, args.preset, args.out)
+    out = _folder(root, args.preset, args.parameters, args.out)
     kernels = Kernels({OUT: str(out), **_threads(args.jobs)})
     run = Run(root, out, args.preset, kernels)
     order = run.with_missing_needs(chosen, everything)
@@ -119,10 +119,14 @@ def compare(args: argparse.Namespace) -> int:
     return int(bool((found.inside < found["values"] + found.missing).any()))
 
 
-def _folder(root: Path, preset: str, out: str | None) -> Path:
-    """The run's folder. UserError for an --out that is not a folder and cannot become one."""
+def _folder(root: Path, preset: str, parameters: list[list[str]], out: str | None) -> Path:
+    """The run's folder: the committed results are those of the paper preset without other parameters.
+
+    Raises:
+        UserError: an --out that is not a folder and cannot become one.
+    """
     if out is None:
-        return root if preset == "paper" else root / "data" / "runs" / preset
+        return root if preset == "paper" and not parameters else root / "data" / "runs" / preset
     if "\0" in out or not out:
         raise UserError(f"--out {out!r} is not a folder and cannot become one")
     folder = Path(out).resolve()
@@ -217,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out",
         metavar="DIR",
-        help="folder of the results; default: data/runs/PRESET, for paper the repository",
+        help="folder of the results; default: data/runs/PRESET; for paper without -p, the repository",
     )
     sub.add_argument("--force", action="store_true", help="run also what is up to date")
     sub = add(
