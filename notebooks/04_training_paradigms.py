@@ -56,6 +56,9 @@ LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
 # `evaluate_seeds(policies, ...)` on the test deployments. `OfflineJob` holds these two calls and stores what they give in a
 # folder under `data/`, named by its content: the configuration, the log's checksums, and the code that computes it. A job
 # that is stored is loaded, not run. `agents` is a plain dict of `AgentConfig`: change or add one, and it is trained.
+#
+# Beside the paper's sum of the heads' values stands QMIX, which mixes them by a network that rises in every head's value and
+# sees the joint observation in training. Stored tables that are older than it have no rows of it.
 
 # %%
 agents = tuning.offline_agents(study.sizes.updates)

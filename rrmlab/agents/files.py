@@ -66,14 +66,11 @@ def read_checkpoint(
     description = read_json(about)
     if description.get("format") != FORMAT:
         raise CorruptFileError(f"{about}: checkpoint format {description.get('format')!r}, this version reads {FORMAT}")
-    agent, network_of = description.get("agent"), description.get("network")
-    for field, known, of in (("mixer", MIXERS, agent), ("penalty", (*PENALTIES, "none"), agent),
-                               ("observation", OBSERVATIONS, network_of)):  # fmt: skip
-        name = of.get(field) if isinstance(of, dict) else None
-        if isinstance(name, str) and name not in known:
-            raise ValueError(
-                f"{about}: {field} = {name!r} is not registered here; register it before loading the policy"
-            )
+    parts = [part for part in (description.get("agent"), description.get("network")) if isinstance(part, dict)]
+    named = {"mixer": MIXERS, "penalty": (*PENALTIES, "none"), "observation": OBSERVATIONS}
+    for field, name in ((field, part[field]) for part in parts for field in named if field in part):
+        if isinstance(name, str) and name not in named[field]:
+            raise ValueError(f"{about}: {field} = {name!r} is not registered here: do so, then load it")
     with reading(about):
         if description.keys() != DESCRIPTION:
             raise ValueError(f"it has {', '.join(description)} where {', '.join(sorted(DESCRIPTION))} are wanted")

@@ -102,6 +102,11 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, met
             log["actions"].append(actions)
             log["rewards"].append(reward)
             log["log_prob"].append(_log_prob(behaviour, view, actions, reward))
+            if len(log["rewards"]) in (1, steps):  # at the first TTI, and all at the end: the check takes time
+                probable = torch.stack(log["log_prob"])
+                with naming(behaviour, "log_prob"):
+                    if not bool(((probable <= 1e-6) & (probable > -math.inf)).all()):
+                        raise ValueError("must be finite and at most 0, ln of the probability of what it serves")
     log["obs"].append(env.obs)
     log["mask"].append(env.action_mask)
     columns = {name: torch.stack(values, 1).cpu().flatten(0, 1) for name, values in log.items()}
@@ -117,13 +122,10 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, met
 
 
 def _log_prob(behaviour: Any, view: Any, actions: Tensor, reward: Tensor) -> Tensor:
-    """ln of the behaviour's probability of the actions (E,), 0 if it has no `log_prob`; ValueError for numbers that are
-    no logarithms of probabilities."""
+    """ln of the behaviour's probability of the actions (E,), 0 if it has no `log_prob`."""
     if not hasattr(behaviour, "log_prob"):
         return torch.zeros_like(reward, dtype=torch.float64)
     log_prob = behaviour.log_prob(view, actions)
     with naming(behaviour, "log_prob"):
         check_tensor("it", log_prob, "float", "(E,)", reward)
-        if not bool(((log_prob <= 1e-6) & (log_prob > -math.inf)).all()):
-            raise ValueError("must be finite and at most 0, ln of the probability of what it serves")
     return log_prob.double()

@@ -123,7 +123,7 @@ def _csv_pieces(path: Path, header: list[str]) -> Iterator[pd.DataFrame]:
 
 @contextmanager
 def _parsing(path: Path) -> Iterator[None]:
-    """What a parser says of a file as a ValueError that names the file."""
+    """A parser's error as a ValueError that names the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
