@@ -55,8 +55,8 @@ def test_constraints_agree_with_the_pins_of_pyproject():
 
 def test_extras_reach_everything():
     extras = PROJECT["optional-dependencies"]
-    assert extras["dev"] == ["rrmlab[notebooks,interop,test,bench]"]
-    assert "rrmlab[notebooks,interop]" in extras["test"]
+    assert extras["dev"] == ["rrmlab[test,bench,docs]"]
+    assert "rrmlab[notebooks,interop,deploy,parquet,curves,cluster]" in extras["test"]
 
 
 def test_notebooks_are_in_step_with_their_pairs(capsys, monkeypatch):
