@@ -38,7 +38,7 @@ import torch
 from IPython.display import display
 
 from rrmlab import ImperfectReports, RRMEnv, make_scheduler
-from rrmlab.game.views import CellView
+from rrmlab.game.views import ReportView
 from rrmlab.study import methods, paper_claims, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import training_paradigms as figures
@@ -200,7 +200,7 @@ def served_signal(delay_ttis):
     for _ in range(min(500, study.network.episode_ttis)):
         own = env.snr.gather(1, env.serving.unsqueeze(1)).squeeze(1)
         signal_db.append(10 * own.log10())
-        users.append(reports.serve(env.view(CellView)))
+        users.append(reports.serve(env.view(ReportView)))
         env.step_users(users[-1])
     return torch.stack(signal_db), torch.stack(users).clamp(min=0)
 

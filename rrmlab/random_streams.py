@@ -14,7 +14,7 @@ from torch import Tensor
 # First entry of a key, beyond any split: keeps these streams apart from the deployments'.
 POLICY, SUBSAMPLE = 1_000_003, 1_000_033
 # Purposes of `PolicyStream`, streams of one policy seed.
-ACTIONS, MEMBERS, REPORT_NOISE = 0, 1, 7
+ACTIONS, MEMBERS, REPORT_NOISE, LINK_NOISE = 0, 1, 7, 8
 # Purposes of `seeded_generators`, streams of one training seed.
 PARAMETERS, MINIBATCHES, ORACLE_PARAMETERS, ORACLE_MINIBATCHES = 0, 1, 2, 3
 

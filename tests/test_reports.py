@@ -5,7 +5,7 @@ import torch
 
 from rrmlab import ImperfectReports, NetworkConfig, RRMEnv, evaluate, evaluate_seeds, make_scheduler, train_offline
 from rrmlab.agents.config import AgentConfig
-from rrmlab.game.views import SILENT, CellView, ObservationView
+from rrmlab.game.views import SILENT, ObservationView, ReportView
 from rrmlab.learning.collection import collect
 from rrmlab.study.jobs import ReportJob, Scoring, run_jobs
 from rrmlab.study.store import read_result, score_result, stored
@@ -36,7 +36,7 @@ def run(reports, envs=6, network=NETWORK):
     reports.begin(env.deployment.key)
     shown = []
     for _ in range(network.episode_ttis):
-        shown.append(env.view(CellView))
+        shown.append(env.view(ReportView))
         env.step_users(reports.serve(shown[-1]))
     return shown
 
@@ -116,7 +116,7 @@ def test_bad_options_are_refused_by_name(options, message):
 
 def test_what_looks_at_more_than_observations_is_refused():
     with pytest.raises(ValueError, match="more than observations"):
-        ImperfectReports(make_scheduler("itlinq"), 1)
+        ImperfectReports(make_scheduler("tdm"), 1)
     with pytest.raises(ValueError, match="no scheduler and no policy"):
         ImperfectReports("full_reuse", 1)
 

@@ -19,7 +19,7 @@ from scipy import stats
 from rrmlab.config import NetworkConfig
 from rrmlab.game import evaluation
 from rrmlab.game.deployment import Deployment
-from rrmlab.game.env import CellView, CrossGainView, NetworkView, ObservationView, RRMEnv
+from rrmlab.game.env import CellView, CrossGainView, NetworkView, ObservationView, ReportView, RRMEnv
 from rrmlab.game.evaluation import evaluate, run_episode
 from rrmlab.game.schedulers import (
     SCHEDULERS,
@@ -395,8 +395,9 @@ KNOWLEDGE = {
 }
 FIELDS = {
     ObservationView: {"obs", "action_mask", "slots"},
-    CellView: {"obs", "action_mask", "slots", "sinr", "weight", "observation"},
+    CellView: {"obs", "action_mask", "slots", "sinr", "weight"},
     CrossGainView: {"obs", "action_mask", "slots", "gain", "sinr", "weight"},
+    ReportView: {"obs", "action_mask", "slots", "sinr", "weight", "gain", "observation"},
     NetworkView: {"obs", "action_mask", "slots", "sinr", "weight", "serving", "snr", "ttis"},
 }
 

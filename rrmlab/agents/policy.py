@@ -135,7 +135,7 @@ class Policy:
         layers = [layer[..., ap, :, :].cpu().numpy() for layer in acting(self._nets).layers]
         layers = [layer.reshape(layer.shape[-2:]) for layer in layers]
         mean, std = (self.tensors[name].cpu().numpy() for name in ("obs_mean", "obs_std"))
-        return local_decision(layers, mean, std, len(self.observation.features))
+        return local_decision(layers, mean, std, self.observation.width(self.network.num_aps))
 
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3). Only a sampled policy needs them."""

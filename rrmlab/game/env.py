@@ -2,12 +2,12 @@
 
 Shapes: E environments, I APs, J users, N top users, F features of each in an observation, T TTIs. An action is a slot:
 0 is silence, n the n-th best of the AP's users by the PF factor. Schedulers may also name users (`step_users`).
-
 Inside, the environments are the last dimension, so that every operation runs along them; outside, the first.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +16,10 @@ from torch import Tensor
 from ..checks import check_kind, check_tensor, known_device, whole_number
 from ..config import NetworkConfig
 from .deployment import Deployment
-from .gains import LinkGains
+from .gains import LinkGains, neighbour_gains
 from .observations import Slots, observation_of
 from .radio import association
-from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
+from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView, ReportView
 
 
 class RRMEnv:
@@ -90,10 +90,7 @@ class RRMEnv:
         """Start an episode on the given deployments or on the next ones of the stream, E / copies in number.
 
         Returns:
-            obs (E, I, N F) and info with "action_mask".
-
-        Raises:
-            ValueError: what `Deployment.check` refuses.
+            obs (E, I, N F) and info with "action_mask"; ValueError for what `Deployment.check` refuses.
         """
         config, num = self.config, self.num_envs // self.copies
         deployment = self._given if deployment is None else deployment
@@ -166,9 +163,11 @@ class RRMEnv:
         base = (self.obs, self.action_mask, self.slots)
         if kind is ObservationView:
             return ObservationView(*base)
-        if kind is CellView:
+        if kind in (CellView, ReportView):
             sinr, weight = ((self._own * values).permute(2, 0, 1) for values in (self._sinr, self._weights))
-            return CellView(*base, sinr, weight, self.observation)
+            if kind is ReportView:
+                return ReportView(*base, sinr, weight, self.snr, self.observation)
+            return CellView(*base, sinr, weight)
         if kind is CrossGainView:
             i, n = self.config.num_aps, self.config.top_n
             gain = self._link_snr().gather(1, self._top.expand(i, -1, -1)) * self._filled
@@ -264,12 +263,12 @@ class RRMEnv:
         self._log_weights = self._weights.log()
         best = self._rank(self._weights * torch.log2(1 + self._sinr))  # (I, N, E)
         self._top, self._filled = (x.flatten(0, 1) for x in best)  # (I N, E)
-        slots = Slots(self._of_top, sinr=self._sinr, log_weight=self._log_weights, snr=signal)
+        inr = partial(neighbour_gains, cross, self._top, n)
+        slots = Slots(self._of_top, inr, sinr=self._sinr, log_weight=self._log_weights, snr=signal)
         values = torch.stack(list(self.observation.measure(slots)), 1)  # (I N, F, E)
-        empty = ~self._filled
-        values.masked_fill_(empty.unsqueeze(1), 0)
+        values.masked_fill_(~self._filled.unsqueeze(1), 0)
         self.obs = values.flatten(0, 1).T.contiguous().view(-1, i, self.observation.size(self.config))
-        self.slots = self._top.masked_fill(empty, SILENT).T.contiguous().view(-1, i, n)
+        self.slots = self._top.masked_fill(~self._filled, SILENT).T.contiguous().view(-1, i, n)
         self.action_mask = torch.nn.functional.pad(self._filled.T.reshape(-1, i, n), (1, 0), value=True)
         # Copies: what a caller writes into them must not change what the next step checks.
         return self.obs.clone(), {"action_mask": self.action_mask.clone()}

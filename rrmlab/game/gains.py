@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..config import NetworkConfig
 from .deployment import Deployment
+from .observations import other_aps
 from .radio import link_snr
 
 BLOCK_TTIS = 1200  # gains of so many TTIs at most are computed at once
@@ -94,3 +95,11 @@ class LinkGains:
             # Separate sums, no difference of large ones: the serving signal is up to 10^7 times the interference.
             signal[:num, :, part] = (snr * own).sum(1).permute(2, 1, 0)
             cross[:num, :, :, part] = (snr * (1 - own)).permute(3, 1, 2, 0)
+
+
+def neighbour_gains(cross: Tensor, users: Tensor, top_n: int) -> Tensor:
+    """Gains of the other APs at users: `cross` (I, J, E) at `users` (I N, E), `top_n` = N of each AP, -> (I-1, I N, E),
+    in the order of the APs, the users' own AP left out."""
+    at_users = cross.gather(1, users.expand(len(cross), -1, -1))
+    order = other_aps(len(cross), cross.device).T.repeat_interleave(top_n, 1)  # (I-1, I N)
+    return at_users.gather(0, order.unsqueeze(-1).expand(-1, -1, cross.shape[-1]))

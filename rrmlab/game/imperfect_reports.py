@@ -1,4 +1,4 @@
-"""Reports that are late or inexact: what a policy decides when it gets its users' SINR that way.
+"""Reports that are late or inexact: what a behaviour decides when it gets its users' reports that way.
 
 Shapes: E environments, I APs, J users, N top users.
 """
@@ -12,41 +12,57 @@ from torch import Tensor
 
 from ..checks import check_kind, real_number, whole_number
 from ..config import NetworkConfig
-from ..random_streams import REPORT_NOISE, PolicyStream
-from .observations import Slots
+from ..random_streams import LINK_NOISE, REPORT_NOISE, PolicyStream
+from .observations import Slots, other_aps
 from .schedulers import Behaviour, check_behaviour
-from .views import SILENT, CellView, ObservationView
+from .views import SILENT, CrossGainView, ObservationView, ReportView
 
 MAX_DELAY_TTIS = 10_000  # what is kept in memory grows with it
 
 
 class ImperfectReports:
-    """A behaviour on observations that gets its users' SINR late, or with noise, and ranks its users by that.
+    """A behaviour that gets its users' reports late, or with noise; the APs rank their users by them.
 
-    The weights are those of now: they come of the rates that the AP itself served. At an episode's start, where no
-    report is old enough, the first one is used. The noise is Gaussian in dB, independent for each report, and the same
-    for whatever is scored on a deployment. With neither, the behaviour sees what it always sees.
+    A user reports the SINR and the SNR of its serving AP, and the gains of the other APs (their INR); each of the two
+    reports has an age of its own. The weights are those of now: they come of the rates that the AP itself served. At an
+    episode's start, where no report is old enough, the first one is used. The noise is Gaussian in dB, independent for
+    each report, and the same for whatever is scored on a deployment. With neither, the behaviour sees what it always
+    sees.
 
     Args:
-        behaviour: a policy or a scheduler that looks at observations alone (`ObservationView`).
+        behaviour: a policy or a scheduler that looks at observations alone (`ObservationView`), or at the gains to the
+            users in the slots too (`CrossGainView`).
         delay_ttis: age of the reports.
-        noise_db: standard deviation of the SINR's error, dB.
+        noise_db: standard deviation of the reports' error, dB.
+        neighbour_delay_ttis: age of what is reported of the other APs; left out, the same.
 
     Raises:
         ValueError: a behaviour that looks at more, a delay outside 0 ... 10,000 or noise outside 0 ... 100 dB.
     """
 
-    knowledge = CellView
+    knowledge = ReportView
 
-    def __init__(self, behaviour: Behaviour, delay_ttis: int = 0, noise_db: float = 0.0) -> None:
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        delay_ttis: int = 0,
+        noise_db: float = 0.0,
+        neighbour_delay_ttis: int | None = None,
+    ) -> None:
         check_behaviour("behaviour", behaviour)
-        if behaviour.knowledge is not ObservationView:
-            raise ValueError(f"behaviour = {behaviour.name}: looks at more than observations")
-        if not 0 <= whole_number("delay_ttis", delay_ttis) <= MAX_DELAY_TTIS:
-            raise ValueError(f"delay_ttis = {delay_ttis}: must lie in 0 ... {MAX_DELAY_TTIS}")
+        if behaviour.knowledge not in (ObservationView, CrossGainView):
+            raise ValueError(
+                f"behaviour = {behaviour.name}: looks at {behaviour.knowledge.__name__}, "
+                "which is more than observations and the gains to the users in the slots"
+            )
+        neighbour_delay_ttis = delay_ttis if neighbour_delay_ttis is None else neighbour_delay_ttis
+        for name, delay in (("delay_ttis", delay_ttis), ("neighbour_delay_ttis", neighbour_delay_ttis)):
+            if not 0 <= whole_number(name, delay) <= MAX_DELAY_TTIS:
+                raise ValueError(f"{name} = {delay}: must lie in 0 ... {MAX_DELAY_TTIS}")
         if not 0 <= real_number("noise_db", noise_db) <= 100:
             raise ValueError(f"noise_db = {noise_db}: must lie in 0 ... 100")
-        self.behaviour, self.delay_ttis, self.noise_db = behaviour, delay_ttis, noise_db
+        self.behaviour, self.noise_db = behaviour, noise_db
+        self.delay_ttis, self.neighbour_delay_ttis = delay_ttis, neighbour_delay_ttis
 
     @property
     def name(self) -> str:
@@ -61,33 +77,56 @@ class ImperfectReports:
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3)."""
         self.behaviour.begin(key)
-        self._reports: deque[Tensor] = deque(maxlen=self.delay_ttis + 1)
+        self._own: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.delay_ttis + 1)
+        self._cross: deque[Tensor] = deque(maxlen=self.neighbour_delay_ttis + 1)
         self._key = key
-        self._noise: PolicyStream | None = None
+        self._noise: dict[int, PolicyStream] = {}
 
-    def serve(self, view: CellView) -> Tensor:
+    def serve(self, view: ReportView) -> Tensor:
         """Users to serve (E, I), -1 for silence."""
         return self.behaviour.serve(self.seen(view))
 
-    def seen(self, view: CellView) -> ObservationView:
-        """What the behaviour gets to see in this TTI."""
-        sinr = view.sinr  # (E, I, J)
+    def seen(self, view: ReportView) -> ObservationView:
+        """What the behaviour gets to see in this TTI: a view of its `knowledge`."""
+        own = view.weight > 0  # (E, I, J)
+        sinr, signal, cross = view.sinr, view.gain * own, view.gain  # each (E, I, J)
         if self.noise_db:
-            sinr = sinr * 10 ** (self.noise_db / 10 * self._normal(sinr)).unsqueeze(1)
-        self._reports.append(sinr)
-        sinr, top_n = self._reports[0], view.slots.shape[-1]
-        factor = torch.where(view.weight > 0, view.weight * torch.log2(1 + sinr), -1.0)
+            error = self._error(REPORT_NOISE, sinr[:, :1])  # (E, 1, J): one for what a user reports of its own AP
+            sinr, signal, cross = sinr * error, signal * error, cross * self._error(LINK_NOISE, cross)
+        self._own.append((sinr, signal))
+        self._cross.append(cross)
+        (sinr, signal), cross = self._own[0], self._cross[0]
+        factor = torch.where(own, view.weight * torch.log2(1 + sinr), -1.0)
         best, users = torch.sort(factor, dim=-1, descending=True, stable=True)  # ties to the lower index
+        top_n = view.slots.shape[-1]
         users, filled = users[..., :top_n], best[..., :top_n] >= 0
-        slots = Slots(lambda values: values.gather(-1, users), sinr=sinr, log_weight=view.weight.log())
-        values = view.observation.measure(slots)
-        obs = torch.stack([torch.where(filled, value, 0.0) for value in values], -1).flatten(-2)
-        mask = torch.nn.functional.pad(filled, (1, 0), value=True)
-        return ObservationView(obs.to(view.obs), mask, torch.where(filled, users, SILENT))
 
-    def _normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers (E, J), one per user and TTI."""
-        if self._noise is None:
-            self._noise = PolicyStream(self._key, 0, like.shape[-1], REPORT_NOISE)
-        uniform = self._noise.next().clamp(min=2.0**-53)
-        return torch.special.ndtri(uniform).to(like)
+        def pick(values: Tensor) -> Tensor:
+            return values.gather(-1, users)
+
+        def gains() -> Tensor:
+            """From each AP to the users in the slots of each AP (E, I, I, N)."""
+            received = torch.where(own, signal, cross)
+            aps = received.shape[1]
+            return received.gather(-1, users.flatten(1).unsqueeze(1).expand(-1, aps, -1)).unflatten(-1, (aps, top_n))
+
+        def inr() -> Tensor:
+            order = other_aps(users.shape[1], users.device).T[..., None]  # (I-1, I, 1): the AP for each AP's slots
+            per_ap = gains().movedim(0, 1)  # (I, E, I, N)
+            return per_ap.gather(0, order.unsqueeze(1).expand(-1, *per_ap.shape[1:]))
+
+        slots = Slots(pick, inr, sinr=sinr, log_weight=view.weight.log(), snr=signal)
+        obs = torch.stack([torch.where(filled, value, 0.0) for value in view.observation.measure(slots)], -1)
+        mask = torch.nn.functional.pad(filled, (1, 0), value=True)
+        base = obs.flatten(-2).to(view.obs), mask, torch.where(filled, users, SILENT)
+        if self.behaviour.knowledge is ObservationView:
+            return ObservationView(*base)
+        return CrossGainView(*base, gains() * filled.unsqueeze(1), pick(sinr) * filled, pick(view.weight) * filled)
+
+    def _error(self, purpose: int, like: Tensor) -> Tensor:
+        """Factors of the reports (E, K, J), for numbers of that shape, new in every TTI."""
+        if purpose not in self._noise:
+            self._noise[purpose] = PolicyStream(self._key, 0, like[0].numel(), purpose)
+        uniform = self._noise[purpose].next().clamp(min=2.0**-53)
+        normal = torch.special.ndtri(uniform).to(like).view_as(like)
+        return 10 ** (self.noise_db / 10 * normal)

@@ -52,11 +52,22 @@ class CellView(ObservationView):
 
     Attributes:
         sinr, weight: (E, I, J), reported SINR (linear) and weight, 0 for users of other APs.
-        observation: what `obs` is made of.
     """
 
     sinr: Tensor
     weight: Tensor
+
+
+@dataclass(frozen=True)
+class ReportView(CellView):
+    """All that users can report, for `ImperfectReports` alone: a behaviour does not see it.
+
+    Attributes:
+        gain: (E, I, J), SNR (linear) of every AP at every user.
+        observation: what `obs` is made of.
+    """
+
+    gain: Tensor
     observation: Observation
 
 

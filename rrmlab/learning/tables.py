@@ -135,8 +135,12 @@ def _parsing(path: Path) -> Iterator[None]:
 
 
 def _features(network: NetworkConfig) -> list[str]:
-    """Names of the columns of an AP's observation, slot after slot: "sinr_db_1", "ln_w_1", "sinr_db_2", ..."""
-    names = [re.sub(r"\W+", "_", feature.lower()) for feature in observation_of(network).features]
+    """Names of the columns of an AP's observation, slot after slot: "sinr_db_1", "ln_w_1", "sinr_db_2", ...; of
+    the k-th other AP with k before the slot, "inr_db_2_1"."""
+    seen = observation_of(network)
+    names = [re.sub(r"\W+", "_", feature.lower()) for feature in (*seen.features, *seen.of_neighbours)]
+    first, more = names[: len(seen.features)], names[len(seen.features) :]
+    names = [*first, *(f"{name}_{other}" for other in range(1, network.num_aps) for name in more)]
     return [f"{name}_{slot}" for slot in range(1, network.top_n + 1) for name in names]
 
 
@@ -234,7 +238,8 @@ def _read(lines: _Lines, network: NetworkConfig, before: Columns | None) -> Colu
         lines.refuse(~(abs(values) <= LARGEST), column, "must be a finite number")
         obs[:, k] = values
     mask = np.ones((length, n + 1), bool)
-    mask[:, 1:] = observation_of(network).filled(torch.from_numpy(obs)).numpy()
+    filled = observation_of(network).filled(torch.from_numpy(obs).view(-1, aps, obs.shape[1]))
+    mask[:, 1:] = filled.flatten(0, 1).numpy()
     for k, column in enumerate(masks if masks[0] in lines.frame else []):
         values = lines.numbers(column)
         lines.refuse((values != 0) & (values != 1), column, "must be 0 or 1")
