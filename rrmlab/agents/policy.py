@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from ..game.views import ObservationView
 from ..random_streams import PolicyStream, sample
 from . import losses
 from .config import AgentConfig, method_name, network_shapes
-from .files import read_checkpoint, write_checkpoint
-from .local import local_decision
+from .files import check_tensors, read_checkpoint, write_checkpoint
+from .local import decide
 from .networks import StackedMLP, acting, logits
 from .paradigms import PARADIGMS
 from .scale import Scale
@@ -119,7 +120,8 @@ class Policy:
             )
 
     def local(self, ap: int) -> Callable[[np.ndarray], int]:
-        """What AP `ap` runs: a function of its own raw observation (N F,) that returns its greedy action.
+        """What AP `ap` runs: a function of its own raw observation (N F,) that returns its greedy action; it can be
+        pickled.
 
         Raises:
             ValueError: a centralized or a sampled policy, or another AP than there is; in the function, another shape
@@ -131,11 +133,44 @@ class Policy:
         ap = whole_number("ap", ap)
         if not 0 <= ap < self.network.num_aps:
             raise ValueError(f"ap = {ap}: must lie in 0 ... {self.network.num_aps - 1}")
+        return partial(decide, self._head(ap), *self._scaling(), len(self.observation.features))
+
+    def export_onnx(self, path: str | Path) -> Path:
+        """Write what each AP runs as an ONNX file, ap_0.onnx ..., or policy.onnx of a centralized policy.
+
+        Input "obs": raw observations (B, N F) float32, of all APs (B, I, N F) if centralized. Output "action": (B,) or
+        (B, I) int64, as `act` gives without `action_mask`. The files do not check that observations are finite.
+        Beside them are interface.json, with names and units of the numbers, and SHA256SUMS; the folder is replaced as
+        a whole.
+
+        Raises:
+            ImportError: the extra `deploy` is not installed.
+            ValueError: a sampled policy, or parameters such as NaN after a training that diverged.
+            FileExistsError: `path` holds something else.
+        """
+        from .onnx_files import write_onnx  # needs an extra
+
+        if self.stochastic:
+            raise ValueError("stochastic = True: must be a greedy policy, the files draw no random numbers")
+        check_tensors(self.tensors, self.config, self.network)
+        joint, (heads, _, num_actions) = self.paradigm.joint, self.paradigm.heads(self.network)
+        layers = {"policy" if joint else f"ap_{head}": self._head(head) for head in range(heads)}
+        actions = torch.arange(num_actions, device="cpu")
+        if joint:
+            actions = self.paradigm.to_aps(actions.unsqueeze(0), self.network.top_n + 1, self.network.num_aps)
+        about = {"policy": self.name, "network": self.network.to_dict(), **self.parameters()}
+        write_onnx(path, layers, actions.numpy(), *self._scaling(), self.observation.features, about)
+        return as_path(path)
+
+    def _head(self, head: int) -> list[np.ndarray]:
+        """What decides of a head: weights (in, out) and biases (1, out), alternating."""
         # Heads are the last of the stack's dimensions; of twin critics none acts.
-        layers = [layer[..., ap, :, :].cpu().numpy() for layer in acting(self._nets).layers]
-        layers = [layer.reshape(layer.shape[-2:]) for layer in layers]
-        mean, std = (self.tensors[name].cpu().numpy() for name in ("obs_mean", "obs_std"))
-        return local_decision(layers, mean, std, len(self.observation.features))
+        layers = [layer[..., head, :, :].cpu().numpy() for layer in acting(self._nets).layers]
+        return [layer.reshape(layer.shape[-2:]) for layer in layers]
+
+    def _scaling(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and spread (N F,) of the observations."""
+        return self.tensors["obs_mean"].cpu().numpy(), self.tensors["obs_std"].cpu().numpy()
 
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3). Only a sampled policy needs them."""
