@@ -55,8 +55,13 @@ def interleaved(
     return seconds
 
 
-def latencies_ms(work: Callable[[], Any], calls: int, clock: Callable[[], float] = time.perf_counter) -> np.ndarray:
-    """Milliseconds of each of `calls` calls (calls,), after a tenth as many that are not counted."""
+def latencies_ms(
+    work: Callable[[], Any] | None, calls: int, clock: Callable[[], float] = time.perf_counter
+) -> np.ndarray:
+    """Milliseconds of each of `calls` calls (calls,), after a tenth as many that are not counted; NaN of a peer that is
+    missing, None."""
+    if work is None:
+        return np.full(calls, np.nan)
     for _ in range(calls // 10):
         work()
     marks = np.empty(calls + 1)
