@@ -17,12 +17,12 @@ help:  ## this list
 # Built again when the requirements change. An interrupted set-up leaves no stamp and is completed by the next call.
 $(STAMP): pyproject.toml constraints.txt
 	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \
-	for python in $(PYTHON) python3.11 python3 python3.12; do \
-	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' >/dev/null 2>&1; then \
+	for python in $(PYTHON) python3.11 python3 python3.12 python3.13 python3.14; do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' >/dev/null 2>&1; then \
 	    echo "building $(VENV) with $$python"; exec "$$python" -m venv $(VENV); \
 	  fi; \
 	done; \
-	echo "rrmlab needs Python 3.11 or 3.12, found as python3.11, python3 or python3.12;" \
+	echo "rrmlab needs Python 3.11 to 3.14, found as python3 or python3.11 to python3.14;" \
 	     "install it, or name it: make PYTHON=/path/to/python3.11" >&2; \
 	exit 1
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'

@@ -34,6 +34,7 @@ LITTER = re.compile(r"(.*/)?(\.ds_store|\._[^/]*|thumbs\.db|desktop\.ini|\.nfs[^
 KINDS = {  # a file of each kind of folder, and what opens it
     "policy.json": "a policy: open it with Policy.load",
     "data/metadata.json": "a Minari dataset: open it with load_dataset, if rrmlab wrote it, or minari.load_dataset",
+    "interface.json": "a policy's ONNX files: run them with onnxruntime",
     "facts.json": "the checkpoint of a training: give it to the training as `checkpoint`",
     "arrays.safetensors": "a stored run: open it with rrmlab.study.store.read_result",
 }

@@ -19,6 +19,7 @@ from rrmlab.bench import measure, report, workloads
 from rrmlab.config import NetworkConfig
 from rrmlab.game.schedulers import make_scheduler
 from rrmlab.learning.collection import collect
+from rrmlab.learning.offline import train_offline
 from rrmlab.memory import peak_memory_gib
 
 SMALL = NetworkConfig(num_aps=2, num_users=6, top_n=2, episode_ttis=5, warmup_ttis=3)
@@ -126,6 +127,7 @@ def test_latencies():
     assert len(calls) == 3
     measure.latencies_ms(lambda: calls.append(1), 20)
     assert len(calls) == 3 + 22
+    np.testing.assert_array_equal(measure.latencies_ms(None, 2), [math.nan, math.nan])
 
 
 def test_threads_are_put_back():
@@ -240,11 +242,24 @@ def logged():
     return collect(make_scheduler("random_walk"), SMALL, 20)
 
 
+def trained():
+    return train_offline(logged(), AgentConfig(hidden=(8,), batch_size=4, num_updates=2), [0], progress=False)[0]
+
+
 def test_missing_peers_are_none(monkeypatch):
-    for name in ("mobile_env", "d3rlpy"):
+    for name in ("mobile_env", "d3rlpy", "onnxruntime"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it raises ImportError
     assert workloads.mobile_env_episode() is None
     assert workloads.d3rlpy_updates(logged(), AgentConfig(), 1) is None
+    assert workloads.one_onnx_decision(trained(), logged().obs[0]) is None
+
+
+def test_decisions_of_both_kinds_are_those_of_the_policy():
+    policy, obs = trained(), logged().obs
+    for seen, wanted in zip(obs, policy.act(obs)[:, 1], strict=True):
+        name, from_file = workloads.one_onnx_decision(policy, seen, ap=1)
+        assert name.startswith("ONNX Runtime 1.")
+        assert from_file() == workloads.one_decision(policy, seen, ap=1)() == wanted
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -59,6 +59,21 @@ def test_extras_reach_everything():
     assert "rrmlab[notebooks,interop,deploy,parquet,curves,cluster]" in extras["test"]
 
 
+def test_versions_of_python_are_the_same_everywhere():
+    language = "Programming Language :: Python :: "
+    named = [text.removeprefix(language) for text in PROJECT["classifiers"] if text.startswith(language)]
+    first, last = (int(version.removeprefix("3.")) for version in (named[0], named[-1]))
+    assert named == [f"3.{minor}" for minor in range(first, last + 1)]
+    assert PROJECT["requires-python"].startswith(f">=3.{first},<3.{last + 1}")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"(3, {first}) <= sys.version_info[:2] < (3, {last + 1})" in makefile
+    assert f"needs Python 3.{first} to 3.{last}," in makefile
+    assert {f"python{version}" for version in named} <= set(re.search("for python in (.*); do", makefile)[1].split())
+    assert f"Python 3.{first} to 3.{last}," in (ROOT / "README.md").read_text(encoding="utf-8")
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == [named[0], named[-1]]
+
+
 def test_notebooks_are_in_step_with_their_pairs(capsys, monkeypatch):
     from rrmlab.command.main import main
 

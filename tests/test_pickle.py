@@ -73,6 +73,10 @@ def play_agent(config):
     return list(train_offline(log(), config, [0], progress=False)[0].tensors.values())
 
 
+def play_decision(decide):
+    return [decide(obs) for obs in log().obs[:, 1].numpy()]
+
+
 def play_run(run):
     return [*run.policy.tensors.values(), *play_data(run.data)]
 
@@ -128,6 +132,7 @@ OBJECTS = {
     "mixture": (lambda: begun(Mixture([make_scheduler("random_walk"), make_scheduler("itlinq")])), play_behaviour),
     "greedy policy": (lambda: begun(policy("dqn")), play_behaviour),
     "sampled policy": (lambda: begun(policy().sampled()), play_behaviour),
+    "decision of one AP": (lambda: policy().local(1), play_decision),
     "stack of policies": (lambda: begun(PolicyStack([policy(), policy()]), 4), play_behaviour),
     "late and noisy reports": (lambda: begun(ImperfectReports(policy().sampled(), 3, 2.0)), play_behaviour),
     "dataset": (log, play_data),

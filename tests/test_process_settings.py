@@ -113,6 +113,8 @@ def policies(folder):
         obs, mask = data.obs[:9], data.mask[:9]
         for form in (lambda x: x, lambda x: x.numpy(), lambda x: x.tolist()):
             seen += [policy.act(form(obs)), policy.act(form(obs), form(mask)), policy.q_values(form(obs), form(mask))]
+        sums = policy.export_onnx(folder / f"{policy.config.paradigm}-onnx") / "SHA256SUMS"
+        seen.append(np.frombuffer(sums.read_bytes(), np.uint8).copy())
     return [*seen, np.array([loaded[2].local(1)(row[1]) for row in data.obs[:9].numpy()])]
 
 

@@ -6,15 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import check_range, check_types, constant, from_dict
+from ..checks import check_range, check_types, constant, from_dict, real_number
 from ..config import NetworkConfig
+from .graph import FORMS, graph_shapes
 from .losses import PENALTIES
 from .mixers import MIXERS
 from .paradigms import PARADIGMS
 
 BACKBONES = ("dqn", "sac")
 TD_LOSSES = ("mse", "huber", "none")
-PREFIXES = {"centralized": "C", "independent": "I", "ctde": "CTDE"}  # of method names
+PREFIXES = {"centralized": "C", "independent": "I", "ctde": "CTDE", "graph": "G"}  # of method names
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class AgentConfig:
 
     The loss of a critic is TD + alpha * penalty, with CQL's penalty logsumexp_a Q(s, a) - Q(s, a_data). With the
     penalty "none" it is plain off-policy learning, online or offline. With the TD loss "none" only the penalty is left,
-    which is behaviour cloning: `AgentConfig.behaviour_cloning()`.
+    which is behaviour cloning: `AgentConfig.behaviour_cloning()`. The paradigm "graph" has fields of its own, factor,
+    rounds and lam, see `agents.graph`: `AgentConfig.graph()`.
 
     Raises:
         ValueError: an unknown name, a wrong type, a value outside its range, or axes that do not go together.
@@ -32,7 +34,7 @@ class AgentConfig:
     'CTDE-MARL-CQL (QMIX, DQN)'
     """
 
-    paradigm: str = constant("ctde", "", "paper", "centralized, independent or ctde")
+    paradigm: str = constant("ctde", "", "paper", "centralized, independent, ctde or graph")
     backbone: str = constant("sac", "", "paper", "sac (discrete) or dqn (double Q)")
     mixer: str = constant("sum", "", "paper", "how CTDE makes Q_tot of its heads' values: sum or qmix")
     penalty: str = constant("cql", "", "paper", "on the values of actions outside the data: cql or none")
@@ -46,15 +48,20 @@ class AgentConfig:
     num_updates: int = constant(2000, "updates", "study", "gradient steps of offline training")
     target_rate: float = constant(0.01, "", "study", "soft update of the target network per step")
     temperature: float = constant(0.1, "", "study", "entropy temperature of SAC")
+    factor: str = constant("rate", "", "study", "form of a graph's factor: rate (w^lambda times a rate) or free")
+    rounds: int = constant(2, "", "study", "of best response after a graph's admission; -1 until nothing changes")
+    lam: float | None = constant(None, "", "study", "lambda of a graph's decisions; None for that of the reward")
 
     def __post_init__(self) -> None:
         check_types(self)
-        names = {"paradigm": PARADIGMS, "backbone": BACKBONES, "mixer": MIXERS, "td_loss": TD_LOSSES}
+        paradigms = (*PARADIGMS, "graph")
+        names = {"paradigm": paradigms, "backbone": BACKBONES, "mixer": MIXERS, "td_loss": TD_LOSSES, "factor": FORMS}
         for name, allowed in (names | {"penalty": (*PENALTIES, "none")}).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(allowed)}")
-        if self.mixer != "sum" and not PARADIGMS[self.paradigm].mixed:
-            raise ValueError(f"mixer = {self.mixer!r}: paradigm = {self.paradigm!r} mixes nothing, 'ctde' does")
+        if self.mixer != "sum" and self.paradigm != "ctde":
+            raise ValueError(f"mixer = {self.mixer!r}: paradigm = {self.paradigm!r} takes no mixer, 'ctde' does")
+        self._check_graph()
         if self.clones and (self.backbone != "dqn" or self.penalty == "none" or not self.alpha):
             raise ValueError(
                 "td_loss = 'none': the penalty trains one critic; take backbone = 'dqn', a penalty, alpha > 0"
@@ -72,6 +79,30 @@ class AgentConfig:
         for name in ("learning_rate", "target_rate"):
             check_range(self, name, 0, 1, open_low=True)
         check_range(self, "adam_eps", 1e-30, 1)
+
+    def _check_graph(self) -> None:
+        check_range(self, "rounds", -1, 1000)
+        if self.lam is not None:
+            object.__setattr__(self, "lam", real_number("lam", self.lam))
+            check_range(self, "lam", 0, 1)
+        if self.paradigm == "graph":
+            if self.backbone != "dqn" or self.clones:
+                raise ValueError("paradigm = 'graph': has values and no actor; take backbone = 'dqn', td_loss = 'mse'")
+            if self.factor == "free" and self.lam is not None:
+                raise ValueError(f"lam = {self.lam}: a free factor has learned its lambda; leave lam out")
+            return
+        for name, default in (("factor", "rate"), ("rounds", 2), ("lam", None)):
+            if getattr(self, name) != default:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: is for paradigm = 'graph' alone")
+
+    @classmethod
+    def graph(cls, **options: Any) -> AgentConfig:
+        """APs that exchange messages, see `agents.graph`; needs `NetworkConfig(observation="neighbours")`.
+
+        >>> method_name(AgentConfig.graph(rounds=1, lam=1.0))
+        'G-MARL-CQL'
+        """
+        return cls(**{"paradigm": "graph", "backbone": "dqn", "hidden": (32, 32), **options})
 
     @classmethod
     def behaviour_cloning(cls, **options: Any) -> AgentConfig:
@@ -99,14 +130,16 @@ class AgentConfig:
         return from_dict(cls, values)
 
 
-def network_shapes(config: AgentConfig, network: NetworkConfig) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
-    """Stack dimensions behind the seeds' of the critic (K twins, H heads) and of SAC's actor (H heads); and the layer
-    sizes (D, hidden ..., A) that all share."""
+def network_shapes(config: AgentConfig, network: NetworkConfig) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Stack dimensions behind the seeds', and layer sizes (D, hidden ..., A), of each network of a policy: the critic
+    (K twins, H heads) and SAC's actor (H heads), or those of `graph_shapes`."""
+    if config.paradigm == "graph":
+        return graph_shapes(config.factor, config.hidden, network)
     heads, inputs, actions = PARADIGMS[config.paradigm].heads(network)
-    stacks: dict[str, tuple[int, ...]] = {"critic": (2 if config.backbone == "sac" else 1, heads)}
+    sizes = (inputs, *config.hidden, actions)
     if config.backbone == "sac":
-        stacks["actor"] = (heads,)
-    return stacks, (inputs, *config.hidden, actions)
+        return {"critic": ((2, heads), sizes), "actor": ((heads,), sizes)}
+    return {"critic": ((1, heads), sizes)}
 
 
 def method_name(config: AgentConfig, online: bool = False) -> str:
@@ -116,6 +149,7 @@ def method_name(config: AgentConfig, online: bool = False) -> str:
         return f"Online {prefix}{config.backbone.upper()}"
     if config.clones:
         return "BC"
-    marks = [mark.upper() for mark, default in ((config.mixer, "sum"), (config.backbone, "sac")) if mark != default]
+    defaults = ((config.mixer, "sum"), (config.backbone, "dqn" if config.paradigm == "graph" else "sac"))
+    marks = [mark.upper() for mark, default in (*defaults, (config.factor, "rate")) if mark != default]
     penalty = f"-{config.penalty.upper()}" if config.penalty != "none" and config.alpha else ""
     return f"{PREFIXES[config.paradigm]}-MARL{penalty}" + (f" ({', '.join(marks)})" if marks else "")

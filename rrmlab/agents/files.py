@@ -91,8 +91,7 @@ def check_tensors(tensors: dict[str, Tensor], config: AgentConfig, network: Netw
     """Raise ValueError unless the tensors are those of the agent on that network, float32, finite, with scales > 0."""
     size = observation_of(network).size(network)
     wanted: dict[str, tuple[int, ...]] = {"obs_mean": (size,), "obs_std": (size,), "reward_mean": (), "reward_std": ()}
-    stacks, sizes = network_shapes(config, network)
-    for name, stack in stacks.items():
+    for name, (stack, sizes) in network_shapes(config, network).items():
         for k, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
             wanted |= {f"{name}.{2 * k}": (*stack, fan_in, fan_out), f"{name}.{2 * k + 1}": (*stack, 1, fan_out)}
     for name in sorted(wanted.keys() ^ tensors.keys()):

@@ -4,8 +4,8 @@ The value of a joint action is Q_tot = c + sum_i on_i q(slot of AP i, sum_{j != 
 One small network q and one small network phi serve all APs, users and links: the sums do not depend on an order, so a
 critic runs on any number of APs, users and slots. There are two forms of the factor:
 
-* "rate": q = w^lambda h(SNR, sum phi), a learned rate h times the reward's weight. As h knows no lambda, the lambda of a
-  decision is chosen when the policy runs.
+* "rate": q = w^lambda h(SNR, sum phi), a learned rate h times the reward's weight. As h knows no lambda, the lambda of
+  a decision is chosen when the policy runs.
 * "free": q = f(SNR, ln w, sum phi).
 
 Source: the study; value decomposition on a coordination graph as in Guestrin et al. 2002, sums over neighbours as in
@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import NetworkConfig
 from ..game.observations import observation_of, other_aps
@@ -33,7 +33,9 @@ EDGE_HIDDEN = 16  # hidden units of phi, `study`
 MOST_ROUNDS = 20  # after which a decision until nothing changes stops, `study`
 
 
-def graph_shapes(form: str, hidden: Sequence[int], network: NetworkConfig) -> dict[str, tuple[tuple[int, ...], ...]]:
+def graph_shapes(
+    form: str, hidden: Sequence[int], network: NetworkConfig
+) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Stack dimensions (none) and layer sizes of phi, "edge", and of h or f, "factor".
 
     Raises:
@@ -41,7 +43,9 @@ def graph_shapes(form: str, hidden: Sequence[int], network: NetworkConfig) -> di
     """
     seen = observation_of(network)
     if (*seen.features, *seen.of_neighbours) != ("SNR, dB", "ln w", "INR, dB"):
-        raise ValueError(f"paradigm = 'graph' with observation = {network.observation!r}: take observation = 'neighbours'")
+        raise ValueError(
+            f"paradigm = 'graph', observation = {network.observation!r}: take NetworkConfig(observation='neighbours')"
+        )
     if network.num_aps < 2:
         raise ValueError(f"paradigm = 'graph' with num_aps = {network.num_aps}: must be at least 2 to learn from")
     own = 1 if form == "rate" else 2
@@ -68,8 +72,8 @@ class Slots(NamedTuple):
         return Slots(snr, log_weight, self.inr.take_along_dim(index.unsqueeze(-1), -2).squeeze(-2))
 
 
-class Factors:
-    """q and phi of S seeds.
+class Factors(nn.Module):
+    """q, phi and c of S seeds.
 
     Args:
         nets: "edge" and "factor", stacks of S.
@@ -78,7 +82,10 @@ class Factors:
     """
 
     def __init__(self, nets: Mapping[str, StackedMLP], form: str, lam: float) -> None:
+        super().__init__()
         self.edge, self.factor, self.form, self.lam = nets["edge"], nets["factor"], form, lam
+        first = self.edge.layers[0]
+        self.offset = nn.Parameter(first.new_zeros(len(first), 1))  # c (S, 1), which no decision needs
 
     def messages(self, inr: Tensor) -> Tensor:
         """phi of standardised INRs (S, B, ...) -> (S, B, ..., M)."""
@@ -149,7 +156,7 @@ def decide(factors: Factors, slots: Slots, mask: Tensor, rounds: int) -> Tensor:
     chosen = torch.zeros_like(mask[..., 0], dtype=torch.int64)
     q = torch.zeros_like(slots.snr[..., 0])
     alone = factors.values(slots.snr, slots.log_weight, interference).masked_fill(~filled, -torch.inf).amax(-1)
-    order = alone.argsort(-1, descending=True, stable=True)  # (S, B, I)
+    order = alone.argsort(dim=-1, descending=True, stable=True)  # (S, B, I)
     actions = torch.zeros_like(chosen)
     for turn in range(1 + (rounds if rounds >= 0 else MOST_ROUNDS)):
         before = actions.clone()

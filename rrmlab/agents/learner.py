@@ -65,20 +65,24 @@ class Learner:
         self, config: AgentConfig, network: NetworkConfig, seeds: Sequence[int], device: str | torch.device = "cpu"
     ) -> None:
         self.config, self.paradigm, self.device = config, PARADIGMS[config.paradigm], torch.device(device)
-        stacks, sizes = network_shapes(config, network)
+        shapes = network_shapes(config, network)
         generators = seeded_generators(seeds, PARAMETERS)
-        self.critic = StackedMLP(generators, stacks["critic"], sizes).to(device)
-        self.target = StackedMLP(generators, stacks["critic"], sizes).to(device).requires_grad_(False)
+        self.critic = StackedMLP(generators, *shapes["critic"]).to(device)
+        self.target = StackedMLP(generators, *shapes["critic"]).to(device).requires_grad_(False)
         self.target.load_state_dict(self.critic.state_dict())
         self.networks = {"critic": self.critic}  # what acts, see `networks.acting`
         if config.backbone == "sac":
-            self.networks["actor"] = StackedMLP(generators, stacks["actor"], sizes).to(device)
+            self.networks["actor"] = StackedMLP(generators, *shapes["actor"]).to(device)
         self.mixer: nn.Module = Separate()
         if self.paradigm.mixed:
             state_size = network.num_aps * observation_of(network).size(network)
             self.mixer = make_mixer(config.mixer, generators, network.num_aps, state_size).to(device)
         self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
+        self._set_optimizer()
+
+    def _set_optimizer(self) -> None:
         # Adam is elementwise, so one optimiser over the stack leaves the seeds apart.
+        config = self.config
         self.optimizer = torch.optim.Adam(
             self.parameters().values(), lr=config.learning_rate, eps=config.adam_eps, fused=True
         )
@@ -114,16 +118,22 @@ class Learner:
             policy_entropy = losses.entropy(log_pi)  # (S, H, B)
             loss = loss + losses.actor_loss(_pessimistic(q.detach()), log_pi, self.temperature).mean(-1).sum()
         loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self._step([(self.target, self.critic), (self.target_mixer, self.mixer)])
         with torch.no_grad():
-            for slow, fast in ((self.target, self.critic), (self.target_mixer, self.mixer)):
-                if parameters := [*slow.parameters()]:
-                    torch._foreach_lerp_(parameters, [*fast.parameters()], config.target_rate)  # type: ignore[arg-type]
             best = self.mixer(losses.masked(q, twin_mask).amax(-1), state)
             return Metrics(
                 *(x.detach().flatten(1).mean(1) for x in (error, penalty, predicted, best, policy_entropy)),
             )
+
+    def _step(self, targets: Sequence[tuple[nn.Module, nn.Module]]) -> None:
+        """Step of the optimiser by the gradients, then the soft update of (target, learned) modules."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            for slow, fast in targets:
+                if parameters := [*slow.parameters()]:
+                    rate = self.config.target_rate
+                    torch._foreach_lerp_(parameters, [*fast.parameters()], rate)  # type: ignore[arg-type]
 
     def scale_learning_rate(self, share: float) -> None:
         """Set it to a share of `AgentConfig.learning_rate`."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 
-def local_decision(
-    layers: list[np.ndarray], mean: np.ndarray, std: np.ndarray, features: int
-) -> Callable[[np.ndarray], int]:
-    """A function of one AP's raw observation (N F,) that returns its greedy action.
+def decide(layers: list[np.ndarray], mean: np.ndarray, std: np.ndarray, features: int, obs: np.ndarray) -> int:
+    """The greedy action of one AP.
 
     In NumPy: on vectors of this size PyTorch's calls cost more than the arithmetic.
 
@@ -19,25 +15,25 @@ def local_decision(
         mean: (N F,), subtracted from the observation.
         std: (N F,), then divides it.
         features: F, numbers of a slot; a slot is empty where all are 0.
+        obs: (N F,) raw observation.
+
+    Raises:
+        ValueError: an observation of another shape, or with numbers that are not real or not finite.
     """
+    try:
+        given = np.asarray(obs)
+    except (TypeError, ValueError, RuntimeError):
+        given = np.array(None)
+    if given.dtype.kind not in "fiu":
+        raise ValueError(f"obs: must be {len(mean)} real numbers, got {obs!r}")
+    obs = given.astype(np.float32, copy=False)
+    if obs.shape != mean.shape or not np.isfinite(obs).all():
+        raise ValueError(f"obs: must be finite and of shape {mean.shape}, got {obs.shape}: {obs}")
     depth = len(layers)
-
-    def decide(obs: np.ndarray) -> int:
-        try:
-            given = np.asarray(obs)
-        except (TypeError, ValueError, RuntimeError):
-            given = np.array(None)
-        if given.dtype.kind not in "fiu":
-            raise ValueError(f"obs: must be {len(mean)} real numbers, got {obs!r}")
-        obs = given.astype(np.float32, copy=False)
-        if obs.shape != mean.shape or not np.isfinite(obs).all():
-            raise ValueError(f"obs: must be finite and of shape {mean.shape}, got {obs.shape}: {obs}")
-        x = (obs - mean) / std
-        for k in range(0, depth, 2):
-            x = x @ layers[k] + layers[k + 1][0]
-            if k + 2 < depth:
-                np.maximum(x, 0, out=x)
-        x[1:][(obs.reshape(-1, features) == 0).all(1)] = -np.inf  # empty slots
-        return int(x.argmax())
-
-    return decide
+    x = (obs - mean) / std
+    for k in range(0, depth, 2):
+        x = x @ layers[k] + layers[k + 1][0]
+        if k + 2 < depth:
+            np.maximum(x, 0, out=x)
+    x[1:][(obs.reshape(-1, features) == 0).all(1)] = -np.inf  # empty slots
+    return int(x.argmax())

@@ -35,8 +35,7 @@ class StackedMLP(nn.Module):
         self.layers = nn.ParameterList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (S, *stack, B, in) -> (S, *stack, B, out); stack dimensions of size 1 in x are broadcast. x is data: no
-        gradient reaches it."""
+        """x (S, *stack, B, in) -> (S, *stack, B, out); stack dimensions of size 1 in x are broadcast."""
         stack = self.layers[0].shape[:-2]
         x = x.expand(*stack, *x.shape[-2:]).flatten(0, -3)
         layers = (layer.flatten(0, -3) for layer in self.layers)
@@ -74,10 +73,10 @@ class _ReLULayers(torch.autograd.Function):
         gradients: list[Tensor] = []
         for k in reversed(range(depth)):
             gradients = [_product(inputs[k].mT, gradient), gradient.sum(-2, keepdim=True), *gradients]
-            if k:
+            if k or ctx.needs_input_grad[0]:
                 passed = torch.bmm(gradient, weights[k].mT)
-                gradient = torch.ops.aten.threshold_backward(passed, inputs[k], 0)
-        return None, *gradients
+                gradient = torch.ops.aten.threshold_backward(passed, inputs[k], 0) if k else passed
+        return gradient if ctx.needs_input_grad[0] else None, *gradients
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,11 @@ from ..game.observations import observation_of
 from ..game.views import ObservationView
 from ..random_streams import PolicyStream, sample
 from . import losses
+from .actors import HeadActor, make_actor
 from .config import AgentConfig, method_name, network_shapes
-from .files import read_checkpoint, write_checkpoint
-from .local import local_decision
-from .networks import StackedMLP, acting, logits
-from .paradigms import PARADIGMS
+from .files import check_tensors, read_checkpoint, write_checkpoint
+from .local import decide
+from .networks import StackedMLP, acting
 from .scale import Scale
 
 
@@ -58,10 +60,11 @@ class Policy:
         self.config, self.network, self.seed, self.stochastic = config, network, seed, stochastic
         self.history = history or {}
         self.tensors = tensors
-        self.paradigm, self.observation = PARADIGMS[config.paradigm], observation_of(network)
+        self.observation = observation_of(network)
         self.scale = Scale(*(tensors[name] for name in ("obs_mean", "obs_std", "reward_mean", "reward_std")))
-        stacks, sizes = network_shapes(config, network)
-        self._nets = {name: _stack_of(tensors, name, stack, sizes) for name, stack in stacks.items()}
+        shapes = network_shapes(config, network).items()
+        self.nets = {name: _stack_of(tensors, name, stack, sizes) for name, (stack, sizes) in shapes}
+        self._actor = make_actor(config, network, self.nets, self.scale)
 
     @property
     def name(self) -> str:
@@ -79,6 +82,16 @@ class Policy:
         if self.config.backbone == "dqn" and not self.config.clones:
             raise ValueError("backbone = 'dqn': a greedy policy has no distribution to sample from")
         return Policy(self.config, self.network, self.tensors, self.seed, self.history, stochastic=True)
+
+    def deciding(self, lam: float | None = None, rounds: int | None = None) -> Policy:
+        """The policy of a graph that decides with another lambda or number of rounds; what is left out stays.
+
+        Raises:
+            ValueError: another paradigm, or what `AgentConfig` refuses.
+        """
+        changes: dict[str, Any] = {"lam": lam, "rounds": rounds}
+        config = replace(self.config, **{name: value for name, value in changes.items() if value is not None})
+        return Policy(config, self.network, self.tensors, self.seed, self.history)
 
     def parameters(self) -> dict[str, Any]:
         """What it is, as plain values, for the metadata of what it logs."""
@@ -101,46 +114,80 @@ class Policy:
         obs, mask = self._checked(obs, action_mask)
         flat_obs, flat_mask = obs.reshape(-1, *obs.shape[-2:]), mask.reshape(-1, *mask.shape[-2:])
         with torch.no_grad():
-            choice = losses.masked(*self._logits(flat_obs, flat_mask)).argmax(-1)
-            actions = self.paradigm.to_aps(choice.squeeze(0), mask.shape[-1], obs.shape[-2])
+            actions = self._actor.act(flat_obs.to(self.tensors["obs_mean"]).unsqueeze(0), flat_mask.unsqueeze(0))
         return actions.reshape(obs.shape[:-1])
 
     def q_values(self, obs: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Learned values of the heads' actions (H, B, A), mean of the twins, for raw obs (B, I, N F); -inf if
         masked.
         In units of the standardised reward."""
+        heads = self._heads("q_values")
         obs, mask = self._checked(obs, action_mask)
         if obs.ndim != 3:
             raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (B, I, {self.observation.size(self.network)})")
         with torch.no_grad():
-            inputs = self._inputs(obs)
-            return losses.masked(self._nets["critic"](inputs.unsqueeze(1)).mean(1), self.paradigm.masks(mask)).squeeze(
-                0
-            )
+            inputs = heads.inputs(obs.to(self.tensors["obs_mean"]).unsqueeze(0))
+            values = heads.nets["critic"](inputs.unsqueeze(1)).mean(1).squeeze(0)
+            return losses.masked(values, heads.paradigm.masks(mask))
 
     def local(self, ap: int) -> Callable[[np.ndarray], int]:
-        """What AP `ap` runs: a function of its own raw observation (N F,) that returns its greedy action.
+        """What AP `ap` runs: a function of its own raw observation (N F,) that returns its greedy action; it can be
+        pickled.
 
         Raises:
             ValueError: a centralized or a sampled policy, or another AP than there is; in the function, another shape
                 or numbers that are not finite.
         """
-        if self.paradigm.joint or self.stochastic:
+        if self._heads("local").paradigm.joint or self.stochastic:
             kind = "stochastic = True" if self.stochastic else "paradigm = 'centralized'"
             raise ValueError(f"{kind}: an AP decides alone with a greedy independent or ctde policy")
         ap = whole_number("ap", ap)
         if not 0 <= ap < self.network.num_aps:
             raise ValueError(f"ap = {ap}: must lie in 0 ... {self.network.num_aps - 1}")
+        return partial(decide, self._head(ap), *self._scaling(), self.observation.width(self.network.num_aps))
+
+    def export_onnx(self, path: str | Path) -> Path:
+        """Write what each AP runs as an ONNX file, ap_0.onnx ..., or policy.onnx of a centralized policy.
+
+        Input "obs": raw observations (B, N F) float32, of all APs (B, I, N F) if centralized. Output "action": (B,) or
+        (B, I) int64, as `act` gives without `action_mask`. The files do not check that observations are finite.
+        Beside them are interface.json, with names and units of the numbers, and SHA256SUMS; the folder is replaced as
+        a whole.
+
+        Raises:
+            ImportError: the extra `deploy` is not installed.
+            ValueError: a sampled policy, or parameters such as NaN after a training that diverged.
+            FileExistsError: `path` holds something else.
+        """
+        from .onnx_files import write_onnx  # needs an extra
+
+        if self.stochastic:
+            raise ValueError("stochastic = True: must be a greedy policy, the files draw no random numbers")
+        check_tensors(self.tensors, self.config, self.network)
+        paradigm = self._heads("export_onnx").paradigm
+        joint, (heads, _, num_actions) = paradigm.joint, paradigm.heads(self.network)
+        layers = {"policy" if joint else f"ap_{head}": self._head(head) for head in range(heads)}
+        actions = torch.arange(num_actions, device="cpu")
+        if joint:
+            actions = paradigm.to_aps(actions.unsqueeze(0), self.network.top_n + 1, self.network.num_aps)
+        about = {"policy": self.name, "network": self.network.to_dict(), **self.parameters()}
+        write_onnx(path, layers, actions.numpy(), *self._scaling(), self.observation.names(self.network.num_aps), about)
+        return as_path(path)
+
+    def _head(self, head: int) -> list[np.ndarray]:
+        """What decides of a head: weights (in, out) and biases (1, out), alternating."""
         # Heads are the last of the stack's dimensions; of twin critics none acts.
-        layers = [layer[..., ap, :, :].cpu().numpy() for layer in acting(self._nets).layers]
-        layers = [layer.reshape(layer.shape[-2:]) for layer in layers]
-        mean, std = (self.tensors[name].cpu().numpy() for name in ("obs_mean", "obs_std"))
-        return local_decision(layers, mean, std, self.observation.width(self.network.num_aps))
+        layers = [layer[..., head, :, :].cpu().numpy() for layer in acting(self._heads("local").nets).layers]
+        return [layer.reshape(layer.shape[-2:]) for layer in layers]
+
+    def _scaling(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and spread (N F,) of the observations."""
+        return self.tensors["obs_mean"].cpu().numpy(), self.tensors["obs_std"].cpu().numpy()
 
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3). Only a sampled policy needs them."""
         if self.stochastic:
-            heads = 1 if self.paradigm.joint else self.network.num_aps
+            heads = 1 if self._heads("sampled").paradigm.joint else self.network.num_aps
             self._stream = PolicyStream(key, self.seed, heads)
 
     def serve(self, view: ObservationView) -> Tensor:
@@ -149,30 +196,35 @@ class Policy:
             return view.users(self.act(view.obs, view.action_mask))
         log_pi = self._log_policy(view)  # (H, E, A)
         choice = sample(log_pi.exp(), self._stream.next().to(log_pi.device).T)  # (H, E)
-        return view.users(self.paradigm.to_aps(choice, view.action_mask.shape[-1], view.obs.shape[1]))
+        to_aps = self._heads("sampled").paradigm.to_aps
+        return view.users(to_aps(choice, view.action_mask.shape[-1], view.obs.shape[1]))
 
     def log_prob(self, view: ObservationView, actions: Tensor) -> Tensor:
         """ln probability of joint actions (E, I): (E,). For a greedy policy 0 or -inf."""
         if not self.stochastic:
             same = (self.act(view.obs, view.action_mask) == actions).all(-1)
             return torch.where(same, 0.0, -torch.inf).double()
-        heads = self.paradigm.to_heads(actions, view.action_mask.shape[-1])
+        heads = self._heads("sampled").paradigm.to_heads(actions, view.action_mask.shape[-1])
         return losses.taken(self._log_policy(view), heads).sum(0).double()
 
     def _log_policy(self, view: ObservationView) -> Tensor:
         with torch.no_grad():
-            return losses.log_policy(*self._logits(view.obs, view.action_mask)).squeeze(0)
+            obs = view.obs.to(self.tensors["obs_mean"]).unsqueeze(0)
+            heads = self._heads("sampled")
+            return losses.log_policy(*heads.logits(obs, view.action_mask.unsqueeze(0))).squeeze(0)
 
-    def _inputs(self, obs: Tensor) -> Tensor:
-        """Standardised inputs of the heads (1, H, B, D)."""
-        return self.paradigm.observations(self.scale.obs(obs.to(self.tensors["obs_mean"]))).unsqueeze(0)
-
-    def _logits(self, obs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What the argmax or softmax is taken of, and its mask: (1, H, B, A) both."""
-        return logits(self._nets, self._inputs(obs)), self.paradigm.masks(mask).unsqueeze(0)
+    def _heads(self, method: str) -> HeadActor:
+        """What decides; ValueError for a graph, in the name of a method that only heads have."""
+        if not isinstance(self._actor, HeadActor):
+            raise ValueError(f"paradigm = 'graph': has no {method}, its APs decide by messages; take `act`")
+        return self._actor
 
     def _checked(self, obs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        wanted = (self.network.num_aps, self.observation.size(self.network))
+        aps, top_n = self.network.num_aps, self.network.top_n
+        if self.config.paradigm == "graph" and getattr(obs, "ndim", 0) >= 2 and obs.shape[-2] > 0:
+            # Any network: with as many slots as the observation has room for.
+            aps, top_n = obs.shape[-2], max(1, obs.shape[-1] // self.observation.width(obs.shape[-2]))
+        wanted = (aps, top_n * self.observation.width(aps))
         device = self.tensors["obs_mean"].device
         obs, mask = _as_tensor("obs", obs, device), None if mask is None else _as_tensor("action_mask", mask, device)
         if obs.dtype == torch.bool or obs.is_complex():
@@ -183,7 +235,7 @@ class Policy:
             raise ValueError("obs: must be finite, found NaN or infinity")
         if mask is None:
             mask = torch.nn.functional.pad(self.observation.filled(obs), (1, 0), value=True)
-        elif tuple(mask.shape) != (*obs.shape[:-1], self.network.top_n + 1):
+        elif tuple(mask.shape) != (*obs.shape[:-1], top_n + 1):
             raise ValueError(f"action_mask of shape {tuple(mask.shape)}: must be (..., I, N+1) as obs is (..., I, N F)")
         elif mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
             raise ValueError(f"action_mask: must be True and False, or 1 and 0, found others in {mask.dtype}")
@@ -193,18 +245,19 @@ class Policy:
         """Whether the policy can run on a network.
 
         Raises:
-            ValueError: another N, another observation, or another I (each AP has its own head); any other difference
-                where `strict`.
+            ValueError: another observation; another N or I (each AP has its own head) unless it is a graph, which runs
+                on any number of APs and slots; any other difference where `strict`.
 
         Other differences are a warning that lists them.
         """
         check_kind("network", network, NetworkConfig)
         own, other = self.network.to_dict(), network.to_dict()
         different = [f"{name} = {other[name]} instead of {own[name]}" for name in own if own[name] != other[name]]
-        fatal = [text for text in different if text.startswith(("top_n ", "num_aps ", "observation "))]
+        graph = self.config.paradigm == "graph"
+        fatal = [text for text in different if text.startswith(("top_n ", "num_aps ")[2 * graph :] + ("observation ",))]
         if fatal or (strict and different):
             raise ValueError(f"the policy was trained for another network: {'; '.join(fatal or different)}")
-        ignored = ("episode_ttis", "num_sinusoids")
+        ignored = ("episode_ttis", "num_sinusoids", *("num_aps", "num_users", "top_n", "area_m") * graph)
         noteworthy = [text for text in different if not text.startswith(ignored)]
         if noteworthy:
             warnings.warn(f"the policy was trained for another network: {'; '.join(noteworthy)}", stacklevel=3)

@@ -16,8 +16,7 @@ from ..game.deployment import Deployment
 from ..game.evaluation import Scores, evaluate_copies, on_device
 from ..game.imperfect_reports import ImperfectReports
 from ..game.views import ObservationView
-from . import losses
-from .networks import logits
+from .actors import make_actor
 from .policy import Policy
 from .scale import Scale
 
@@ -63,12 +62,13 @@ class PolicyStack:
         if len({repr((p.config, p.network)) for p in policies}) != 1 or any(p.stochastic for p in policies):
             raise ValueError("policies: must be greedy and of one AgentConfig and one NetworkConfig")
         self.first, self.size = policies[0], len(policies)
-        nets = [policy._nets for policy in policies]
-        self._nets = copy.deepcopy(nets[0])
-        for name, net in self._nets.items():
+        nets = [policy.nets for policy in policies]
+        together = copy.deepcopy(nets[0])
+        for name, net in together.items():
             layers = zip(*(each[name].layers for each in nets), strict=True)
             net.layers = torch.nn.ParameterList(torch.cat(list(same)) for same in layers).requires_grad_(False)
-        self._scale = Scale.stacked([policy.scale for policy in policies])  # (S, 1, 1, N F)
+        scale = Scale.stacked([policy.scale for policy in policies])  # (S, 1, 1, N F)
+        self._actor = make_actor(self.first.config, self.first.network, together, scale)
 
     @property
     def name(self) -> str:
@@ -83,8 +83,5 @@ class PolicyStack:
 
     def serve(self, view: ObservationView) -> Tensor:
         """Users to serve (S * E, I)."""
-        paradigm = self.first.paradigm
-        inputs = paradigm.observations(self._scale.obs(view.obs.unflatten(0, (self.size, -1))))
-        mask = paradigm.masks(view.action_mask.unflatten(0, (self.size, -1)))
-        choice = losses.masked(logits(self._nets, inputs), mask).argmax(-1)  # (S, H, E)
-        return view.users(paradigm.to_aps(choice, view.action_mask.shape[-1], view.obs.shape[1]).flatten(0, 1))
+        obs, mask = (values.unflatten(0, (self.size, -1)) for values in (view.obs, view.action_mask))
+        return view.users(self._actor.act(obs, mask).flatten(0, 1))

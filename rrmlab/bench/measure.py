@@ -55,8 +55,13 @@ def interleaved(
     return seconds
 
 
-def latencies_ms(work: Callable[[], Any], calls: int, clock: Callable[[], float] = time.perf_counter) -> np.ndarray:
-    """Milliseconds of each of `calls` calls (calls,), after a tenth as many that are not counted."""
+def latencies_ms(
+    work: Callable[[], Any] | None, calls: int, clock: Callable[[], float] = time.perf_counter
+) -> np.ndarray:
+    """Milliseconds of each of `calls` calls (calls,), after a tenth as many that are not counted; NaN of a peer that is
+    missing, None."""
+    if work is None:
+        return np.full(calls, np.nan)
     for _ in range(calls // 10):
         work()
     marks = np.empty(calls + 1)
@@ -165,9 +170,10 @@ def step_bytes(config: NetworkConfig) -> int:
 
 def _networks(agent: AgentConfig, network: NetworkConfig) -> tuple[int, int, tuple[int, ...], bool]:
     """Critics of a seed (K * H), actors, layer sizes, and whether the next observation's value is computed."""
-    stacks, sizes = network_shapes(agent, network)
+    shapes = network_shapes(agent, network)
+    stack, sizes = shapes["critic"]
     looks_ahead = agent.gamma > 0 and not agent.clones
-    return math.prod(stacks["critic"]), math.prod(stacks.get("actor", (0,))), sizes, looks_ahead
+    return math.prod(stack), math.prod(shapes["actor"][0]) if "actor" in shapes else 0, sizes, looks_ahead
 
 
 def update_flops(agent: AgentConfig, network: NetworkConfig) -> int:

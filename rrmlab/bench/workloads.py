@@ -1,7 +1,7 @@
-"""What the benchmarks time: our environments, updates, logging and decisions, and the same of two peers.
+"""What the benchmarks time: our environments, updates, logging and decisions, and the same of the peers.
 
 Shapes: E environments, I APs, N top users, S seeds, B batch. A peer is (what it is, its work), or None where it is not
-installed: `pip install -c constraints.txt -e '.[bench]'`.
+installed: `pip install -c constraints.txt -e '.[bench,deploy]'`.
 """
 
 from __future__ import annotations
@@ -125,6 +125,22 @@ def one_decision(policy: Policy, obs: torch.Tensor, ap: int = 0) -> Callable[[],
     """One AP's decision on an observation (I, N F), from its own head."""
     decide, own = policy.local(ap), obs[ap].numpy()
     return lambda: decide(own)
+
+
+def one_onnx_decision(policy: Policy, obs: torch.Tensor, ap: int = 0) -> tuple[str, Callable[[], int]] | None:
+    """The same decision from the AP's ONNX file, in ONNX Runtime on one thread; None where that is not installed."""
+    try:
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory() as folder:
+            model = (policy.export_onnx(Path(folder) / "policy") / f"ap_{ap}.onnx").read_bytes()
+    except ImportError:
+        return None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options)
+    inputs = {"obs": obs[ap : ap + 1].numpy()}
+    return f"ONNX Runtime {version('onnxruntime')}", lambda: int(session.run(None, inputs)[0][0])
 
 
 def collect_and_save(num_transitions: int, seed: int = 0, device: str = "cpu") -> dict[str, float]:

@@ -63,6 +63,11 @@ class Observation:
         """F, numbers of a slot in a network of so many APs."""
         return len(self.features) + (num_aps - 1) * len(self.of_neighbours)
 
+    def names(self, num_aps: int) -> tuple[str, ...]:
+        """What the F numbers of a slot are, with units."""
+        others = range(1, num_aps)
+        return self.features + tuple(f"{name}, other AP {k}" for k in others for name in self.of_neighbours)
+
     def size(self, network: NetworkConfig) -> int:
         """Numbers an agent sees, N * F; slot after slot."""
         return network.top_n * self.width(network.num_aps)

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from ..agents.config import AgentConfig, method_name
-from ..agents.learner import Learner
+from ..agents.graph import shared_scale
+from ..agents.graph_learner import make_learner
 from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..checks import as_path, check_kind, known_device, whole_number
@@ -84,8 +85,8 @@ def train_offline(
     seeds, device = check_seeds(seeds), known_device(device)
     network = data.network
     data.check()
-    scale = Scale.of(data.obs, data.mask, data.rewards)
-    learner, total = Learner(config, network, seeds, device), config.num_updates
+    learner, total = make_learner(config, network, seeds, device), config.num_updates
+    scale = (shared_scale if config.paradigm == "graph" else Scale.of)(data.obs, data.mask, data.rewards)
     source = Minibatches(data, scale, config.batch_size, seeds, device)
     training, done = Training(learner, network, scale, seeds, max(1, total // LOG_POINTS)), 0
     if checkpoint is not None:

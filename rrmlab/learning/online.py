@@ -118,6 +118,8 @@ def train_online(
     num_transitions, num_envs = whole_number("num_transitions", num_transitions), whole_number("num_envs", num_envs)
     if config.clones:
         raise ValueError("td_loss = 'none': behaviour cloning needs logged data; online training takes mse or huber")
+    if config.paradigm == "graph":
+        raise ValueError("paradigm = 'graph': is trained from logs, by train_offline; online there are the others")
     # The first update is made at the second step, when the first one's next observation is there.
     if num_envs < 1 or num_transitions <= num_envs:
         raise ValueError(f"num_transitions = {num_transitions}, num_envs = {num_envs}: need at least two steps")

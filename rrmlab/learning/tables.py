@@ -135,12 +135,9 @@ def _parsing(path: Path) -> Iterator[None]:
 
 
 def _features(network: NetworkConfig) -> list[str]:
-    """Names of the columns of an AP's observation, slot after slot: "sinr_db_1", "ln_w_1", "sinr_db_2", ...; of
-    the k-th other AP with k before the slot, "inr_db_2_1"."""
-    seen = observation_of(network)
-    names = [re.sub(r"\W+", "_", feature.lower()) for feature in (*seen.features, *seen.of_neighbours)]
-    first, more = names[: len(seen.features)], names[len(seen.features) :]
-    names = [*first, *(f"{name}_{other}" for other in range(1, network.num_aps) for name in more)]
+    """Names of the columns of an AP's observation, slot after slot: "sinr_db_1", "ln_w_1", "sinr_db_2", ...,
+    or of another AP "inr_db_other_ap_2_1"."""
+    names = [re.sub(r"\W+", "_", name.lower()) for name in observation_of(network).names(network.num_aps)]
     return [f"{name}_{slot}" for slot in range(1, network.top_n + 1) for name in names]
 
 

@@ -255,8 +255,8 @@ def cost(network: NetworkConfig, agent: AgentConfig) -> dict[str, float]:
     Returns:
         inputs and outputs of one head; parameters and multiply-adds of all heads; the numbers of `knowledge` aside.
     """
-    stacks, sizes = network_shapes(agent, network)
-    heads = stacks["critic"][-1]
+    stack, sizes = network_shapes(agent, network)["critic"]
+    heads = stack[-1]
     products = sum(a * b for a, b in itertools.pairwise(sizes))
     return {
         "heads": heads,
