@@ -82,7 +82,7 @@ NEW_SCHEDULER = """
         ("game/schedulers.py", "view.ttis % view", "(view.ttis + 1) % view", {"TDM"}),
         ("game/schedulers.py", "return view.slots[..., 0]", "return view.slots[..., 0] + 0",
          {"Full reuse", "reports", "mixture log"}),
-        ("game/schedulers.py", "admitted = torch.zeros_like", "admitted = torch.ones_like",
+        ("game/link_schedulers.py", "admitted = torch.zeros_like", "admitted = torch.ones_like",
          {"ITLinQ", "ITLinQ (tuned)", "surface", "mixture log"}),
         ("game/path_loss.py", "def path_loss_db(", "def path_loss_db(unused=0, *, ", SIMULATED),
         ("config.py", "SPEED_OF_LIGHT = ", "SPEED_OF_LIGHT = 2 * ", EVERY),

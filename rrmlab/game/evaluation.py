@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..checks import check_kind, known_device
 from ..config import NetworkConfig
+from .behaviours import Behaviour, Scheduler, check_behaviour
 from .deployment import Deployment, given_or_drawn, number_of
 from .env import RRMEnv
-from .schedulers import Behaviour, Scheduler, check_behaviour
 
 TAIL_PERCENTILE = 5.0  # `paper`
 

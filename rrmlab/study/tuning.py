@@ -17,7 +17,7 @@ from ..checks import several
 from ..config import NetworkConfig
 from ..game.deployment import Deployment
 from ..game.evaluation import evaluate
-from ..game.schedulers import ITLinQ
+from ..game.link_schedulers import ITLinQ
 from ..storage import verify
 from .jobs import OfflineJob, OnlineJob, Scoring, run_jobs
 from .notebook import Study
