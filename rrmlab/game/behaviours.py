@@ -7,8 +7,10 @@ Those that can be logged as behaviour also have `log_prob(view, actions)` (E,), 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from .views import ObservationView
@@ -49,6 +51,14 @@ class Scheduler:
     def parameters(self) -> dict[str, Any]:
         """Its attributes that are plain numbers, for the metadata of what it logs; override it for others."""
         return {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
+
+
+class SlotRule(Scheduler):
+    """A scheduler without chance that stays within the slots: it can be logged as behaviour."""
+
+    def log_prob(self, view: Any, actions: Tensor) -> Tensor:
+        """Log-probability (E,) of a joint action (E, I): 0 of the one that it takes, else -inf."""
+        return torch.where(view.users(actions) == self.serve(view), 0.0, -math.inf).double().sum(-1)
 
 
 def check_behaviour(name: str, value: Any) -> None:

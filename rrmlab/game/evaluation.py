@@ -124,7 +124,7 @@ def _in_this_thread(behaviour: Behaviour) -> Iterator[None]:
 
 
 def check_fits(behaviour: Behaviour, config: NetworkConfig) -> None:
-    """ValueError if a policy was trained for another I or N; schedulers fit everywhere."""
+    """ValueError if the behaviour does not fit the network, such as a policy that was trained for another I or N."""
     if hasattr(behaviour, "check_fits"):
         behaviour.check_fits(config)
 

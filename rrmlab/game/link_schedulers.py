@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from ..checks import check_range, real_number
-from .behaviours import Scheduler
+from .behaviours import Scheduler, SlotRule
 from .views import SILENT, CrossGainView, ObservationView
 
 
-class ITLinQ(Scheduler):
+class ITLinQ(SlotRule):
     """Information-theoretic link scheduling over the APs' best PF users.
 
     The links are sorted by PF factor; the first is admitted, and the next one if and only if
@@ -43,8 +43,7 @@ class ITLinQ(Scheduler):
         gain = view.gain[..., 0]  # (E, from I, to the chosen user of I)
         signal = gain.diagonal(dim1=1, dim2=2)
         present = view.slots[..., 0] != SILENT
-        factor = (view.weight * torch.log2(1 + view.sinr))[..., 0]  # of the user in the first slot
-        order = factor.masked_fill(~present, -1).argsort(dim=-1, descending=True, stable=True)
+        order = _by_factor(view)
         allowed = 10 ** (self.m_db / 10) * signal**self.eta
         # The stronger of the two interferences between any two links; what matters is only the worse.
         mutual = torch.maximum(gain, gain.transpose(1, 2)) * _others(gain)
@@ -56,8 +55,67 @@ class ITLinQ(Scheduler):
             admitted = admitted.scatter(1, link, (fits & present.gather(1, link).squeeze(1)).unsqueeze(1))
         return torch.where(admitted, view.slots[..., 0], SILENT)
 
-    def log_prob(self, view: CrossGainView, actions: Tensor) -> Tensor:
-        return torch.where(view.users(actions) == self.serve(view), 0.0, -math.inf).double().sum(-1)
+
+class GreedyMarginal(SlotRule):
+    """Greedy admission of the APs' best PF users: an AP is admitted if the weighted sum of rates grows by it.
+
+    In the order of the users' PF factors, an AP joins the admitted ones if and only if the sum over them of
+    w^lam * log2(1 + SNR / (1 + INR from the other admitted)) is greater with it than without it, with current gains.
+    Exchanged, to one place and back: the gains from every AP to each chosen user (I^2, its own among them), that
+    user's weight and PF factor (2 I), the decisions (I).
+    Source: the greedy user admission of weighted sum-rate scheduling, in ITLinQ's order; this form is `study`.
+
+    Args:
+        lam: exponent of the weights.
+
+    Raises:
+        ValueError: `lam` outside of [0, 1].
+    """
+
+    name = "Greedy marginal"
+    knowledge = CrossGainView
+
+    def __init__(self, lam: float = 1.0) -> None:
+        self.lam = real_number("lam", lam)
+        check_range(self, "lam", 0, 1)
+
+    def serve(self, view: CrossGainView) -> Tensor:
+        first, order = view.slots[..., 0], _by_factor(view)
+        admitted = torch.zeros_like(first, dtype=torch.bool)
+        best = torch.zeros_like(view.weight[:, 0, 0])  # of nobody
+        for k in range(order.shape[1]):
+            trial = admitted.scatter(1, order[:, k, None], True)
+            total = _weighted_sum(view, trial.unsqueeze(1), self.lam).squeeze(1)
+            admitted = torch.where((total > best).unsqueeze(1), trial, admitted)
+            best = torch.maximum(total, best)
+        return torch.where(admitted, first, SILENT)
+
+
+class BestSubset(SlotRule):
+    """The subset of the APs' best PF users with the greatest weighted sum of rates, by trying all 2^I.
+
+    The sum is that of `GreedyMarginal`; of equals, the set that comes first when counted in binary, the first AP as the
+    highest digit. Exchanged: the I^2 gains, the chosen users' weights (I), the decisions (I).
+    Source: `study`, an upper bound for `GreedyMarginal`.
+
+    Args:
+        lam: exponent of the weights.
+
+    Raises:
+        ValueError: `lam` outside of [0, 1]; when serving, more than 16 APs.
+    """
+
+    name = "Best subset"
+    knowledge = CrossGainView
+
+    def __init__(self, lam: float = 1.0) -> None:
+        self.lam = real_number("lam", lam)
+        check_range(self, "lam", 0, 1)
+
+    def serve(self, view: CrossGainView) -> Tensor:
+        sets = _transmitter_sets(view)  # (X, I)
+        best = _weighted_sum(view, sets, self.lam).argmax(-1)
+        return torch.where(sets[best], view.slots[..., 0], SILENT)
 
 
 class Exhaustive(Scheduler):
@@ -99,7 +157,7 @@ def joint_rewards(view: CrossGainView, lam: float) -> Tensor:
     """
     e, i, n = view.slots.shape
     actions = joint_actions(view)  # (X, I)
-    sets = torch.tensor(list(itertools.product((0, 1), repeat=i)), device=view.gain.device).to(view.gain)  # (2^I, I)
+    sets = _transmitter_sets(view).to(view.gain)
     # Interference at slot n of AP k under each set: sum over the other transmitting APs.
     cross = view.gain * _others(view.gain)[:, :, None]
     interference = torch.einsum("si,eikn->eskn", sets, cross)
@@ -110,6 +168,28 @@ def joint_rewards(view: CrossGainView, lam: float) -> Tensor:
     which = ((actions > 0) * 2 ** torch.arange(i - 1, -1, -1, device=actions.device)).sum(-1)  # (X,)
     flat = (which[:, None] * i + torch.arange(i, device=which.device)) * (n + 1) + actions  # (X, I)
     return value.reshape(e, -1)[:, flat.flatten()].view(e, -1, i).sum(-1)
+
+
+def _transmitter_sets(view: ObservationView) -> Tensor:
+    """Every set of APs (2^I, I) bool, counted in binary, the first AP as the highest digit."""
+    aps = view.slots.shape[1]
+    if 2**aps > Exhaustive.limit:
+        raise ValueError(f"2^{aps} sets of APs are too many to try: at most {Exhaustive.limit}")
+    return torch.tensor(list(itertools.product((False, True), repeat=aps)), device=view.slots.device)
+
+
+def _weighted_sum(view: CrossGainView, on: Tensor, lam: float) -> Tensor:
+    """Sum of w^lam * rate over the first slots' users if the APs in `on` (E or 1, X, I) serve them: (E, X)."""
+    gain = view.gain[..., 0]  # (E, from I, to the chosen user of I)
+    signal, active = gain.diagonal(dim1=1, dim2=2).unsqueeze(1), on.to(gain)
+    rate = torch.log2(1 + signal / (1 + active @ (gain * _others(gain))))  # (E, X, I); 0 where there is no user
+    return (active * view.weight[..., 0].pow(lam).unsqueeze(1) * rate).sum(-1)
+
+
+def _by_factor(view: CrossGainView) -> Tensor:
+    """APs (E, I) in the order of their first user's PF factor, ties to the lower index, those without a user last."""
+    factor = (view.weight * torch.log2(1 + view.sinr))[..., 0]
+    return factor.masked_fill(view.slots[..., 0] == SILENT, -1).argsort(dim=-1, descending=True, stable=True)
 
 
 def _others(gain: Tensor) -> Tensor:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checks import check_proportions, seed_number
+from ..checks import check_proportions, check_range, real_number, seed_number
+from ..config import NetworkConfig
 from ..random_streams import MEMBERS, PolicyStream, sample
-from .behaviours import Scheduler, check_behaviour
-from .link_schedulers import Exhaustive, ITLinQ
+from .behaviours import Scheduler, SlotRule, check_behaviour
+from .link_schedulers import BestSubset, Exhaustive, GreedyMarginal, ITLinQ
+from .observations import OBSERVATIONS, observation_of
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
 
@@ -52,7 +53,7 @@ class TDM(Scheduler):
         return torch.where(view.serving[:, user, None] == ap, user, SILENT)
 
 
-class FullReuse(Scheduler):
+class FullReuse(SlotRule):
     """Every AP transmits to its best user by the PF factor (max-PF)."""
 
     name = "Full reuse"
@@ -60,8 +61,44 @@ class FullReuse(Scheduler):
     def serve(self, view: ObservationView) -> Tensor:
         return view.slots[..., 0]
 
-    def log_prob(self, view: ObservationView, actions: Tensor) -> Tensor:
-        return torch.where(view.users(actions) == self.serve(view), 0.0, -math.inf).double().sum(-1)
+
+class Threshold(SlotRule):
+    """Every AP serves its best user by w^a * log2(1 + SINR) if w^b * log2(1 + SINR) >= c, else it is silent.
+
+    It looks at what the paper's agents observe, the users in the slots, and nothing is exchanged. With a = 1 the best
+    user is that of the first slot; a = b = 1 leaves one parameter, the least PF factor that is worth the interference.
+    Source: `study`.
+
+    Args:
+        a: exponent of the weight in the choice of the user.
+        b: exponent of the weight in the decision whether to transmit.
+        c: what w^b * log2(1 + SINR) must reach, (bit/s/Hz)^(1 - b); with 0 this is full reuse.
+
+    Raises:
+        ValueError: an exponent outside of [0, 2], or `c` outside of [0, 10,000]; when scored, an observation that does
+            not begin with the SINR in dB and ln w.
+    """
+
+    name = "Threshold"
+
+    def __init__(self, a: float = 1.0, b: float = 0.6, c: float = 4.5) -> None:
+        self.a, self.b, self.c = real_number("a", a), real_number("b", b), real_number("c", c)
+        check_range(self, "a", 0, 2)
+        check_range(self, "b", 0, 2)
+        check_range(self, "c", 0, 10_000)
+
+    def check_fits(self, network: NetworkConfig) -> None:
+        """See `Policy.check_fits`."""
+        features, needed = observation_of(network).features, OBSERVATIONS["local"].features
+        if features[: len(needed)] != needed:
+            raise ValueError(f"observation = {network.observation!r}: {self.name} needs one that begins with {needed}")
+
+    def serve(self, view: ObservationView) -> Tensor:
+        sinr_db, log_weight, *_ = view.obs.unflatten(-1, (view.slots.shape[-1], -1)).unbind(-1)  # (E, I, N) each
+        filled, rate = view.slots != SILENT, torch.log2(1 + 10 ** (sinr_db / 10))
+        best = (rate * torch.exp(self.a * log_weight)).masked_fill(~filled, -1).argmax(-1, keepdim=True)
+        worth = filled & (rate * torch.exp(self.b * log_weight) >= self.c)
+        return torch.where(worth.gather(-1, best), view.slots.gather(-1, best), SILENT).squeeze(-1)
 
 
 class MaxSINR(Scheduler):
@@ -123,7 +160,10 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
     "tdm": TDM,
     "full_reuse": FullReuse,
     "max_sinr": MaxSINR,
+    "threshold": Threshold,
     "itlinq": ITLinQ,
+    "greedy_marginal": GreedyMarginal,
+    "best_subset": BestSubset,
     "exhaustive": Exhaustive,
 }
 
