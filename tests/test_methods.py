@@ -106,3 +106,11 @@ def test_the_experiment_table_says_what_is_trained():
     ]  # fmt: skip
     assert list(table.loc["mine"]) == ["sac", "independent", "", "sac", "cql", 0.5, 2.0, 1e-3, 7, 3, 100]
     assert table.loc["BC", "gamma"] == table.loc["BC", "alpha"] == ""  # it has no TD loss
+
+
+def test_numbers_that_the_link_rules_exchange():
+    """4 APs: 16 gains to the chosen users and 4 decisions; beside them the weights, the PF factors, or both."""
+    names = ["Threshold", "Best subset", "ITLinQ", "Greedy marginal"]
+    known = methods.knowledge(NETWORK, names).set_index("method")
+    assert known.exchanged.to_dict() == {"Threshold": 0, "Best subset": 24, "ITLinQ": 24, "Greedy marginal": 28}
+    assert known.reports.to_dict() == {"Threshold": 24, "Best subset": 36, "ITLinQ": 36, "Greedy marginal": 36}
