@@ -13,8 +13,8 @@ from torch import Tensor
 from ..checks import check_kind, real_number, whole_number
 from ..config import NetworkConfig
 from ..random_streams import REPORT_NOISE, PolicyStream
+from .behaviours import Behaviour, check_behaviour
 from .observations import Slots
-from .schedulers import Behaviour, check_behaviour
 from .views import SILENT, CellView, ObservationView
 
 MAX_DELAY_TTIS = 10_000  # what is kept in memory grows with it

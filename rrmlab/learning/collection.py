@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..checks import check_kind, check_tensor, known_device, seed_number
 from ..config import NetworkConfig
+from ..game.behaviours import Behaviour, check_behaviour
 from ..game.deployment import Deployment, given_or_drawn, number_of
 from ..game.env import RRMEnv
 from ..game.evaluation import check_fits, naming, on_device, run_episode
-from ..game.schedulers import Behaviour, check_behaviour
 from ..game.views import CellView, NetworkView
 from .dataset import Dataset, join
 
