@@ -239,7 +239,10 @@ def test_a_training_does_not_go_on_from_what_is_no_checkpoint(tmp_path, online, 
 # --- schedulers -------------------------------------------------------------------------------------------------
 
 
-ARGUMENTS = {"random_walk": ["seed"], "itlinq": ["m_db", "eta"], "exhaustive": ["lam"], "tdm": [], "full_reuse": []}
+ARGUMENTS = {
+    "random_walk": ["seed"], "itlinq": ["m_db", "eta"], "exhaustive": ["lam"], "tdm": [], "full_reuse": [],
+    "threshold": ["a", "b", "c"], "greedy_marginal": ["lam"], "best_subset": ["lam"],
+}  # fmt: skip
 
 
 @many(60)

@@ -70,8 +70,17 @@ def test_without_claims_nothing_is_written(tmp_path):
 
 
 def test_better_but_not_by_as_much_is_reproduced_in_part():
-    verdicts = [paper_claims.k1("TDM", gain, (1, 1, 1), (1, 1, 1))["verdict"] for gain in GAINS]
+    verdicts = [paper_claims.k1("TDM", gain, GOOD, OPEN, GOOD, GOOD)["verdict"] for gain in GAINS]
     assert verdicts == ["reproduced in part", "reproduced", "undecided", "not reproduced"]
+
+
+def test_what_beats_the_baselines_is_set_beside_a_rule_that_knows_as_much():
+    reason = paper_claims.k1("TDM", GAINS[1], (1.32, 1.28, 1.36), (-0.01, -0.02, 0.01), GOOD, GOOD)["reason"]
+    assert (
+        "a local rule with two tuned parameters that exchanges nothing (Threshold) reaches 1.320 [1.280, 1.360]"
+        in reason
+    )
+    assert "CTDE minus it: -0.010 [-0.020, 0.010]" in reason
 
 
 def test_a_part_that_is_to_fall_is_judged_on_the_other_side():

@@ -119,9 +119,10 @@ def test_the_game_stays_finite(name, dtype):
 def test_every_scheduler_runs_and_is_logged(name):
     config = network(NETWORKS[name])
     for scheduler in SCHEDULERS:
-        if scheduler == "exhaustive" and too_many(config, 2**16):
+        subsets = scheduler == "best_subset" and config.num_aps > 16
+        if subsets or (scheduler == "exhaustive" and too_many(config, 2**16)):
             for use in (evaluate, collect):
-                with pytest.raises(ValueError, match="joint actions are too many to try: at most 65536"):
+                with pytest.raises(ValueError, match="are too many to try: at most 65536"):
                     use(make_scheduler(scheduler), config, 2)
             continue
         assert_healthy_scores(evaluate(make_scheduler(scheduler), config, 2), config)

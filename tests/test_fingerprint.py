@@ -51,6 +51,7 @@ def asked(tmp_path_factory):
             "reports": lambda: jobs.ReportJob(study.scoring, 1, 0.0).run(root),
             "oracles": lambda: methods.observed_oracles(study),
             "surface": lambda: tuning.itlinq_surface(study),
+            "threshold surface": lambda: tuning.threshold_surface(study),
             "random log": lambda: logs.collected(study, "random", 100),
             "mixture log": lambda: logs.collected(study, "mixture", 100),
             "joined log": lambda: logs.joined(study, [root], 100),
@@ -60,7 +61,7 @@ def asked(tmp_path_factory):
 
 SCHEDULERS = {name for name, record in methods.METHODS.items() if record.scheduler}
 TRAINED = {"offline", "online"}
-SIMULATED = SCHEDULERS | TRAINED | {"reports", "oracles", "surface", "random log", "mixture log"}
+SIMULATED = SCHEDULERS | TRAINED | {"reports", "oracles", "surface", "threshold surface", "random log", "mixture log"}
 EVERY = SIMULATED | {"joined log"}
 NEW_SCHEDULER = """
 
@@ -82,8 +83,10 @@ NEW_SCHEDULER = """
         ("game/schedulers.py", "view.ttis % view", "(view.ttis + 1) % view", {"TDM"}),
         ("game/schedulers.py", "return view.slots[..., 0]", "return view.slots[..., 0] + 0",
          {"Full reuse", "reports", "mixture log"}),
-        ("game/schedulers.py", "admitted = torch.zeros_like", "admitted = torch.ones_like",
-         {"ITLinQ", "ITLinQ (tuned)", "surface", "mixture log"}),
+        ("game/link_schedulers.py", "admitted = torch.zeros_like", "admitted = torch.ones_like",
+         {"ITLinQ", "ITLinQ (tuned)", "surface", "mixture log", "Greedy marginal"}),
+        ("game/schedulers.py", ">= self.c", "> self.c",
+         {"Threshold", "Threshold (one parameter)", "threshold surface"}),
         ("game/path_loss.py", "def path_loss_db(", "def path_loss_db(unused=0, *, ", SIMULATED),
         ("config.py", "SPEED_OF_LIGHT = ", "SPEED_OF_LIGHT = 2 * ", EVERY),
         ("agents/losses.py", "def td_loss(", "def td_loss(unused=0, *, ", TRAINED),

@@ -3,7 +3,6 @@
 import itertools
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 import torch
 
@@ -11,7 +10,7 @@ from rrmlab import AgentConfig, NetworkConfig
 from rrmlab.agents.config import method_name
 from rrmlab.agents.paradigms import PARADIGMS
 from rrmlab.game.schedulers import SCHEDULERS, Scheduler, make_scheduler
-from rrmlab.study import explore, methods, plotting, tables
+from rrmlab.study import explore, methods, plotting, tables, tuning
 from rrmlab.study.notebook import Study
 
 NETWORK = NetworkConfig()  # I = 4 APs, J = 24 users, N = 3
@@ -35,10 +34,11 @@ def registered(monkeypatch):
     del methods.METHODS["First AP"]
 
 
-def test_a_scheduler_from_outside_is_scored_tabulated_and_drawn(registered, tmp_path):
+def test_a_scheduler_from_outside_is_scored_tabulated_and_drawn(registered, tmp_path, monkeypatch):
     study = Study("02_baselines", "smoke", True, root=tmp_path)
-    surface = pd.DataFrame({"m_db": [10.0], "eta": [0.2], "score": [1.0]})
-    results = methods.schedulers(study, surface)
+    monkeypatch.setattr(tuning, "ITLINQ_GRID", {"m_db": (10.0,), "eta": (0.2,)})
+    monkeypatch.setattr(tuning, "THRESHOLD_GRID", {"a": (1.0,), "b": (1.0,), "c": (6.0,)})
+    results = methods.schedulers(study)
     table = tables.summary(results, tables.ScoreScale.of(results)).set_index("method")
     assert 0 < table.score["First AP"] < table.score["Exhaustive"]
     fig = plotting.score_panels(table.reset_index(), table.index, height=2)
@@ -106,3 +106,11 @@ def test_the_experiment_table_says_what_is_trained():
     ]  # fmt: skip
     assert list(table.loc["mine"]) == ["sac", "independent", "", "sac", "cql", 0.5, 2.0, 1e-3, 7, 3, 100]
     assert table.loc["BC", "gamma"] == table.loc["BC", "alpha"] == ""  # it has no TD loss
+
+
+def test_numbers_that_the_link_rules_exchange():
+    """4 APs: 16 gains to the chosen users and 4 decisions; beside them the weights, the PF factors, or both."""
+    names = ["Threshold", "Best subset", "ITLinQ", "Greedy marginal"]
+    known = methods.knowledge(NETWORK, names).set_index("method")
+    assert known.exchanged.to_dict() == {"Threshold": 0, "Best subset": 24, "ITLinQ": 24, "Greedy marginal": 28}
+    assert known.reports.to_dict() == {"Threshold": 24, "Best subset": 36, "ITLinQ": 36, "Greedy marginal": 36}

@@ -63,6 +63,31 @@ def test_a_log_of_it_is_stored_as_one_of_local_observations(tmp_path):
     assert loaded.network.observation == "neighbours"
 
 
+def test_a_log_of_late_reports_holds_what_the_behaviour_saw():
+    ages = {"own_age_ttis": 2, "neighbour_age_ttis": 3}
+    late = collect(ImperfectReports(make_scheduler("random_walk"), **ages), NETWORK, 36)
+    fresh = collect(make_scheduler("random_walk"), NETWORK, 36)
+    for name in ("actions", "rewards", "rows", "log_prob"):
+        assert torch.equal(getattr(late, name), getattr(fresh, name)), name  # slots and weights are those of now
+    old, new = (data.obs.unflatten(0, (3, 13)).unflatten(-1, (2, 4)) for data in (late, fresh))
+    assert torch.equal(old[..., 1], new[..., 1])
+    # Where a slot holds the same user all the time, its gains are those of two and three TTIs before, also at the end.
+    env = RRMEnv(NETWORK, 3)
+    env.reset()
+    users = []
+    for t in range(13):
+        users.append(env.slots.clone())
+        if t < 12:
+            env.step(fresh.actions.unflatten(0, (3, 12))[:, t])
+    same = 0
+    for t in range(3, 13):
+        for ago, which in ((2, slice(0, 1)), (3, slice(2, 4))):
+            kept = users[t] == users[t - ago]
+            torch.testing.assert_close(old[:, t][kept][:, which], new[:, t - ago][kept][:, which], rtol=1e-5, atol=1e-4)
+            same += int(kept.sum())
+    assert same > 50 and late.metadata["behaviour_parameters"]["own_age_ttis"] == 2
+
+
 class Recorder:
     """Serves every AP's first slot and keeps what it was shown."""
 
@@ -109,7 +134,7 @@ def test_exact_reports_change_nothing(network):
 @pytest.mark.parametrize(("own", "neighbour"), [(0, 3), (3, 0), (2, 5), (4, 4)])
 def test_each_report_has_its_age(own, neighbour):
     recorder, cross = Recorder(ObservationView), Recorder(CrossGainView)
-    ages = {"delay_ttis": own, "neighbour_delay_ttis": neighbour}
+    ages = {"own_age_ttis": own, "neighbour_age_ttis": neighbour}
     env, truth = shown(recorder, **ages)
     shown(cross, **ages)
     mine = (env.serving.unsqueeze(1) == torch.arange(3)[:, None]).float()  # (E, I, J)
@@ -143,5 +168,5 @@ def test_the_noise_of_links_has_its_spread():
 
 @pytest.mark.parametrize("delay", [-1, 10_001, 0.5])
 def test_an_age_that_is_none(delay):
-    with pytest.raises(ValueError, match=f"neighbour_delay_ttis = {delay}"):
-        ImperfectReports(make_scheduler("full_reuse"), neighbour_delay_ttis=delay)
+    with pytest.raises(ValueError, match=f"neighbour_age_ttis = {delay}"):
+        ImperfectReports(make_scheduler("full_reuse"), neighbour_age_ttis=delay)

@@ -44,8 +44,7 @@ def untrained(network, agent, seed=0):
     size = observation_of(network).size(network)
     tensors = {"obs_mean": torch.randn(size, generator=generator), "reward_mean": torch.zeros(())}
     tensors |= {"obs_std": torch.rand(size, generator=generator) + 0.5, "reward_std": torch.ones(())}
-    stacks, sizes = network_shapes(agent, network)
-    for name, stack in stacks.items():
+    for name, (stack, sizes) in network_shapes(agent, network).items():
         for k, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
             tensors[f"{name}.{2 * k}"] = torch.randn(*stack, fan_in, fan_out, generator=generator) / fan_in**0.5
             tensors[f"{name}.{2 * k + 1}"] = torch.randn(*stack, 1, fan_out, generator=generator)

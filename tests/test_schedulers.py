@@ -21,6 +21,7 @@ from rrmlab.game import evaluation
 from rrmlab.game.deployment import Deployment
 from rrmlab.game.env import CellView, CrossGainView, NetworkView, ObservationView, ReportView, RRMEnv
 from rrmlab.game.evaluation import evaluate, run_episode
+from rrmlab.game.link_schedulers import BestSubset, GreedyMarginal, joint_actions, joint_rewards
 from rrmlab.game.schedulers import (
     SCHEDULERS,
     TDM,
@@ -30,8 +31,7 @@ from rrmlab.game.schedulers import (
     MaxSINR,
     Mixture,
     RandomWalk,
-    joint_actions,
-    joint_rewards,
+    Threshold,
     make_scheduler,
 )
 from rrmlab.random_streams import BLOCK_TTIS, PolicyStream, sample
@@ -388,7 +388,10 @@ KNOWLEDGE = {
     RandomWalk: ObservationView,
     FullReuse: ObservationView,
     MaxSINR: CellView,
+    Threshold: ObservationView,
     ITLinQ: CrossGainView,
+    GreedyMarginal: CrossGainView,
+    BestSubset: CrossGainView,
     Mixture: CrossGainView,
     Exhaustive: CrossGainView,
     TDM: NetworkView,

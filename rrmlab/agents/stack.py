@@ -30,13 +30,15 @@ def evaluate_seeds(
     device: str | torch.device = "cpu",
     delay_ttis: int = 0,
     noise_db: float = 0.0,
+    own_age_ttis: int = 0,
+    neighbour_age_ttis: int = 0,
     deployments: Deployment | None = None,
 ) -> list[Scores]:
     """`evaluate` for the policies of several training seeds of one configuration, run side by side.
 
     Args:
         policies: of one configuration; the others are those of `evaluate`.
-        delay_ttis, noise_db: with late or noisy reports, see `ImperfectReports`.
+        delay_ttis, noise_db, own_age_ttis, neighbour_age_ttis: with late or noisy reports, see `ImperfectReports`.
 
     Raises:
         ValueError: what `evaluate` refuses, no policies, or policies that are not greedy and of one configuration.
@@ -45,7 +47,8 @@ def evaluate_seeds(
         raise ValueError("policies: must be a list of Policy")
     device = known_device(device)
     stack = PolicyStack([on_device(policy, device) for policy in policies])
-    seen = ImperfectReports(stack, delay_ttis, noise_db) if delay_ttis or noise_db else stack
+    reports = (delay_ttis, noise_db, own_age_ttis, neighbour_age_ttis)
+    seen = ImperfectReports(stack, *reports) if any(reports) else stack
     return evaluate_copies(seen, len(policies), config, num_episodes, seed, split, device, deployments)
 
 

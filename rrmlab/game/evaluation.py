@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..checks import check_kind, known_device
 from ..config import NetworkConfig
+from .behaviours import Behaviour, Scheduler, check_behaviour
 from .deployment import Deployment, given_or_drawn, number_of
 from .env import RRMEnv
-from .schedulers import Behaviour, Scheduler, check_behaviour
 
 TAIL_PERCENTILE = 5.0  # `paper`
 
@@ -124,7 +124,7 @@ def _in_this_thread(behaviour: Behaviour) -> Iterator[None]:
 
 
 def check_fits(behaviour: Behaviour, config: NetworkConfig) -> None:
-    """ValueError if a policy was trained for another I or N; schedulers fit everywhere."""
+    """ValueError if the behaviour does not fit the network, such as a policy that was trained for another I or N."""
     if hasattr(behaviour, "check_fits"):
         behaviour.check_fits(config)
 

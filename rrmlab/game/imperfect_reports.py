@@ -6,6 +6,7 @@ Shapes: E environments, I APs, J users, N top users.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,31 +14,32 @@ from torch import Tensor
 from ..checks import check_kind, real_number, whole_number
 from ..config import NetworkConfig
 from ..random_streams import LINK_NOISE, REPORT_NOISE, PolicyStream
+from .behaviours import Behaviour, check_behaviour
 from .observations import Slots, other_aps
-from .schedulers import Behaviour, check_behaviour
 from .views import SILENT, CrossGainView, ObservationView, ReportView
 
-MAX_DELAY_TTIS = 10_000  # what is kept in memory grows with it
+MAX_AGE_TTIS = 10_000  # what is kept in memory grows with it
 
 
 class ImperfectReports:
-    """A behaviour that gets its users' reports late, or with noise; the APs rank their users by them.
+    """A behaviour that gets its users' reports late, or with noise.
 
-    A user reports the SINR and the SNR of its serving AP, and the gains of the other APs (their INR); each of the two
-    reports has an age of its own. The weights are those of now: they come of the rates that the AP itself served. At an
-    episode's start, where no report is old enough, the first one is used. The noise is Gaussian in dB, independent for
-    each report, and the same for whatever is scored on a deployment. With neither, the behaviour sees what it always
-    sees.
+    There are three reports: the SINR, by which the APs rank their users; the gain of the serving AP (SNR); the gains of
+    the other APs (INR). Each has an age of its own. The weights are those of now: they come of the rates that the AP
+    itself served. At an episode's start, where no report is old enough, the first one is used. The noise is Gaussian in
+    dB, one error for what a user reports of its own AP and one for each other AP, and the same for whatever is scored
+    on a deployment. With neither, the behaviour sees what it always sees. `collect` logs what the behaviour sees.
 
     Args:
         behaviour: a policy or a scheduler that looks at observations alone (`ObservationView`), or at the gains to the
             users in the slots too (`CrossGainView`).
-        delay_ttis: age of the reports.
-        noise_db: standard deviation of the reports' error, dB.
-        neighbour_delay_ttis: age of what is reported of the other APs; left out, the same.
+        delay_ttis: age of the SINR.
+        noise_db: standard deviation of the reports' errors, dB.
+        own_age_ttis: age of the gain of the serving AP.
+        neighbour_age_ttis: age of the gains of the other APs.
 
     Raises:
-        ValueError: a behaviour that looks at more, a delay outside 0 ... 10,000 or noise outside 0 ... 100 dB.
+        ValueError: a behaviour that looks at more, an age outside 0 ... 10,000 or noise outside 0 ... 100 dB.
     """
 
     knowledge = ReportView
@@ -47,7 +49,8 @@ class ImperfectReports:
         behaviour: Behaviour,
         delay_ttis: int = 0,
         noise_db: float = 0.0,
-        neighbour_delay_ttis: int | None = None,
+        own_age_ttis: int = 0,
+        neighbour_age_ttis: int = 0,
     ) -> None:
         check_behaviour("behaviour", behaviour)
         if behaviour.knowledge not in (ObservationView, CrossGainView):
@@ -55,14 +58,14 @@ class ImperfectReports:
                 f"behaviour = {behaviour.name}: looks at {behaviour.knowledge.__name__}, "
                 "which is more than observations and the gains to the users in the slots"
             )
-        neighbour_delay_ttis = delay_ttis if neighbour_delay_ttis is None else neighbour_delay_ttis
-        for name, delay in (("delay_ttis", delay_ttis), ("neighbour_delay_ttis", neighbour_delay_ttis)):
-            if not 0 <= whole_number(name, delay) <= MAX_DELAY_TTIS:
-                raise ValueError(f"{name} = {delay}: must lie in 0 ... {MAX_DELAY_TTIS}")
-        if not 0 <= real_number("noise_db", noise_db) <= 100:
+        self.behaviour, self.noise_db = behaviour, real_number("noise_db", noise_db)
+        if not 0 <= self.noise_db <= 100:
             raise ValueError(f"noise_db = {noise_db}: must lie in 0 ... 100")
-        self.behaviour, self.noise_db = behaviour, noise_db
-        self.delay_ttis, self.neighbour_delay_ttis = delay_ttis, neighbour_delay_ttis
+        ages = {"delay_ttis": delay_ttis, "own_age_ttis": own_age_ttis, "neighbour_age_ttis": neighbour_age_ttis}
+        self.ages = {name: whole_number(name, age) for name, age in ages.items()}
+        for name, age in self.ages.items():
+            if not 0 <= age <= MAX_AGE_TTIS:
+                raise ValueError(f"{name} = {age}: must lie in 0 ... {MAX_AGE_TTIS}")
 
     @property
     def name(self) -> str:
@@ -77,14 +80,19 @@ class ImperfectReports:
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3)."""
         self.behaviour.begin(key)
-        self._own: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.delay_ttis + 1)
-        self._cross: deque[Tensor] = deque(maxlen=self.neighbour_delay_ttis + 1)
+        self._kept: list[deque[Tensor]] = [deque(maxlen=age + 1) for age in self.ages.values()]
         self._key = key
         self._noise: dict[int, PolicyStream] = {}
 
+    def parameters(self) -> dict[str, Any]:
+        """What it is, as plain values, for the metadata of what it logs."""
+        inner = self.behaviour.parameters() if hasattr(self.behaviour, "parameters") else {}
+        return {"noise_db": self.noise_db, **self.ages, "behaviour": inner}
+
     def serve(self, view: ReportView) -> Tensor:
         """Users to serve (E, I), -1 for silence."""
-        return self.behaviour.serve(self.seen(view))
+        self.shown = self.seen(view)
+        return self.behaviour.serve(self.shown)
 
     def seen(self, view: ReportView) -> ObservationView:
         """What the behaviour gets to see in this TTI: a view of its `knowledge`."""
@@ -93,9 +101,9 @@ class ImperfectReports:
         if self.noise_db:
             error = self._error(REPORT_NOISE, sinr[:, :1])  # (E, 1, J): one for what a user reports of its own AP
             sinr, signal, cross = sinr * error, signal * error, cross * self._error(LINK_NOISE, cross)
-        self._own.append((sinr, signal))
-        self._cross.append(cross)
-        (sinr, signal), cross = self._own[0], self._cross[0]
+        for kept, report in zip(self._kept, (sinr, signal, cross), strict=True):
+            kept.append(report)
+        sinr, signal, cross = (kept[0] for kept in self._kept)
         factor = torch.where(own, view.weight * torch.log2(1 + sinr), -1.0)
         best, users = torch.sort(factor, dim=-1, descending=True, stable=True)  # ties to the lower index
         top_n = view.slots.shape[-1]

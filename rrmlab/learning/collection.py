@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, check_tensor, known_device, seed_number
+from ..checks import check_kind, check_tensor, is_kind, known_device, seed_number
 from ..config import NetworkConfig
+from ..game.behaviours import Behaviour, check_behaviour
 from ..game.deployment import Deployment, given_or_drawn, number_of
 from ..game.env import RRMEnv
 from ..game.evaluation import check_fits, naming, on_device, run_episode
-from ..game.schedulers import Behaviour, check_behaviour
-from ..game.views import CellView, NetworkView
+from ..game.imperfect_reports import ImperfectReports
+from ..game.views import CellView, NetworkView, ReportView
 from .dataset import Dataset, join
 
 TRANSITIONS = 320_000  # of a log, `study`
@@ -36,7 +37,8 @@ def collect(
     """Log a behaviour on training deployments, or on given ones.
 
     Args:
-        behaviour: a scheduler or policy that stays within the slots.
+        behaviour: a scheduler or policy that stays within the slots; of `ImperfectReports` of one, what it sees is
+            logged.
         config: the network.
         num_transitions: n, left out 320,000, or whole episodes of all given deployments; the last episode is cut, and
             marked truncated, where this is reached.
@@ -60,7 +62,7 @@ def collect(
     )
     check_behaviour("behaviour", behaviour)
     check_fits(behaviour, config)
-    if issubclass(behaviour.knowledge, CellView | NetworkView):
+    if issubclass(behaviour.knowledge, CellView | NetworkView) and not is_kind(behaviour, ImperfectReports):
         reason = f"may serve users outside the slots, as it looks at {behaviour.knowledge.__name__}"
         raise ValueError(f"behaviour = {behaviour.name}: {reason}; ObservationView or CrossGainView can be logged")
     logged = on_device(behaviour, device)
@@ -93,22 +95,26 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, met
     """One whole episode of every environment."""
     steps = env.config.episode_ttis
     log: dict[str, list[Tensor]] = {"obs": [], "mask": [], "actions": [], "rewards": [], "log_prob": []}
+    late = behaviour if isinstance(behaviour, ImperfectReports) else None
+    author = late.behaviour if late else behaviour
     with torch.no_grad():
         for view, users, reward, _ in run_episode(behaviour, env, deployment):
+            view = late.shown if late else view
             with naming(behaviour, "serve"):
                 actions = view.actions(users)
             log["obs"].append(view.obs)
             log["mask"].append(view.action_mask)
             log["actions"].append(actions)
             log["rewards"].append(reward)
-            log["log_prob"].append(_log_prob(behaviour, view, actions, reward))
+            log["log_prob"].append(_log_prob(author, view, actions, reward))
             if len(log["rewards"]) in (1, steps):  # at the first TTI, and all at the end: the check takes time
                 probable = torch.stack(log["log_prob"])
                 with naming(behaviour, "log_prob"):
                     if not bool(((probable <= 1e-6) & (probable > -math.inf)).all()):
                         raise ValueError("must be finite and at most 0, ln of the probability of what it serves")
-    log["obs"].append(env.obs)
-    log["mask"].append(env.action_mask)
+    last = late.seen(env.view(ReportView)) if late else env.view()
+    log["obs"].append(last.obs)
+    log["mask"].append(last.action_mask)
     columns = {name: torch.stack(values, 1).cpu().flatten(0, 1) for name, values in log.items()}
     step = torch.arange(steps, device="cpu")
     truncated = (step == steps - 1).repeat(env.num_envs)

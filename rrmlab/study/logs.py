@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from ..game.behaviours import Behaviour, Scheduler
 from ..game.evaluation import evaluate
-from ..game.schedulers import Behaviour, Mixture, Scheduler, make_scheduler
+from ..game.schedulers import Mixture, make_scheduler
 from ..learning.collection import collect
 from ..learning.dataset import join, load_dataset
 from ..storage import SUMS, sha256

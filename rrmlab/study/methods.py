@@ -1,7 +1,7 @@
 """The methods of the study, one record each: how it is made, what it must know, how it is drawn.
 
 Which schedulers are scored, the table of what each method must know, the styles of the figures, the rows of the README
-and the choices of notebook 00 all come from these records. A scheduler is added by its class and its short name in
+and the choices of notebook 00 all come from these records. A scheduler is added by its class, its short name in
 `game/schedulers.py` and one record in `METHODS`; outside the package, by `SCHEDULERS["short_name"] = cls` and `add`.
 """
 
@@ -97,12 +97,15 @@ ALL_USERS = Knowledge(
     lambda network: network.num_users,
     lambda network: 2 * network.top_n * network.num_aps + network.num_aps,
 )
-# Gains of the other APs to each chosen user, its own gain, its PF factor; back comes a decision per AP.
+# Gains of the other APs to each chosen user, its own gain, its PF factor (for the best subset, which has no order, its
+# weight); back comes a decision per AP.
 CHOSEN_GAINS = Knowledge(
     "own users' SINR and weight; cross gains to the chosen users",
     lambda network: network.num_users + network.num_aps * (network.num_aps - 1),
     lambda network: network.num_aps**2 + 2 * network.num_aps,
 )
+# Greedy marginal wants both of each chosen user: the PF factor for the order and the weight for the sum.
+ORDERED_GAINS = replace(CHOSEN_GAINS, exchanged=lambda network: network.num_aps**2 + 3 * network.num_aps)
 ALL_GAINS = Knowledge(
     "own users' SINR and weight; cross gains to all top users",
     lambda network: network.num_users + network.num_aps * network.top_n * (network.num_aps - 1),
@@ -140,7 +143,6 @@ def _in_readme(agent: AgentConfig) -> bool:
 
 _OFFLINE = list(tuning.offline_agents(AgentConfig().num_updates).values())
 _ONLINE = list(tuning.online_agents(tuple(PARADIGMS)).values())
-_TUNED_M_DB, _TUNED_ETA = tuning.ITLINQ_TUNED
 # Learners in strong colours, baselines in quiet ones.
 METHODS: dict[str, Method] = {
     method.name: method
@@ -155,8 +157,16 @@ METHODS: dict[str, Method] = {
                knowledge=Knowledge("own users' SINR", lambda network: network.num_users)),
         Method("ITLinQ", {"name": "itlinq", "m_db": 25.0, "eta": 0.7}, knowledge=CHOSEN_GAINS,
                style=Style("cyan", "^", "--"), provenance="lineage", in_readme=True),
-        Method("ITLinQ (tuned)", {"name": "itlinq", "m_db": _TUNED_M_DB, "eta": _TUNED_ETA}, knowledge=CHOSEN_GAINS,
+        Method("ITLinQ (tuned)", {"name": "itlinq", **tuning.ITLINQ_TUNED}, knowledge=CHOSEN_GAINS,
                style=Style("cyan", "v", "-"), in_readme=True),
+        Method("Threshold", {"name": "threshold", **tuning.THRESHOLD_TUNED}, knowledge=OWN_USERS,
+               style=Style("brown", "s", "-"), in_readme=True),
+        Method("Threshold (one parameter)", {"name": "threshold", **tuning.THRESHOLD_ONE_TUNED}, knowledge=OWN_USERS,
+               style=Style("brown", "s", ":", hollow=True)),
+        Method("Greedy marginal", {"name": "greedy_marginal", **tuning.LAM_TUNED}, knowledge=ORDERED_GAINS,
+               style=Style("olive", ">", "-"), in_readme=True),
+        Method("Best subset", {"name": "best_subset", **tuning.LAM_TUNED}, knowledge=CHOSEN_GAINS,
+               style=Style("olive", "<", "--"), in_readme=True),
         *(learner(agent, in_readme=_in_readme(agent)) for agent in _OFFLINE),
         *(learner(replace(agent, alpha=0.0)) for agent in _OFFLINE if not agent.clones),
         *(learner(agent, True, (agent.paradigm, agent.backbone) == ("ctde", "sac")) for agent in _ONLINE),
@@ -206,17 +216,10 @@ def find(name: str) -> Method:
     return METHODS[name]
 
 
-def schedulers(study: Study, surface: pd.DataFrame | None = None) -> dict[str, Result]:
-    """All schedulers and the exhaustive oracle, scored on the test deployments.
-
-    Args:
-        study: sizes and seeds.
-        surface: `itlinq_surface`, computed if it is not given; its best point is "ITLinQ (tuned)".
-    """
-    surface = tuning.itlinq_surface(study) if surface is None else surface
-    best = surface.loc[surface.score.idxmax()]
+def schedulers(study: Study) -> dict[str, Result]:
+    """All schedulers and the exhaustive oracle, scored on the test deployments; some tuned first, at its sizes."""
     specs = {name: method.scheduler for name, method in METHODS.items() if method.scheduler is not None}
-    specs["ITLinQ (tuned)"] = {"name": "itlinq", "m_db": float(best.m_db), "eta": float(best.eta)}
+    specs |= tuning.tuned_schedulers(tuning.itlinq_surface(study), tuning.threshold_surface(study))
     return {name: score_scheduler(study.data, spec, study.scoring) for name, spec in specs.items()}
 
 

@@ -19,8 +19,9 @@ from ..agents.networks import StackedMLP
 from ..agents.paradigms import PARADIGMS, Paradigm
 from ..agents.scale import Scale
 from ..config import NetworkConfig
+from ..game.behaviours import Scheduler
 from ..game.env import RRMEnv
-from ..game.schedulers import Scheduler, joint_rewards
+from ..game.link_schedulers import joint_rewards
 from ..game.views import CrossGainView, ObservationView
 from ..learning.progress import progress_bar
 from ..random_streams import ORACLE_MINIBATCHES, ORACLE_PARAMETERS, PolicyStream, sample, seeded_generators

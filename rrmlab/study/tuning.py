@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from ..agents.config import AgentConfig, method_name
 from ..agents.paradigms import PARADIGMS
 from ..checks import several
 from ..config import NetworkConfig
+from ..game.behaviours import Scheduler
 from ..game.deployment import Deployment
 from ..game.evaluation import evaluate
-from ..game.schedulers import ITLinQ
+from ..game.link_schedulers import BestSubset, GreedyMarginal, ITLinQ
+from ..game.schedulers import Threshold
 from ..storage import verify
 from .jobs import OfflineJob, OnlineJob, Scoring, run_jobs
 from .notebook import Study
 from .store import read_table, stored
-from .tables import scores
+from .tables import SCORES, scores
 
 
 def tune_itlinq(
@@ -41,19 +43,36 @@ def tune_itlinq(
     Raises:
         ValueError: numbers that `ITLinQ` refuses, or what `evaluate` does.
     """
-    rows, eta = [], several("eta", eta)
-    for m in several("m_db", m_db):
-        for exponent in eta:
-            scores = evaluate(ITLinQ(m, exponent), config, num_episodes, seed, "validation", deployments=deployments)
-            rows.append(
-                dict(m_db=m, eta=exponent, sum_rate=scores.sum_rate, tail_rate=scores.tail_rate, score=scores.score)
-            )
+    grid = {"m_db": several("m_db", m_db), "eta": several("eta", eta)}
+    return tune_scheduler(ITLinQ, grid, config, num_episodes, seed, deployments)
+
+
+def tune_scheduler(
+    scheduler: Callable[..., Scheduler],
+    grid: Mapping[str, Sequence[float]],
+    config: NetworkConfig,
+    num_episodes: int | None = None,
+    seed: int = 0,
+    deployments: Deployment | None = None,
+) -> list[dict[str, float]]:
+    """The same of any scheduler: its class, and the values of each of its arguments; one dict per point of the grid."""
+    rows = []
+    for point in points(grid):
+        scores = evaluate(scheduler(**point), config, num_episodes, seed, "validation", deployments=deployments)
+        rows.append(point | dict(sum_rate=scores.sum_rate, tail_rate=scores.tail_rate, score=scores.score))
     return sorted(rows, key=lambda row: -row["score"])
 
 
-ITLINQ_M_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # the tuning grid, `study`
-ITLINQ_ETA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # likewise
-ITLINQ_TUNED = (10.0, 0.2)  # the best point of that grid at the `paper` preset (figures/tables/02_baselines_itlinq.csv)
+# The tuning grids of the schedulers, `study`, and the best points of them at the `paper` preset.
+ITLINQ_GRID = {"m_db": (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0), "eta": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)}
+ITLINQ_TUNED = {"m_db": 10.0, "eta": 0.2}  # figures/tables/02_baselines_itlinq.csv
+# As many points as ITLinQ has. a = 1: the user is that of the first slot; on validation, 1 to 2 score alike to 0.02.
+THRESHOLD_GRID = {"a": (1.0,), "b": (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), "c": (4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0)}
+THRESHOLD_TUNED = {"a": 1.0, "b": 0.7, "c": 4.5}  # figures/tables/02_baselines_threshold.csv
+THRESHOLD_ONE_TUNED = {"a": 1.0, "b": 1.0, "c": 6.5}  # of the same table, the best point with b = 1
+# One exponent for greedy marginal and the best subset, by the mean of both; figures/tables/02_baselines_lam.csv.
+LAM_GRID = {"lam": (0.8, 0.9, 1.0)}
+LAM_TUNED = {"lam": 1.0}
 # What the tuning chose, `study`: the best mean R_score of twelve trials on validation deployments, for every method
 # that learns; recorded in figures/tables/03_datasets_tuning.csv and 04_training_paradigms_tuning.csv.
 TUNING_GRID: dict[str, tuple[Any, ...]] = {"gamma": (0.0, 0.5, 0.9), "alpha": (0.1, 1.0), "learning_rate": (1e-3, 4e-3)}
@@ -123,14 +142,49 @@ def online_agents(paradigms: Sequence[str] = ("ctde",)) -> dict[str, AgentConfig
 
 def itlinq_surface(study: Study) -> pd.DataFrame:
     """R_score of ITLinQ over the grid of (M, eta) on validation deployments: m_db, eta, sum_rate, tail_rate, score."""
+    return _surface(study, ITLinQ, ITLINQ_GRID)
+
+
+def threshold_surface(study: Study) -> pd.DataFrame:
+    """The same of the threshold rule over its grid: a, b, c, sum_rate, tail_rate, score."""
+    return _surface(study, Threshold, THRESHOLD_GRID)
+
+
+def lam_surface(study: Study) -> pd.DataFrame:
+    """The same of the rules with an exponent of the weights, over that: method, lam, sum_rate, tail_rate, score."""
+    rules = (GreedyMarginal, BestSubset)
+    parts = [_surface(study, rule, LAM_GRID).assign(method=rule.name) for rule in rules]
+    return pd.concat(parts, ignore_index=True)[["method", "lam", *SCORES]]
+
+
+def best_point(surface: pd.DataFrame) -> dict[str, float]:
+    """The arguments of the scheduler at the best point of its surface."""
+    best = surface.loc[surface.score.idxmax()]
+    return {name: float(best[name]) for name in surface.columns if name not in SCORES}
+
+
+def tuned_schedulers(itlinq: pd.DataFrame, threshold: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Short names and arguments of the tuned schedulers by the names of their methods.
+
+    Args:
+        itlinq, threshold: `itlinq_surface` and `threshold_surface`.
+    """
+    return {
+        "ITLinQ (tuned)": {"name": "itlinq", **best_point(itlinq)},
+        "Threshold": {"name": "threshold", **best_point(threshold)},
+        "Threshold (one parameter)": {"name": "threshold", **best_point(threshold[threshold.b == 1])},
+    }
+
+
+def _surface(study: Study, scheduler: type[Scheduler], grid: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     scoring = study.tuning
 
     def build(folder: Path) -> None:
-        rows = tune_itlinq(scoring.network, ITLINQ_M_DB, ITLINQ_ETA, scoring.episodes, scoring.seed)
+        rows = tune_scheduler(scheduler, grid, scoring.network, scoring.episodes, scoring.seed)
         pd.DataFrame(rows).to_csv(folder / "surface.csv", index=False)
 
-    spec = {"itlinq": {"m_db": ITLINQ_M_DB, "eta": ITLINQ_ETA}, "scoring": scoring.to_dict()}
-    folder = verify(stored(study.data, "schedulers", spec, [tune_itlinq, Scoring], build), "surface.csv")
+    spec = {"tuning": scheduler.name, "grid": grid, "scoring": scoring.to_dict()}
+    folder = verify(stored(study.data, "schedulers", spec, [tune_scheduler, Scoring, scheduler], build), "surface.csv")
     return read_table(folder / "surface.csv")
 
 
@@ -159,7 +213,7 @@ def online_trials(study: Study) -> pd.DataFrame:
     return _trial_rows(study, jobs, TRIAL_COLUMNS)
 
 
-def points(grid: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
+def points(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """All points of a grid."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 

@@ -14,7 +14,7 @@ from .. import plotting
 def summary(table: pd.DataFrame) -> Figure:
     """The three scores of every method, best R_score on top: columns of `tables.summary`."""
     order = table.sort_values("score", ascending=False).method
-    fig = plotting.score_panels(table, order, height=3.6)
+    fig = plotting.score_panels(table, order, height=0.2 * len(table))
     seeds = int(table.seeds.max())
     fig.suptitle(
         f"95% intervals over {seeds} training seeds × deployments; schedulers and oracles: deployments", fontsize=7
