@@ -14,7 +14,8 @@ FLOORS = (
     ("game",),
     ("agents",),
     ("learning",),
-    ("interop", "joint_env"),
+    ("network_map",),
+    ("interop", "joint_env", "with_d3rlpy"),
     ("study", "bench"),
     ("command",),
 )
