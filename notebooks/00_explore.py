@@ -36,7 +36,9 @@ from dataclasses import replace
 import pandas as pd
 from IPython.display import display
 
+from rrmlab import AgentConfig, collect, evaluate_seeds, make_scheduler, train_offline
 from rrmlab.study import explore
+from rrmlab.study.live import LiveCurve
 from rrmlab.study.notebook import Study
 
 study = Study("00_explore", preset, recompute, device, seed, num_users=num_users, snapshot=snapshot)
@@ -106,6 +108,22 @@ if "RRMLAB_BATCH" in os.environ:  # executed by the `rrmlab` command: nobody is 
     print("The controls appear here when the notebook is run in JupyterLab.")
 else:
     display(explore.tour(study.data, network, seed))
+
+# %% [markdown]
+# ## An agent learns
+#
+# The cell below trains a small agent from a log and draws its R_score on validation deployments anew after every 100
+# updates: two seeds, some 20 seconds. The log is a random walk's, which scores 1.0. (`train_offline` with `logdir=`
+# writes its losses and scores for TensorBoard instead, for a training without a notebook.)
+
+# %%
+if "RRMLAB_BATCH" in os.environ:
+    print("The curve appears here when the notebook is run in JupyterLab.")
+else:
+    log = collect(make_scheduler("random_walk"), network, 20_000)
+    agent = AgentConfig(paradigm="centralized", backbone="dqn", alpha=0.1, gamma=0.0, num_updates=1_000)
+    curve = LiveCurve(lambda policies: evaluate_seeds(policies, network, 20, split="validation"))
+    train_offline(log, agent, seeds=range(2), evaluate_every=100, evaluation=curve)
 
 # %% [markdown]
 # ## What follows

@@ -124,7 +124,7 @@ def test_sizes():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
     assert [f"{path.relative_to(PACKAGE)}: {num} lines" for path, num in lines.items() if num > 300] == []
     core = [path for path in lines if path.relative_to(PACKAGE).with_suffix("").parts[0] in CORE]
-    assert sum(lines[path] - documentation(path) for path in core) <= 4_300
+    assert sum(lines[path] - documentation(path) for path in core) <= 4_360
 
 
 def documentation(path: Path) -> int:
