@@ -1,5 +1,6 @@
 """d3rlpy as a client: its view of a log, its algorithms in `evaluate`, and what its own `get_minari` makes of a log."""
 
+import sys
 from dataclasses import replace
 
 import gymnasium as gym
@@ -130,6 +131,12 @@ def test_what_get_minari_makes_of_a_log(saved, monkeypatch):
     assert buffer.dataset_info.action_size == 3 and buffer.dataset_info.action_signature.shape == [(2,)]
     flat = minari.load_dataset("walk-v0").recover_environment(flat_actions=True)
     assert flat.action_space == gym.spaces.Discrete(9)
+
+
+def test_missing_d3rlpy_is_named(saved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "d3rlpy", None)  # as if it were not installed
+    with pytest.raises(ImportError, match="pip install d3rlpy==2.8.1"):
+        to_d3rlpy(load_dataset(saved))
 
 
 def test_what_cannot_act_is_refused(algo):
