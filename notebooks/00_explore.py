@@ -17,7 +17,7 @@
 # this; its baselines are rules.
 #
 # **What is here.** Pictures to get an eye for the problem, no result. First one network under four rules; then, with a
-# running kernel, controls to choose the rule or a trained policy, the network and the TTI.
+# running kernel, controls to choose the rule or a trained policy, the network and the TTI, and an agent that learns.
 #
 # **Running time.** A few seconds, read or recomputed, at every preset.
 
@@ -36,7 +36,9 @@ from dataclasses import replace
 import pandas as pd
 from IPython.display import display
 
+from rrmlab import AgentConfig, collect, evaluate_seeds, make_scheduler, train_offline
 from rrmlab.study import explore
+from rrmlab.study.live import LiveCurve
 from rrmlab.study.notebook import Study
 
 study = Study("00_explore", preset, recompute, device, seed, num_users=num_users, snapshot=snapshot)
@@ -106,6 +108,23 @@ if "RRMLAB_BATCH" in os.environ:  # executed by the `rrmlab` command: nobody is 
     print("The controls appear here when the notebook is run in JupyterLab.")
 else:
     display(explore.tour(study.data, network, seed))
+
+# %% [markdown]
+# ## An agent learns
+#
+# With a running kernel the cell below trains a centralized agent from the log of a random walk, with two seeds, and draws
+# its R_score on ten validation deployments anew after every 50 updates. It takes some ten seconds. The random walk itself
+# scores about 1.0 there. Trainings of minutes are better followed in TensorBoard: `train_offline(..., logdir="runs")`
+# writes their losses and scores, and `tensorboard --logdir runs` shows them.
+
+# %%
+if "RRMLAB_BATCH" in os.environ:
+    print("The curve appears here when the notebook is run in JupyterLab.")
+else:
+    log = collect(make_scheduler("random_walk"), network, 20_000)
+    agent = AgentConfig(paradigm="centralized", backbone="dqn", alpha=0.1, gamma=0.0, num_updates=500)
+    curve = LiveCurve(lambda policies: evaluate_seeds(policies, network, 10, split="validation"))
+    policies = train_offline(log, agent, seeds=range(2), evaluate_every=50, evaluation=curve)
 
 # %% [markdown]
 # ## What follows

@@ -37,6 +37,10 @@ class RRMParallelEnv(ParallelEnv):
         seed: names the deployments together with `split`; each reset takes the next one.
         split: "train", "validation" or "test".
         device: where the game is computed; what is returned is NumPy.
+        render_mode: "rgb_array", and `render` draws the map of the last TTI; None for no pictures.
+
+    Raises:
+        ValueError: what `RRMEnv` refuses, or an unknown `render_mode`.
 
     Attributes:
         possible_agents: the agents' names, always all of them.
@@ -44,8 +48,7 @@ class RRMParallelEnv(ParallelEnv):
         env: the RRMEnv with E = 1 behind it.
     """
 
-    metadata = {"name": "rrm_v0", "render_modes": [], "is_parallelizable": True}
-    render_mode = None
+    metadata = {"name": "rrm_v0", "render_modes": ["rgb_array"], "render_fps": 10, "is_parallelizable": True}
 
     def __init__(
         self,
@@ -53,10 +56,15 @@ class RRMParallelEnv(ParallelEnv):
         seed: int = 0,
         split: str = "train",
         device: str | torch.device = "cpu",
+        render_mode: str | None = None,
     ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode = {render_mode!r}: must be None or 'rgb_array'")
+        self.render_mode = render_mode
         self.config = config = NetworkConfig() if config is None else config
         self.split, self.device = split, device
         self.env = RRMEnv(config, 1, seed, split, device)
+        self._last: tuple[np.ndarray, np.ndarray] | None = None  # served users (I,) and rates (J,) of the last TTI
         self.possible_agents = [f"ap_{i}" for i in range(config.num_aps)]
         self.agents: list[str] = []
         # One space per agent, kept: whoever seeds an agent's space must find it seeded.
@@ -94,7 +102,7 @@ class RRMParallelEnv(ParallelEnv):
         if seed is not None:
             self.env = RRMEnv(self.config, 1, seed_number(seed), self.split, self.device)
         self.env.reset((options or {}).get("deployment"))
-        self.agents = list(self.possible_agents)
+        self.agents, self._last = list(self.possible_agents), None
         return self._observations(), {agent: {} for agent in self.agents}
 
     def step(
@@ -119,10 +127,13 @@ class RRMParallelEnv(ParallelEnv):
             raise ValueError(f"actions {given}: need one for each of {', '.join(agents)}")
         # Without agents there is no episode, and the game says so.
         chosen = [self._action(agent, actions[agent]) if agents else 0 for agent in self.possible_agents]
-        _, reward, terminated, truncated, info = self.env.step(torch.tensor([chosen], device=self.env.device))
+        joint = torch.tensor([chosen], device=self.env.device)
+        users = self.env.view().users(joint) if agents else joint
+        _, reward, terminated, truncated, info = self.env.step(joint)
         if bool(truncated[0]):
             self.agents = []
         rates = info["rates"][0].cpu().numpy()
+        self._last = users[0].cpu().numpy(), rates
         return (
             self._observations(),
             dict.fromkeys(agents, float(reward[0])),
@@ -134,6 +145,20 @@ class RRMParallelEnv(ParallelEnv):
     def state(self) -> np.ndarray:
         """The joint observation (I N F,) float32, AP after AP."""
         return self.env.obs.flatten().cpu().numpy().copy()
+
+    def render(self) -> np.ndarray | None:
+        """The map of the last TTI, (H, W, 3) uint8: see `rrmlab.network_map`; None without a `render_mode`.
+
+        Raises:
+            RuntimeError: before `reset`.
+            ValueError: a deployment without positions, made of gains.
+        """
+        if self.render_mode is None:
+            gym.logger.warn('make the environment with render_mode="rgb_array": without it there is no picture')
+            return None
+        from .network_map import picture  # loads a plotting library, which takes longer than the game
+
+        return picture(self.env, self._last)
 
     def _action(self, agent: str, action: Any) -> int:
         """A whole number, or a tensor or array that holds one; ValueError for anything else and beyond the slots."""

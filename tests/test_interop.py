@@ -16,6 +16,7 @@ from rrmlab.game.deployment import Deployment
 from rrmlab.game.env import RRMEnv
 from rrmlab.game.schedulers import RandomWalk
 from rrmlab.interop import RRMParallelEnv
+from rrmlab.joint_env import RRMJointEnv
 from rrmlab.learning.collection import collect
 from rrmlab.learning.offline import train_offline
 
@@ -225,6 +226,55 @@ def test_masks_that_are_none_are_refused(policy, spoil):
     for use in (policy.act, lambda obs, mask: policy.q_values(obs[None], mask)):
         with pytest.raises(ValueError, match="^action_mask"):
             use(obs, spoil(mask))
+
+
+def test_pictures_are_those_of_the_joint_environment():
+    wrapper, joint = (make(NETWORK, seed=3, render_mode="rgb_array") for make in (RRMParallelEnv, RRMJointEnv))
+    with pytest.raises(RuntimeError, match=r"call reset\(\) before render"):
+        wrapper.render()
+    wrapper.reset()
+    _, info = joint.reset()
+    for action in (info["action_mask"][:, 1] * 1, np.zeros(3, dtype=int)):
+        np.testing.assert_array_equal(wrapper.render(), joint.render())
+        wrapper.step(dict(zip(wrapper.agents, action, strict=True)))
+        joint.step(action)
+    picture = wrapper.render()
+    assert picture.dtype == np.uint8 and picture.shape[-1] == 3
+    np.testing.assert_array_equal(picture, joint.render())
+    with pytest.raises(ValueError, match="^render_mode = 'human': must be None or 'rgb_array'"):
+        RRMParallelEnv(NETWORK, render_mode="human")
+    plain = RRMParallelEnv(NETWORK)
+    plain.reset()
+    with pytest.warns(UserWarning, match="render_mode"):
+        assert plain.render() is None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_stable_baselines3_learns_on_it():
+    """PPO by way of SuperSuit: one policy for all APs, whose actions the environment takes.
+
+    It knows no masks, so there are more users than slots.
+    """
+    supersuit, sb3 = pytest.importorskip("supersuit"), pytest.importorskip("stable_baselines3")
+    from stable_baselines3.common.utils import set_random_seed
+
+    network = NetworkConfig(num_aps=2, num_users=24, top_n=2, episode_ttis=20, warmup_ttis=5)
+    env = RRMParallelEnv(network)
+    env.reset()
+    vector = supersuit.pettingzoo_env_to_vec_env_v1(env)
+    vector = supersuit.concat_vec_envs_v1(vector, 2, num_cpus=1, base_class="stable_baselines3")
+    set_random_seed(0)  # SuperSuit's environments cannot be seeded, so the model's own seed is of no use
+    model = sb3.PPO("MultiInputPolicy", vector, n_steps=32, batch_size=32, n_epochs=1, device="cpu")
+    before = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    model.learn(256)
+    assert model.num_timesteps >= 256
+    assert any(not torch.equal(value, before[name]) for name, value in model.policy.state_dict().items())
+    observations, _ = env.reset(seed=1)
+    while env.agents:
+        actions = {agent: model.predict(seen, deterministic=True)[0] for agent, seen in observations.items()}
+        assert all(env.action_space(agent).contains(action) for agent, action in actions.items())
+        observations, *_ = env.step(actions)
+    vector.close()
 
 
 def test_missing_pettingzoo_names_the_extra(monkeypatch):

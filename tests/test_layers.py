@@ -14,7 +14,8 @@ FLOORS = (
     ("game",),
     ("agents",),
     ("learning",),
-    ("interop", "joint_env"),
+    ("network_map",),
+    ("interop", "joint_env", "with_d3rlpy"),
     ("study", "bench"),
     ("command",),
 )
@@ -123,7 +124,7 @@ def test_sizes():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
     assert [f"{path.relative_to(PACKAGE)}: {num} lines" for path, num in lines.items() if num > 300] == []
     core = [path for path in lines if path.relative_to(PACKAGE).with_suffix("").parts[0] in CORE]
-    assert sum(lines[path] - documentation(path) for path in core) <= 4_500
+    assert sum(lines[path] - documentation(path) for path in core) <= 4_560
 
 
 def documentation(path: Path) -> int:

@@ -20,12 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..agents.config import AgentConfig
 from ..agents.learner import Batch, Learner
-from ..agents.paradigms import PARADIGMS
 from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..config import NetworkConfig
@@ -36,6 +34,7 @@ from ..learning.collection import collect
 from ..learning.dataset import Dataset
 from ..learning.minibatches import Minibatches
 from ..memory import peak_memory_gib
+from ..with_d3rlpy import to_d3rlpy
 from .measure import Work
 
 
@@ -229,18 +228,8 @@ def d3rlpy_updates(data: Dataset, agent: AgentConfig, num: int, device: str = "c
             import d3rlpy
     except ImportError:
         return None
-    network = data.network
-    joint = PARADIGMS["centralized"].to_heads(data.actions, network.top_n + 1).squeeze(0).numpy()
     with _quiet():
-        buffer = d3rlpy.dataset.MDPDataset(
-            data.obs[data.rows].flatten(1).numpy(),
-            joint[:, None],
-            data.rewards.numpy(),
-            data.terminated.numpy().astype(np.float32),
-            data.truncated.numpy().astype(np.float32),
-            action_space=d3rlpy.ActionSpace.DISCRETE,
-            action_size=(network.top_n + 1) ** network.num_aps,
-        )
+        buffer = to_d3rlpy(data)
         encoder = d3rlpy.models.VectorEncoderFactory(hidden_units=list(agent.hidden), activation="relu")
         algo = d3rlpy.algos.DiscreteCQLConfig(
             learning_rate=agent.learning_rate,

@@ -43,6 +43,7 @@ def train_offline(
     progress: bool = True,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = CHECKPOINT_UPDATES,
+    logdir: str | Path | None = None,
 ) -> list[Policy]:
     """Train on logged data alone, with a learning rate that falls linearly to 0; the last parameters count.
 
@@ -57,6 +58,8 @@ def train_offline(
         checkpoint: folder in which the training keeps where it is; the same call goes on from there, and ends with the
             same bits as if it had never stopped. It stays when the training is done.
         checkpoint_every: updates between two savings, of which an interruption costs at most so many.
+        logdir: folder for the history while it grows, as TensorBoard's event files in `seed_<seed>`; curves that are
+            there already are replaced. Needs the extra `curves`.
 
     Returns:
         one Policy per seed, with its history: "update", the columns of `Metrics`, and from `evaluation`
@@ -67,6 +70,7 @@ def train_offline(
             `evaluate_every`, an `evaluation` that cannot be called, a device that is not there, or a checkpoint of
             another training.
         CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
+        ImportError: a `logdir` without TensorBoard.
         FloatingPointError: the losses of all seeds became NaN or infinite.
 
     A seed whose loss becomes NaN or infinite stops there, with a warning and its last good parameters; others go on.
@@ -79,7 +83,7 @@ def train_offline(
     """
     check_kind("data", data, Dataset)
     check_kind("config", config, AgentConfig)
-    check_options(evaluate_every, evaluation, progress, checkpoint)
+    check_options(evaluate_every, evaluation, progress, checkpoint, logdir)
     if whole_number("checkpoint_every", checkpoint_every) < 1:
         raise ValueError(f"checkpoint_every = {checkpoint_every}: must be at least 1")
     seeds, device = check_seeds(seeds), known_device(device)
@@ -97,14 +101,15 @@ def train_offline(
         source.stream.skip(done)
     bar = progress_bar(total, f"{method_name(config)}, {len(seeds)} seeds", progress)
     bar.update(done)
-    for update in range(done + 1, total + 1):
-        # Down to nothing, so that the last parameters are not one point of a noisy walk.
-        learner.scale_learning_rate(1 - (update - 1) / total)
-        training.record(update, learner.update(source.next()), last=update == total)
-        if evaluation and evaluate_every and update % evaluate_every == 0:
-            training.history.add_scores(update, evaluation(training.policies()))
-        if checkpoint is not None and update % checkpoint_every == 0:
-            training.save(as_path(checkpoint), facts, update)
-        bar.update()
+    with training.history.followed(logdir, seeds):
+        for update in range(done + 1, total + 1):
+            # Down to nothing, so that the last parameters are not one point of a noisy walk.
+            learner.scale_learning_rate(1 - (update - 1) / total)
+            training.record(update, learner.update(source.next()), last=update == total)
+            if evaluation and evaluate_every and update % evaluate_every == 0:
+                training.history.add_scores(update, evaluation(training.policies()))
+            if checkpoint is not None and update % checkpoint_every == 0:
+                training.save(as_path(checkpoint), facts, update)
+            bar.update()
     bar.close()
     return training.policies(with_history=True)

@@ -76,6 +76,7 @@ def train_online(
     progress: bool = True,
     checkpoint: str | Path | None = None,
     deployments: Deployment | None = None,
+    logdir: str | Path | None = None,
 ) -> list[OnlineRun]:
     """Train while acting on training deployments, or on given ones; one update per seed and step of its environments.
 
@@ -94,6 +95,7 @@ def train_online(
         checkpoint: folder in which the training keeps where it is at every episode's end, and what it saw in that
             episode; the same call goes on from there, and ends with the same bits as if it had never stopped.
         deployments: what all seeds act on, in turn and over again, in place of training deployments of their own.
+        logdir: see `train_offline`.
 
     Returns:
         one OnlineRun per seed; in the histories "update" counts steps of the environments, "eval_update" transitions.
@@ -102,6 +104,7 @@ def train_online(
         ValueError: what `train_offline` or `Deployment.check` refuses, fewer than two steps, behaviour cloning, which
             needs data, or a checkpoint of another training.
         CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
+        ImportError: a `logdir` without TensorBoard.
         FloatingPointError: the losses of all seeds became NaN or infinite.
 
     A seed whose loss becomes NaN or infinite learns no more, with a warning; it acts with its last good parameters.
@@ -113,7 +116,7 @@ def train_online(
     """
     check_kind("network", network, NetworkConfig)
     check_kind("config", config, AgentConfig)
-    check_options(evaluate_every, evaluation, progress, checkpoint)
+    check_options(evaluate_every, evaluation, progress, checkpoint, logdir)
     seeds, device = check_seeds(seeds), known_device(device)
     num_transitions, num_envs = whole_number("num_transitions", num_transitions), whole_number("num_envs", num_envs)
     if config.clones:
@@ -156,27 +159,28 @@ def train_online(
         if done:
             batches.stream.skip(max(0, done - max(warmup, 1)))
     bar.update(done)
-    for step in range(done, steps):
-        if step % episode == 0:
-            first = step // episode * num_envs
-            env.reset(Deployment.concat([_episodes(network, deployments, num_envs, seed, first) for seed in seeds]))
-            stream = PolicyStream(env.deployment.key, 0, 2 * network.num_aps)
-        with torch.no_grad():
-            uniform = stream.next().to(device).unflatten(0, (len(seeds), num_envs))
-            actions, log_prob = _explore(learner, scale, env, uniform, step, steps, warmup)
-        obs, mask = env.obs, env.action_mask
-        _, reward, _, truncated, _ = env.step(actions)
-        replay.add(obs, mask, actions, reward, log_prob)
-        if bool(truncated[0]) or step == steps - 1:
-            replay.close(env.obs, env.action_mask)
-        if step >= max(warmup, 1):
-            training.record(step + 1, learner.update(batches.next()), last=step == steps - 1)
-        if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
-            training.history.add_scores((step + 1) * num_envs, evaluation(training.policies()))
-        if checkpoint is not None and bool(truncated[0]):
-            save_checkpoint(as_path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
-            training.save(as_path(checkpoint) / "state", facts, step + 1)
-        bar.update()
+    with training.history.followed(logdir, seeds):
+        for step in range(done, steps):
+            if step % episode == 0:
+                first = step // episode * num_envs
+                env.reset(Deployment.concat([_episodes(network, deployments, num_envs, seed, first) for seed in seeds]))
+                stream = PolicyStream(env.deployment.key, 0, 2 * network.num_aps)
+            with torch.no_grad():
+                uniform = stream.next().to(device).unflatten(0, (len(seeds), num_envs))
+                actions, log_prob = _explore(learner, scale, env, uniform, step, steps, warmup)
+            obs, mask = env.obs, env.action_mask
+            _, reward, _, truncated, _ = env.step(actions)
+            replay.add(obs, mask, actions, reward, log_prob)
+            if bool(truncated[0]) or step == steps - 1:
+                replay.close(env.obs, env.action_mask)
+            if step >= max(warmup, 1):
+                training.record(step + 1, learner.update(batches.next()), last=step == steps - 1)
+            if evaluation and evaluate_every and (step + 1) % max(1, evaluate_every // num_envs) == 0:
+                training.history.add_scores((step + 1) * num_envs, evaluation(training.policies()))
+            if checkpoint is not None and bool(truncated[0]):
+                save_checkpoint(as_path(checkpoint) / f"episode_{step // episode}", facts, replay.last_episode())
+                training.save(as_path(checkpoint) / "state", facts, step + 1)
+            bar.update()
     bar.close()
     policies = training.policies(with_history=True)
     split = "train" if deployments is None else "given"

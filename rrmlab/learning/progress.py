@@ -1,4 +1,4 @@
-"""Where a training is: its loss and score curves, the guard against divergence, its checkpoint.
+"""Where a training is: the guard against divergence, its checkpoint; its curves are in `history`.
 
 Shapes: S seeds.
 """
@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
@@ -26,6 +25,7 @@ from ..agents.scale import Scale
 from ..checks import as_path, check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
 from ..storage import check_replaceable, new_folder, read_json, reading, verify
+from .history import History, whole
 
 CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work, `study`
 LOG_POINTS = 200  # of the loss curves, `study`
@@ -41,8 +41,8 @@ def check_seeds(seeds: Sequence[int]) -> list[int]:
     return seeds
 
 
-def check_options(evaluate_every: Any, evaluation: Any, progress: Any, checkpoint: Any) -> None:
-    """ValueError for what no training, offline or online, takes."""
+def check_options(evaluate_every: Any, evaluation: Any, progress: Any, checkpoint: Any, logdir: Any) -> None:
+    """ValueError for what no training, offline or online, takes; ImportError for a `logdir` without TensorBoard."""
     if whole_number("evaluate_every", evaluate_every) < 0:
         raise ValueError(f"evaluate_every = {evaluate_every}: must be at least 0")
     if evaluation is not None and not callable(evaluation):
@@ -50,6 +50,13 @@ def check_options(evaluate_every: Any, evaluation: Any, progress: Any, checkpoin
     check_kind("progress", progress, bool)
     if checkpoint is not None:
         as_path(checkpoint)
+    if logdir is not None:
+        if as_path(logdir).exists() and not as_path(logdir).is_dir():
+            raise ValueError(f"logdir = {logdir}: must be a folder, or a path where there is nothing yet")
+        try:
+            import torch.utils.tensorboard  # noqa: F401
+        except ImportError as error:
+            raise ImportError("logdir needs TensorBoard: pip install 'rrmlab[curves]'") from error
 
 
 def progress_bar(total: int, text: str, show: bool) -> tqdm:
@@ -59,65 +66,6 @@ def progress_bar(total: int, text: str, show: bool) -> tqdm:
     return tqdm(
         total=total, desc=text, disable=not show, mininterval=1.0 if interactive else 30.0, ncols=100, leave=False
     )
-
-
-class History:
-    """Loss and score curves of all seeds."""
-
-    def __init__(self, seeds: int, every: int) -> None:
-        self._every, self._count = every, 0
-        self._sum: Tensor | None = None  # of the metrics since the last log point (columns, S)
-        self._updates: list[int] = []
-        self._points: list[Tensor] = []  # each (columns, S)
-        self._eval_updates: list[int] = []
-        self._scores: list[np.ndarray] = []  # each (3, S)
-
-    def add(self, update: int, metrics: Metrics, last: bool = False) -> None:
-        """Average the metrics over the updates since the last log point."""
-        values = torch.stack(metrics)
-        self._sum = values if self._sum is None else self._sum.to(values) + values
-        self._count += 1
-        if update % self._every == 0 or last:
-            self._updates.append(update)
-            self._points.append((self._sum / self._count).cpu())
-            self._sum, self._count = None, 0
-
-    def add_scores(self, update: int, scores: list[Any]) -> None:
-        """Log an evaluation of all seeds."""
-        self._eval_updates.append(update)
-        self._scores.append(
-            np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")])
-        )
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything logged so far, by name."""
-        tensors = {"history.update": whole(self._updates), "history.count": whole(self._count)}
-        if self._points:
-            tensors["history.points"] = torch.stack(self._points)
-        if self._sum is not None:
-            tensors["history.sum"] = self._sum
-        if self._scores:
-            tensors["history.eval_update"] = whole(self._eval_updates)
-            tensors["history.scores"] = torch.from_numpy(np.stack(self._scores))
-        return tensors
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` gave; other names are ignored."""
-        self._updates, self._count = tensors["history.update"].tolist(), int(tensors["history.count"])
-        self._points = list(tensors.get("history.points", ()))
-        self._sum = tensors.get("history.sum")
-        self._eval_updates = tensors["history.eval_update"].tolist() if "history.scores" in tensors else []
-        self._scores = list(tensors["history.scores"].numpy()) if "history.scores" in tensors else []
-
-    def of_seed(self, k: int) -> dict[str, np.ndarray]:
-        """Columns of the k-th seed."""
-        points = torch.stack(self._points)[..., k].double().numpy()
-        columns = {"update": np.array(self._updates), **dict(zip(Metrics._fields, points.T, strict=True))}
-        if self._scores:
-            scores = np.stack(self._scores)[..., k]
-            columns["eval_update"] = np.array(self._eval_updates)
-            columns |= dict(zip(("eval_sum_rate", "eval_tail_rate", "eval_score"), scores.T, strict=True))
-        return columns
 
 
 class DivergenceGuard:
@@ -180,11 +128,6 @@ class DivergenceGuard:
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._learner.parameters().items()}
-
-
-def whole(numbers: int | list[int]) -> Tensor:
-    """Whole numbers as a tensor, whatever the session's default device is."""
-    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
 
 
 def digest(tensors: Iterable[Tensor]) -> str:

@@ -15,11 +15,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ..agents.config import AgentConfig, method_name
 from ..agents.policy import Policy
@@ -31,11 +28,10 @@ from ..game.evaluation import run_episode
 from ..game.radio import user_position
 from ..game.schedulers import make_scheduler
 from ..game.views import SILENT
+from ..network_map import PALETTE, draw_map, map_legend, map_nodes
 from ..storage import read_json
 from . import plotting
 from .methods import METHODS
-
-PALETTE, MARKERS = sns.color_palette("colorblind"), "osDv^P"  # of an AP and its users
 
 
 @dataclass(frozen=True)
@@ -56,15 +52,10 @@ class Recording:
         return self.rates.cumsum(0) / np.arange(1, len(self.rates) + 1)[:, None]
 
     def nodes(self, tti: int) -> pd.DataFrame:
-        """One row per AP and per user at a TTI: method, tti, index, kind, x_m, y_m, ap (itself, or the serving one),
-        on (transmits, or is served); of users also rate, mean_rate so far and, if served, sinr_db."""
-        on = self.users[tti] != SILENT
-        served = np.isin(np.arange(len(self.serving)), self.users[tti][on])
-        aps = {"kind": "AP", "x_m": self.ap_xy[:, 0], "y_m": self.ap_xy[:, 1], "ap": range(len(on)), "on": on}
-        users = {"kind": "user", "x_m": self.user_xy[tti, :, 0], "y_m": self.user_xy[tti, :, 1], "ap": self.serving}
-        users |= {"on": served, "rate": self.rates[tti], "mean_rate": self.mean_rates[tti]}
-        table = pd.concat([pd.DataFrame(aps).reset_index(), pd.DataFrame(users).reset_index()], ignore_index=True)
-        table["sinr_db"] = 10 * np.log10(2 ** table.rate[table.on & (table.kind == "user")] - 1)
+        """The table of `map_nodes` at a TTI, with method, tti and, of users, the mean_rate so far."""
+        table = map_nodes(self.ap_xy, self.user_xy[tti], self.serving, self.users[tti], self.rates[tti])
+        means = np.concatenate([np.full(len(self.ap_xy), np.nan), self.mean_rates[tti]])
+        table.insert(len(table.columns) - 1, "mean_rate", means)
         return pd.DataFrame({"method": self.method, "tti": tti}, table.index).join(table)
 
     def running(self) -> pd.DataFrame:
@@ -86,41 +77,6 @@ def record(behaviour: Any, config: NetworkConfig, seed: int = 0, index: int = 0,
     user_xy = user_position(config, deployment, config.warmup_ttis, config.episode_ttis)[0].transpose(0, 1)
     known = method or behaviour.name, config.area_m, deployment.ap_xy[0].numpy(), user_xy.numpy()
     return Recording(*known, env.serving[0].numpy(), users, rates.astype(float))
-
-
-def draw_map(ax: Axes, nodes: pd.DataFrame, area_m: float) -> None:
-    """The network at one TTI, from `Recording.nodes`; see `map_legend`. Users have their AP's colour and marker."""
-    line: dict[str, Any]
-    edge: dict[str, Any]
-    text: dict[str, Any]
-    aps, users = (nodes[nodes.kind == kind].set_index("index") for kind in ("AP", "user"))
-    for user in users.itertuples():
-        ap, colour, marker = aps.loc[user.ap], PALETTE[user.ap % len(PALETTE)], MARKERS[user.ap % len(MARKERS)]
-        line = {"linewidth": 2.2, "zorder": 3} if user.on else {"linewidth": 0.6, "zorder": 1, "alpha": 0.5}
-        ax.plot([ap.x_m, user.x_m], [ap.y_m, user.y_m], color=colour, **line)
-        edge = {"markeredgecolor": "black" if user.on else "white", "markersize": 6.5 if user.on else 4.8}
-        ax.plot(user.x_m, user.y_m, marker, color=colour, markeredgewidth=0.7, zorder=4, **edge)
-    for ap in aps.itertuples():
-        colour = PALETTE[ap.Index % len(PALETTE)]
-        box = {"boxstyle": "square,pad=0.35", "edgecolor": colour, "facecolor": colour if ap.on else "white"}
-        text = {"ha": "center", "va": "center", "weight": "bold", "size": 7, "color": "white" if ap.on else colour}
-        ax.text(ap.x_m, ap.y_m, ap.Index, bbox=box, zorder=5, **text)
-    box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
-    for user in users[users.on].itertuples():
-        side, va = (6, "bottom") if user.y_m >= aps.y_m[user.ap] else (-6, "top")  # away from the line
-        text = {"textcoords": "offset points", "ha": "center", "va": va, "size": 7, "zorder": 6, "bbox": box}
-        ax.annotate(f"{user.sinr_db:.0f} dB", (user.x_m, user.y_m), (0, side), **text)
-    ax.set(xlim=(0, area_m), ylim=(0, area_m), aspect="equal", xlabel="x (m)", ylabel="y (m)")
-    ax.grid(visible=False)
-
-
-def map_legend() -> list[Line2D]:
-    """Handles of a legend for `draw_map`."""
-    looks: dict[str, dict[str, Any]]
-    box, dot = {"linestyle": "", "marker": "s", "markersize": 7}, {"marker": "o", "linewidth": 0.6}
-    looks = {"AP, transmitting": box, "AP, silent": box | {"markerfacecolor": "white"}, "user and its AP": dot}
-    looks["user being served, with its SINR"] = dot | {"linewidth": 2.2, "markersize": 6.5, "markeredgecolor": "black"}
-    return [Line2D([], [], label=label, color="0.5", **look) for label, look in looks.items()]
 
 
 def headline(nodes: pd.DataFrame) -> str:

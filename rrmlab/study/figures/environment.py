@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from ...config import NetworkConfig
 from ...game import radio
+from ...network_map import PALETTE, draw_map
 from .. import plotting
-from ..explore import PALETTE, draw_map
 
 BLUE, ORANGE, GREEN, RED = PALETTE[:4]
 
