@@ -13,16 +13,17 @@ NETWORK = NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=12, warmup
 FEW = replace(NETWORK, num_users=4, require_users=False)
 
 
-def expected(env, gain=None, weights=None, slots=None):
-    """SNR in dB, ln w and the other APs' INR in dB of every slot, looked up one by one: (E, I, N, I + 1)."""
+def expected(env, gain=None, slots=None):
+    """SINR in dB, ln w, SNR in dB, the other APs' INR in dB of every slot, looked up one by one: (E, I, N, I + 2)."""
     gain = env.snr if gain is None else gain
     slots = env.slots if slots is None else slots
-    out = torch.zeros(*slots.shape, env.config.num_aps + 1)
+    out = torch.zeros(*slots.shape, env.config.num_aps + 2)
     for e, i, n in torch.cartesian_prod(*map(torch.arange, slots.shape)).tolist():
         if (user := int(slots[e, i, n])) != SILENT:
             others = [10 * torch.log10(gain[e, j, user]) for j in range(env.config.num_aps) if j != i]
             others = [max(float(value), INR_FLOOR_DB) for value in others]
-            out[e, i, n] = torch.tensor([10 * torch.log10(gain[e, i, user]), env.weights[e, user].log(), *others])
+            own = [10 * env.sinr[e, user].log10(), env.weights[e, user].log(), 10 * torch.log10(gain[e, i, user])]
+            out[e, i, n] = torch.tensor([*own, *others])
     return out
 
 
@@ -32,25 +33,25 @@ def test_every_number_is_the_gain_of_its_link(network):
     env.reset()
     for _ in range(4):
         env.step_users(env.slots[..., 0])
-    torch.testing.assert_close(env.obs.unflatten(-1, (2, network.num_aps + 1)), expected(env), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(env.obs.unflatten(-1, (2, network.num_aps + 2)), expected(env), rtol=1e-4, atol=1e-3)
     assert torch.equal(OBSERVATIONS["neighbours"].filled(env.obs), env.action_mask[..., 1:])
 
 
 def test_the_strongest_neighbours_and_a_few_bits(monkeypatch):
-    full = RRMEnv(NETWORK, 20, seed=1).reset()[0].unflatten(-1, (2, 4))
+    full = RRMEnv(NETWORK, 20, seed=1).reset()[0].unflatten(-1, (2, 5))
     for record in (neighbours(strongest=1), neighbours(bits=3), neighbours(strongest=1, bits=3)):
         monkeypatch.setitem(OBSERVATIONS, record.name, record)
-        seen = RRMEnv(replace(NETWORK, observation=record.name), 20, seed=1).reset()[0].unflatten(-1, (2, 4))
-        assert torch.equal(seen[..., :2], full[..., :2])
-        inr = full[..., 2:].clone()
+        seen = RRMEnv(replace(NETWORK, observation=record.name), 20, seed=1).reset()[0].unflatten(-1, (2, 5))
+        assert torch.equal(seen[..., :3], full[..., :3])
+        inr = full[..., 3:].clone()
         if "bits" in record.name:
             levels = torch.linspace(-10, 50, 8)
             inr = levels[(inr.unsqueeze(-1) - levels).abs().argmin(-1)]
         if "strongest" in record.name:
-            weaker = full[..., 2:] < full[..., 2:].amax(-1, keepdim=True)
+            weaker = full[..., 3:] < full[..., 3:].amax(-1, keepdim=True)
             inr[weaker] = INR_FLOOR_DB
         inr[(full == 0).all(-1)] = 0  # empty slots
-        torch.testing.assert_close(seen[..., 2:], inr, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(seen[..., 3:], inr, rtol=1e-5, atol=1e-4)
     for wrong in ({"bits": 0}, {"bits": 17}, {"strongest": 0}, {"strongest": 1.5}):
         with pytest.raises(ValueError, match=f"^{next(iter(wrong))}"):
             neighbours(**wrong)
@@ -59,7 +60,7 @@ def test_the_strongest_neighbours_and_a_few_bits(monkeypatch):
 def test_a_log_of_it_is_stored_as_one_of_local_observations(tmp_path):
     data = collect(make_scheduler("random_walk"), NETWORK, 36)
     loaded = load_dataset(data.save(tmp_path / "log-v0"))
-    assert torch.equal(loaded.obs, data.obs) and data.obs.shape[1:] == (3, 8)
+    assert torch.equal(loaded.obs, data.obs) and data.obs.shape[1:] == (3, 10)
     assert loaded.network.observation == "neighbours"
 
 
@@ -69,7 +70,7 @@ def test_a_log_of_late_reports_holds_what_the_behaviour_saw():
     fresh = collect(make_scheduler("random_walk"), NETWORK, 36)
     for name in ("actions", "rewards", "rows", "log_prob"):
         assert torch.equal(getattr(late, name), getattr(fresh, name)), name  # slots and weights are those of now
-    old, new = (data.obs.unflatten(0, (3, 13)).unflatten(-1, (2, 4)) for data in (late, fresh))
+    old, new = (data.obs.unflatten(0, (3, 13)).unflatten(-1, (2, 5)) for data in (late, fresh))
     assert torch.equal(old[..., 1], new[..., 1])
     # Where a slot holds the same user all the time, its gains are those of two and three TTIs before, also at the end.
     env = RRMEnv(NETWORK, 3)
@@ -81,7 +82,7 @@ def test_a_log_of_late_reports_holds_what_the_behaviour_saw():
             env.step(fresh.actions.unflatten(0, (3, 12))[:, t])
     same = 0
     for t in range(3, 13):
-        for ago, which in ((2, slice(0, 1)), (3, slice(2, 4))):
+        for ago, which in ((2, slice(2, 3)), (3, slice(3, 5))):
             kept = users[t] == users[t - ago]
             torch.testing.assert_close(old[:, t][kept][:, which], new[:, t - ago][kept][:, which], rtol=1e-5, atol=1e-4)
             same += int(kept.sum())
@@ -111,7 +112,7 @@ def shown(behaviour, network=NETWORK, **options):
     reports = ImperfectReports(behaviour, **options)
     reports.begin(env.deployment.key)
     for _ in range(network.episode_ttis):
-        truth.append({"gain": env.snr.clone(), "weights": env.weights.clone(), "own": env.view(CrossGainView)})
+        truth.append({"gain": env.snr.clone(), "weights": env.weights.clone(), "sinr": env.sinr.clone(), "own": env.view(CrossGainView)})
         env.step_users(reports.serve(env.view(ReportView)))
     return env, truth
 
@@ -141,8 +142,8 @@ def test_each_report_has_its_age(own, neighbour):
     for t, (seen, seen_gains) in enumerate(zip(recorder.views, cross.views, strict=True)):
         late, later = truth[max(0, t - own)]["gain"], truth[max(0, t - neighbour)]["gain"]
         gain = late * mine + later * (1 - mine)
-        env._weights = truth[t]["weights"].T
-        found = seen.obs.unflatten(-1, (2, 4))
+        env._weights, env._sinr = truth[t]["weights"].T, truth[t]["sinr"].T
+        found = seen.obs.unflatten(-1, (2, 5))
         torch.testing.assert_close(found, expected(env, gain, slots=seen.slots), rtol=1e-4, atol=1e-3)
         for e, k, n in torch.cartesian_prod(*map(torch.arange, seen.slots.shape)).tolist():
             user = int(seen_gains.slots[e, k, n])

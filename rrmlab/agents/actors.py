@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ..config import NetworkConfig
+from ..game.messages import OWN, Slots, decide
 from . import losses
 from .config import AgentConfig
-from .graph import Factors, Slots, decide
+from .graph import Factors
 from .networks import StackedMLP, logits
 from .paradigms import PARADIGMS, Paradigm
 from .scale import Scale
@@ -44,13 +45,13 @@ class GraphActor:
 
     def __init__(self, nets: Mapping[str, StackedMLP], scale: Scale, config: AgentConfig, lam: float) -> None:
         self.factors, self.rounds = Factors(nets, config.factor, lam), config.rounds
-        # The same for every slot and link: those of the first slot, SNR, ln w and the first other AP's INR.
-        self.mean, self.std = (scale.tensors[name][..., :3] for name in ("obs_mean", "obs_std"))
+        # The same for every slot and link: those of the first slot, and of the first other AP's INR.
+        self.mean, self.std = (scale.tensors[name][..., : OWN + 1] for name in ("obs_mean", "obs_std"))
 
     def act(self, obs: Tensor, mask: Tensor) -> Tensor:
         """Actions (S, B, I) for obs (S, B, I, N F) and masks (S, B, I, N+1)."""
         aps, top_n = obs.shape[-2], mask.shape[-1] - 1
-        which = torch.arange(aps + 1, device=obs.device).clamp(max=2).repeat(top_n)
+        which = torch.arange(OWN + aps - 1, device=obs.device).clamp(max=OWN).repeat(top_n)
         return decide(self.factors, Slots.of((obs - self.mean[..., which]) / self.std[..., which]), mask, self.rounds)
 
 

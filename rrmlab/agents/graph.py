@@ -4,9 +4,9 @@ The value of a joint action is Q_tot = c + sum_i on_i q(slot of AP i, sum_{j != 
 One small network q and one small network phi serve all APs, users and links: the sums do not depend on an order, so a
 critic runs on any number of APs, users and slots. There are two forms of the factor:
 
-* "rate": q = w^lambda h(SNR, sum phi), a learned rate h times the reward's weight. As h knows no lambda, the lambda of
-  a decision is chosen when the policy runs.
-* "free": q = f(SNR, ln w, sum phi).
+* "rate": q = w^lambda h(SINR, SNR, sum phi), a learned rate h times the reward's weight. As h knows no lambda, the
+  lambda of a decision is chosen when the policy runs.
+* "free": q = f(SINR, ln w, SNR, sum phi).
 
 Source: the study; value decomposition on a coordination graph as in Guestrin et al. 2002, sums over neighbours as in
 Scarselli et al. 2009.
@@ -17,20 +17,19 @@ Shapes: S seeds, B batch, I APs, N slots of an AP, M numbers of a message phi.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..config import NetworkConfig
-from ..game.observations import observation_of, other_aps
+from ..game.messages import OWN, Slots, check_neighbours
+from ..game.observations import other_aps
 from .networks import StackedMLP
 from .scale import Scale
 
 FORMS = ("rate", "free")
 MESSAGE = 16  # M, `study`
 EDGE_HIDDEN = 16  # hidden units of phi, `study`
-MOST_ROUNDS = 20  # after which a decision until nothing changes stops, `study`
 
 
 def graph_shapes(
@@ -41,35 +40,11 @@ def graph_shapes(
     Raises:
         ValueError: an observation without neighbours, or one AP alone.
     """
-    seen = observation_of(network)
-    if (*seen.features, *seen.of_neighbours) != ("SNR, dB", "ln w", "INR, dB"):
-        raise ValueError(
-            f"paradigm = 'graph', observation = {network.observation!r}: take NetworkConfig(observation='neighbours')"
-        )
+    check_neighbours(network, "paradigm = 'graph'")
     if network.num_aps < 2:
         raise ValueError(f"paradigm = 'graph' with num_aps = {network.num_aps}: must be at least 2 to learn from")
-    own = 1 if form == "rate" else 2
+    own = 2 if form == "rate" else 3
     return {"edge": ((), (1, EDGE_HIDDEN, MESSAGE)), "factor": ((), (own + MESSAGE, *hidden, 1))}
-
-
-class Slots(NamedTuple):
-    """What users report, standardised but for the weight; any numbers where a slot is empty."""
-
-    snr: Tensor  # (S, B, I, N)
-    log_weight: Tensor  # (S, B, I, N), ln w
-    inr: Tensor  # (S, B, I, N, I-1)
-
-    @classmethod
-    def of(cls, obs: Tensor) -> Slots:
-        """From standardised observations (S, B, I, N F)."""
-        x = obs.unflatten(-1, (-1, obs.shape[-2] + 1))
-        return cls(x[..., 0], x[..., 1], x[..., 2:])
-
-    def at(self, chosen: Tensor) -> Slots:
-        """Those of one slot per AP, chosen (S, B, I) -> (S, B, I), and (S, B, I, I-1) of the INR."""
-        index = chosen.unsqueeze(-1)
-        snr, log_weight = (values.gather(-1, index).squeeze(-1) for values in (self.snr, self.log_weight))
-        return Slots(snr, log_weight, self.inr.take_along_dim(index.unsqueeze(-1), -2).squeeze(-2))
 
 
 class Factors(nn.Module):
@@ -91,18 +66,18 @@ class Factors(nn.Module):
         """phi of standardised INRs (S, B, ...) -> (S, B, ..., M)."""
         return self.edge(inr.flatten(1).unsqueeze(-1)).unflatten(1, inr.shape[1:])
 
-    def values(self, snr: Tensor, log_weight: Tensor, interference: Tensor) -> Tensor:
-        """q of slots, each (S, B, ...), under the sum of the messages at them (S, B, ..., M)."""
-        own = snr.unsqueeze(-1) if self.form == "rate" else torch.stack([snr, log_weight], -1)
-        q = self.factor(torch.cat([own, interference], -1).flatten(1, -2)).view(snr.shape)
-        return q * (self.lam * log_weight).exp() if self.form == "rate" else q
+    def values(self, own: Tensor, interference: Tensor) -> Tensor:
+        """q (S, B, ...) of slots (S, B, ..., 3) under the sum of the messages at them (S, B, ..., M)."""
+        known = own[..., ::2] if self.form == "rate" else own
+        q = self.factor(torch.cat([known, interference], -1).flatten(1, -2)).view(own.shape[:-1])
+        return q * (self.lam * own[..., 1]).exp() if self.form == "rate" else q
 
 
 def joint_values(factors: Factors, slots: Slots, actions: Tensor) -> Tensor:
     """q of each AP (S, B, I) under a joint action (S, B, I), 0 of silent ones; their sum is Q_tot - c."""
     on, at = actions > 0, slots.at((actions - 1).clamp(min=0))
     interference = (factors.messages(at.inr) * _others(on).unsqueeze(-1)).sum(-2)
-    return factors.values(at.snr, at.log_weight, interference) * on
+    return factors.values(at.own, interference) * on
 
 
 def conditional_values(factors: Factors, slots: Slots, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,79 +93,14 @@ def conditional_values(factors: Factors, slots: Slots, actions: Tensor) -> tuple
     now = interference.take_along_dim(index, -2)  # (S, B, I, 1, M)
     switched = now + torch.where(present.unsqueeze(-1), -heard, heard)
     top_n, aps = interference.shape[-2], on.shape[-1]
-    everything = factors.values(
-        torch.cat([slots.snr, at.snr.unsqueeze(-1).expand_as(present)], -1),
-        torch.cat([slots.log_weight, at.log_weight.unsqueeze(-1).expand_as(present)], -1),
-        torch.cat([interference, switched], -2),
-    )
+    same = at.own.unsqueeze(-2).expand(*present.shape, -1)
+    everything = factors.values(torch.cat([slots.own, same], -2), torch.cat([interference, switched], -2))
     own, other = everything.split([top_n, aps - 1], -1)
     values = own.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) * on
     # q of k with i on less q of k with i off, 0 for a silent k.
     harm = torch.where(present, values.unsqueeze(-1) - other, other - values.unsqueeze(-1)) * on.unsqueeze(-1)
     to_others = _of_others(harm).sum(-1, keepdim=True)  # (S, B, I, 1)
     return values, torch.nn.functional.pad(own + to_others, (1, 0))
-
-
-@torch.no_grad()
-def decide(factors: Factors, slots: Slots, mask: Tensor, rounds: int) -> Tensor:
-    """Actions (S, B, I) by messages: greedy admission, then rounds of best response.
-
-    The APs take turns in the order of their best q without interference. In its turn an AP takes the action that is
-    best for the sum of all q, given what the others do; before their first turn they are silent. Then it broadcasts
-    SNR, ln w and the INRs of its user, from which every AP computes what it would do to that user: I+1 numbers. With
-    the I numbers of the order that makes I + I (I+1) (1 + rounds) numbers per TTI (`messages_sent`).
-
-    Args:
-        factors, slots: of the networks.
-        mask: (S, B, I, N+1) bool.
-        rounds: of best response after the admission; -1 for as many as change something, at most `MOST_ROUNDS`.
-    """
-    aps, filled = slots.snr.shape[2], mask[..., 1:]
-    seed, env = (torch.arange(size, device=mask.device) for size in mask.shape[:2])
-    seed, rest = seed[:, None], env.expand(len(seed), -1)
-    # What an AP's signal adds at every slot: (S, B, from I, I, N, M), 0 at its own.
-    sent = torch.zeros(*slots.snr.shape, aps, MESSAGE, device=mask.device)
-    index = other_aps(aps, mask.device)[:, None, :, None].expand(*slots.snr.shape, aps - 1, MESSAGE)
-    sent = sent.scatter_(-2, index, factors.messages(slots.inr)).movedim(-2, 2).contiguous()
-    interference = torch.zeros_like(sent[:, :, 0])  # (S, B, I, N, M)
-    chosen = torch.zeros_like(mask[..., 0], dtype=torch.int64)
-    q = torch.zeros_like(slots.snr[..., 0])
-    alone = factors.values(slots.snr, slots.log_weight, interference).masked_fill(~filled, -torch.inf).amax(-1)
-    order = alone.argsort(dim=-1, descending=True, stable=True)  # (S, B, I)
-    actions = torch.zeros_like(chosen)
-    for turn in range(1 + (rounds if rounds >= 0 else MOST_ROUNDS)):
-        before = actions.clone()
-        for i in order.unbind(-1):
-            place = seed, rest, i
-            was, on = (actions[place] > 0)[:, :, None], actions > 0
-            on[place] = False
-            mine = sent[place]  # (S, B, I, N, M)
-            interference = interference - mine * was[..., None, None]  # without this AP
-            at, pick = slots.at(chosen), chosen[..., None, None]
-            theirs, change = (x.take_along_dim(pick, -2).squeeze(-2) for x in (interference, mine))
-            # In one pass: its own slots, and the others' slots in the state that is not known yet.
-            new = factors.values(
-                torch.cat([slots.snr[place], at.snr], -1),
-                torch.cat([slots.log_weight[place], at.log_weight], -1),
-                torch.cat([interference[place], theirs + change * ~was.unsqueeze(-1)], -2),
-            )
-            own, other = new.split([filled.shape[-1], aps], -1)
-            with_it, without = torch.where(was, q, other) * on, torch.where(was, other, q) * on
-            gain = (own + (with_it - without).sum(-1, keepdim=True)).masked_fill(~filled[place], -torch.inf)
-            best, slot = gain.max(-1)
-            go = best > 0
-            actions[place], chosen[place] = torch.where(go, slot + 1, 0), slot
-            q = torch.where(go.unsqueeze(-1), with_it, without)
-            q[place] = own.gather(-1, slot.unsqueeze(-1)).squeeze(-1) * go
-            interference = interference + mine * go[:, :, None, None, None]
-        if rounds < 0 and turn and torch.equal(actions, before):
-            break
-    return actions
-
-
-def messages_sent(num_aps: int, rounds: int) -> int:
-    """Numbers that travel between APs in a TTI, see `decide`."""
-    return num_aps + num_aps * (num_aps + 1) * (1 + rounds)
 
 
 def shared_scale(obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
@@ -200,10 +110,11 @@ def shared_scale(obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
     filled = mask[..., 1:].flatten(1).unsqueeze(-1)  # (R, I N, 1), as if every slot were an agent of one slot
     scale = Scale.of(obs.unflatten(-1, (top_n, -1)).flatten(1, 2), torch.cat([filled, filled], -1), rewards)
     mean, std = scale.tensors["obs_mean"].double(), scale.tensors["obs_std"].double()
-    inr_mean = mean[2:].mean()
-    inr_std = (std[2:].square() + mean[2:].square()).mean().sub(inr_mean.square()).sqrt()
-    mean = torch.cat([mean[:1], mean.new_zeros(1), inr_mean.expand(aps - 1)])
-    std = torch.cat([std[:1], std.new_ones(1), inr_std.expand(aps - 1)])
+    inr_mean = mean[OWN:].mean()
+    inr_std = (std[OWN:].square() + mean[OWN:].square()).mean().sub(inr_mean.square()).sqrt()
+    mean = torch.cat([mean[:OWN], inr_mean.expand(aps - 1)])
+    std = torch.cat([std[:OWN], inr_std.expand(aps - 1)])
+    mean[1], std[1] = 0, 1
     rest = (scale.tensors[name] for name in ("reward_mean", "reward_std"))
     return Scale(mean.float().repeat(top_n), std.float().repeat(top_n), *rest)
 

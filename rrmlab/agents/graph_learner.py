@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ..config import NetworkConfig
+from ..game.messages import Slots, decide
 from ..random_streams import PARAMETERS, seeded_generators
 from . import losses
 from .config import AgentConfig, network_shapes
-from .graph import Factors, Slots, conditional_values, decide, joint_values
+from .graph import Factors, conditional_values, joint_values
 from .learner import Batch, Learner, Metrics
 from .networks import StackedMLP
 

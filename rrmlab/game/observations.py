@@ -88,7 +88,7 @@ QUANTISED_DB = (-10.0, 50.0)  # from the lowest to the highest level of a quanti
 
 @dataclass(frozen=True)
 class _WithNeighbours:
-    """SNR in dB, ln w and the other APs' INR in dB, see `neighbours`."""
+    """SINR in dB, ln w, SNR in dB and the other APs' INR in dB, see `neighbours`."""
 
     strongest: int | None
     bits: int | None
@@ -104,12 +104,12 @@ class _WithNeighbours:
             # The rank of an AP among the others; of two that are equally strong, the first one comes first.
             rank = inr_db.argsort(dim=0, descending=True, stable=True).argsort(dim=0)
             reported = torch.where(rank < self.strongest, reported, INR_FLOOR_DB)
-        return 10 * torch.log10(slots.snr), slots.log_weight, *reported.unbind()
+        return *_local(slots), 10 * torch.log10(slots.snr), *reported.unbind()
 
 
 def neighbours(strongest: int | None = None, bits: int | None = None) -> Observation:
-    """An observation with what users report of the other APs: for each slot SNR in dB, ln w, and for each other AP its
-    interference-to-noise ratio (INR) in dB, at least `INR_FLOOR_DB`.
+    """An observation with what users report of the other APs: for each slot SINR in dB and ln w as in "local", SNR in
+    dB, and for each other AP its interference-to-noise ratio (INR) in dB, at least `INR_FLOOR_DB`.
 
     The record without arguments is registered as "neighbours"; any other one is registered by
     `OBSERVATIONS[record.name] = record`.
@@ -126,7 +126,7 @@ def neighbours(strongest: int | None = None, bits: int | None = None) -> Observa
             raise ValueError(f"{name} = {value}: must lie in 1 ... {high}, or be None")
     marks = [f"{strongest} strongest"] * (strongest is not None) + [f"{bits} bits"] * (bits is not None)
     name = "neighbours" + (f" ({', '.join(marks)})" if marks else "")
-    return Observation(name, ("SNR, dB", "ln w"), _WithNeighbours(strongest, bits), ("INR, dB",))
+    return Observation(name, ("SINR, dB", "ln w", "SNR, dB"), _WithNeighbours(strongest, bits), ("INR, dB",))
 
 
 # Add a record to choose it by `NetworkConfig(observation=name)`; `measure` is no lambda, so that it can be pickled.

@@ -12,6 +12,7 @@ from ..config import NetworkConfig
 from ..random_streams import MEMBERS, PolicyStream, sample
 from .behaviours import Scheduler, SlotRule, check_behaviour
 from .link_schedulers import BestSubset, Exhaustive, GreedyMarginal, ITLinQ
+from .messages import MessageRule
 from .observations import OBSERVATIONS, observation_of
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView
 
@@ -164,6 +165,7 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
     "itlinq": ITLinQ,
     "greedy_marginal": GreedyMarginal,
     "best_subset": BestSubset,
+    "graph_formula": MessageRule,
     "exhaustive": Exhaustive,
 }
 
