@@ -96,11 +96,13 @@ def _open(table: pd.DataFrame | str | Path) -> tuple[str, str, int, list[str], I
         try:
             from pyarrow import parquet
         except ImportError:
-            raise ImportError(f"{path}: a Parquet file needs pyarrow (pip install pyarrow)") from None
+            raise ImportError(f"{path}: a Parquet file needs pyarrow (pip install 'rrmlab[parquet]')") from None
         with _parsing(path):
             file = parquet.ParquetFile(path)
-        batches = (batch.to_pandas() for batch in file.iter_batches(PIECE))
-        return str(path), "row", 0, list(file.schema_arrow.names), batches
+            header = list(file.schema_arrow.names)
+        # Without what pandas noted in the file: there a column may be the index.
+        batches = (batch.to_pandas(ignore_metadata=True) for batch in file.iter_batches(PIECE))
+        return str(path), "row", 0, header, _pieces(path, batches)
     with _parsing(path):
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
     return str(path), "line", 2, header, _csv_pieces(path, header)
@@ -113,12 +115,17 @@ def _csv_pieces(path: Path, header: list[str]) -> Iterator[pd.DataFrame]:
     with _parsing(path):
         opened = pd.read_csv(path, **options)
     with opened as reader:
-        while True:
-            with _parsing(path):
-                piece = next(reader, None)
-            if piece is None:
-                return
+        for piece in _pieces(path, reader):
             yield piece.set_axis(header, axis=1)
+
+
+def _pieces(path: Path, reader: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    while True:
+        with _parsing(path):
+            piece = next(reader, None)
+        if piece is None:
+            return
+        yield piece
 
 
 @contextmanager
@@ -130,7 +137,9 @@ def _parsing(path: Path) -> Iterator[None]:
             yield
         except pd.errors.ParserWarning:
             raise ValueError(f"{path}, line 2: it has more fields than the header") from None
-        except ValueError as error:
+        except Exception as error:  # parsers raise what they like
+            if isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno:
+                raise
             raise ValueError(f"{path}: is no table ({str(error).strip()})") from None
 
 
