@@ -4,6 +4,7 @@ Shapes: R stored observations, n transitions, I APs, N top users.
 """
 
 import dataclasses
+import re
 import sys
 import warnings
 
@@ -315,6 +316,16 @@ def test_a_csv_of_other_systems(tmp_path, start, line_end):
     assert torch.equal(data.obs, torch.from_numpy(columns["obs"]))
 
 
+def test_a_column_of_float16_is_refused_where_it_is_infinite():
+    frame, _ = log(np.random.default_rng(2), 2, 2, [3, 4])
+    frame = frame.assign(sinr_db_1=np.float16(1)).astype({"sinr_db_1": "float16"})
+    Dataset.from_table(frame, network_of(2, 2))
+    frame.loc[2, "sinr_db_1"] = np.inf
+    assert frame.sinr_db_1.dtype == np.float16
+    with pytest.raises(ValueError, match="^table, row 2, column sinr_db_1 = inf: must be a finite number"):
+        Dataset.from_table(frame, network_of(2, 2))
+
+
 @pytest.mark.parametrize("change", [None, "float", "Int64", "bool", "category"])
 def test_a_frame_of_other_types(change):
     frame, columns = log(np.random.default_rng(2), 2, 2, [3, 4])
@@ -341,6 +352,10 @@ def test_columns_that_are_not_known_are_named():
     frame, _ = log(np.random.default_rng(3), 2, 2, [3])
     with pytest.warns(UserWarning, match="table: column log_probs, site is ignored"):
         Dataset.from_table(frame.rename(columns={"log_prob": "log_probs"}).assign(site="north"), network_of(2, 2))
+    for label in ("\ud800", None, 3, ("a", "b")):
+        with pytest.warns(UserWarning, match=f"table: column {re.escape(str(label))} is ignored"):
+            labels = pd.Index([*frame, label], dtype=object)
+            Dataset.from_table(frame.assign(x=1).set_axis(labels, axis=1), network_of(2, 2))
 
 
 @pytest.mark.parametrize("wrong", [5, None, [], "a\0b"])
