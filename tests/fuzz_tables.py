@@ -28,30 +28,10 @@ NUMBERS = [0, 1, -1, 2, 9, 0.5, -0.0, 1e-300, 3e38, 1e39, 1e308, 2**31, 2**53 + 
 NUMBERS += [math.nan, math.inf, -math.inf, True, False]
 OTHERS = [None, pd.NA, pd.NaT, "", " ", "1", " 1 ", "1e5", "0x10", "1_0", "nan", "-inf", "x", "\0", "\ud800", "１", ","]
 OTHERS += [b"1", 1j, decimal.Decimal("1"), datetime.date(2026, 1, 1), np.datetime64(1, "s")]
-OTHERS += [
-    np.timedelta64(1, "s"),
-    np.float16(1),
-    np.array([1.0, 2.0]),
-    [],
-    [1],
-    (1,),
-    {},
-    {"x": 1},
-    object(),
-    float,
-    1.5,
-]
+OTHERS += [np.timedelta64(1, "s"), np.float16(1), np.array([1.0, 2.0]), [], [1], (1,), {}, {"x": 1}, object(), float]
 SLIPS = NUMBERS + OTHERS
 DTYPES = ["object", "str", "string", "category", "Int64", "Float32", "boolean", "float16", "int8", "uint64", "bool"]
-DTYPES += [
-    "complex128",
-    "datetime64[ns]",
-    "timedelta64[ns]",
-    "Sparse[float]",
-    "float64[pyarrow]",
-    "int64[pyarrow]",
-    "S8",
-]
+DTYPES += ["complex128", "datetime64[ns]", "timedelta64[ns]", "Sparse[float]", "float64[pyarrow]", "int64[pyarrow]"]
 
 
 class Bytes:
