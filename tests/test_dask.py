@@ -71,6 +71,9 @@ def asked(folder, kind, alphas=(0.0, 0.5, 1.0)):
 
 
 def test_a_killed_worker_changes_no_bit_and_its_job_goes_on_from_its_checkpoint(given, monkeypatch):
+    (given / "dask").mkdir()
+    for left in (".cluster.0123abcd", ".cluster.0123abcd.lock"):  # by a command that was killed
+        (given / "dask" / left).touch()
     jobs.run_jobs(given / "dask", asked(given, KilledOnce))
     monkeypatch.delenv(cluster.DASK)
     jobs.run_jobs(given / "alone", asked(given, jobs.OfflineJob), 1)

@@ -53,12 +53,10 @@ def connected(address: str, folder: Path) -> Iterator[tuple[Any, Callable[[], st
         threads = client.nthreads()
         if not threads:
             raise ClusterError(f"dask = {address}: has no workers; start some: dask worker {place} --nthreads 1")
-        answers = client.run(refusal, on_error="return")
-        for worker, number in sorted(threads.items()):
-            answer = answers.get(worker, "gives no answer")
+        for worker, answer in sorted(client.run(refusal, on_error="return").items()):
             if isinstance(answer, Exception):
                 answer = f"cannot run this rrmlab ({answer}); install the same commit there, and start it again"
-            if not answer and number > 1:
+            if not answer and (number := threads.get(worker, 1)) > 1:
                 answer = f"nthreads = {number}: must be 1, a job has one thread; start more workers in its place"
             if answer:
                 raise ClusterError(f"dask = {address}: worker {worker}: {answer}")
