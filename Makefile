@@ -50,7 +50,7 @@ soak: $(STAMP)  ## all tests with their full counts: 100,000 bad inputs, fuzzed 
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[soak]'
 	RRMLAB_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
-mutants: $(STAMP)  ## mutation testing of radio, env, metrics and losses: about 15 minutes, renews tests/mutants*.csv
+mutants: $(STAMP)  ## mutation testing of the modules that compute the numbers; renews tests/mutants*.csv
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutants]'
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
 

@@ -64,7 +64,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         OSError: no room on the disk, or too few open files allowed; what was at `path` is as it was.
     """
     path = check_replaceable(path)
-    with _beside(path, path.name, "") as beside:
+    with scratch(path, path.name, "") as beside:
         beside.mkdir()
         yield beside
         lines = (f"{sha256(beside / name)}  {name}\n" for name in _files(beside))
@@ -76,7 +76,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 def new_file(path: str | Path) -> Iterator[Path]:
     """A file name beside `path` to write to; it takes the place of `path` when all went well, else OSError as above."""
     path = _target(path)
-    with _beside(path, path.stem, path.suffix) as beside:
+    with scratch(path, path.stem, path.suffix) as beside:
         yield beside
         os.replace(beside, path)
 
@@ -104,7 +104,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 @contextmanager
-def _beside(path: Path, stem: str, suffix: str) -> Iterator[Path]:
+def scratch(path: Path, stem: str, suffix: str) -> Iterator[Path]:
     """A free hidden name beside `path`, locked for as long as it is used; what is there at the end is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path, stem, suffix)

@@ -32,6 +32,7 @@ with instrumented:
     from rrmlab.storage import SUMS, CorruptFileError, new_folder
     from rrmlab.study.store import read_result, score_result
 
+import fuzz_tables
 import numpy as np
 
 NETWORK = NetworkConfig(num_aps=2, num_users=4, top_n=2, episode_ttis=3, warmup_ttis=2)
@@ -193,6 +194,7 @@ TARGETS = {
     "training": reading("training", training_checkpoint),
     "config": config,
     "command": command,
+    **fuzz_tables.TARGETS,
 }
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -81,3 +82,17 @@ def test_notebooks_are_in_step_with_their_pairs(capsys, monkeypatch):
         pytest.skip("no notebooks yet")
     monkeypatch.chdir(ROOT)
     assert main(["check"]) == 0, "".join(capsys.readouterr())
+
+
+def test_the_mutation_runs_files_name_places_of_today():
+    """Also each survivor's original line is still there: its mutant is made again by the next run."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
+    summary, survivors = (pd.read_csv(ROOT / f"tests/{name}.csv") for name in ("mutants", "mutants_survivors"))
+    mutated = set(settings["only_mutate"])
+    assert {*summary.module, *survivors.module} <= mutated
+    text = {module: " ".join((ROOT / module).read_text(encoding="utf-8").split()) for module in mutated}
+    for row in survivors.itertuples():
+        assert " ".join(row.original.split()) in text[row.module], row
+        assert f"def {row.function.split('.')[-1]}(" in text[row.module], row
+    tests = [each.partition("::") for each in settings["pytest_add_cli_args_test_selection"]]
+    assert all(f"def {test}" in (ROOT / file).read_text(encoding="utf-8") for file, _, test in tests)

@@ -4,6 +4,8 @@ Shapes: R stored observations, n transitions, I APs, N top users.
 """
 
 import dataclasses
+import re
+import sys
 import warnings
 
 import numpy as np
@@ -67,6 +69,11 @@ def read(frame, network, form, folder, piece):
     if form == "csv":
         source = folder / "log.csv"
         frame.to_csv(source, index=False)
+    elif form == "parquet":  # a column has one type
+        source, frame = folder / "log.parquet", frame.infer_objects()
+        for name in frame.select_dtypes("object"):
+            frame[name] = [None if pd.isna(value) else str(value) for value in frame[name]]
+        frame.to_parquet(source, index=False)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setattr(tables, "PIECE", piece)
         warnings.simplefilter("error")
@@ -77,7 +84,7 @@ ttis = st.lists(st.integers(1, 4), min_size=1, max_size=3).filter(lambda ttis: m
 common = {
     "shape": st.tuples(st.integers(1, 3), st.integers(1, 3), ttis),
     "seed": st.integers(0, 2**32),
-    "form": st.sampled_from(["frame", "csv"]),
+    "form": st.sampled_from(["frame", "csv", "parquet"]),
     "piece": st.integers(1, 20),
 }
 
@@ -96,7 +103,7 @@ def test_a_valid_table_is_read_exactly(tmp_path_factory, shape, seed, form, piec
     for name in COLUMNS:
         assert torch.equal(getattr(data, name), torch.from_numpy(columns[name])), name
     assert data.network == network_of(*shape[:2])
-    assert data.metadata["behaviour"] == ("log.csv" if form == "csv" else "table")
+    assert data.metadata["behaviour"] == ("table" if form == "frame" else f"log.{form}")
 
 
 # ---- refusals: what is done to a valid table, and the row and the columns that may be named ----
@@ -251,7 +258,8 @@ def test_a_wrong_table_is_refused_with_line_and_column(tmp_path_factory, shape, 
     if columns & {"action", "reward", "log_prob", "terminated"}:
         # What is one for all APs, or empty for all, may be seen in another line of the TTI.
         rows = range(row - row % shape[0], row - row % shape[0] + shape[0])
-    where = [f"{folder / 'log.csv'}, line {k + 2}" if form == "csv" else f"table, row {k}" for k in rows]
+    name = "table" if form == "frame" else folder / f"log.{form}"
+    where = [f"{name}, line {k + 2}" if form == "csv" else f"{name}, row {k}" for k in rows]
     if columns & {"action", "reward"}:
         columns = {"action", "reward"}
     named = [f"{line}, column {column} = " for line in where for column in columns]
@@ -308,6 +316,16 @@ def test_a_csv_of_other_systems(tmp_path, start, line_end):
     assert torch.equal(data.obs, torch.from_numpy(columns["obs"]))
 
 
+def test_a_column_of_float16_is_refused_where_it_is_infinite():
+    frame, _ = log(np.random.default_rng(2), 2, 2, [3, 4])
+    frame = frame.assign(sinr_db_1=np.float16(1)).astype({"sinr_db_1": "float16"})
+    Dataset.from_table(frame, network_of(2, 2))
+    frame.loc[2, "sinr_db_1"] = np.inf
+    assert frame.sinr_db_1.dtype == np.float16
+    with pytest.raises(ValueError, match="^table, row 2, column sinr_db_1 = inf: must be a finite number"):
+        Dataset.from_table(frame, network_of(2, 2))
+
+
 @pytest.mark.parametrize("change", [None, "float", "Int64", "bool", "category"])
 def test_a_frame_of_other_types(change):
     frame, columns = log(np.random.default_rng(2), 2, 2, [3, 4])
@@ -334,6 +352,10 @@ def test_columns_that_are_not_known_are_named():
     frame, _ = log(np.random.default_rng(3), 2, 2, [3])
     with pytest.warns(UserWarning, match="table: column log_probs, site is ignored"):
         Dataset.from_table(frame.rename(columns={"log_prob": "log_probs"}).assign(site="north"), network_of(2, 2))
+    for label in ("\ud800", None, 3, ("a", "b")):
+        with pytest.warns(UserWarning, match=f"table: column {re.escape(str(label))} is ignored"):
+            labels = pd.Index([*frame, label], dtype=object)
+            Dataset.from_table(frame.assign(x=1).set_axis(labels, axis=1), network_of(2, 2))
 
 
 @pytest.mark.parametrize("wrong", [5, None, [], "a\0b"])
@@ -349,21 +371,28 @@ def test_what_is_no_table_or_network(wrong):
 def test_parquet(tmp_path, monkeypatch):
     frame, columns = log(np.random.default_rng(4), 2, 2, [3, 4])
     monkeypatch.setattr(tables, "PIECE", 5)
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        with pytest.raises(ImportError, match=r"log\.parquet: .* needs pyarrow \(pip install pyarrow\)"):
-            Dataset.from_table(tmp_path / "log.parquet", network_of(2, 2))
-        return
     frame.to_parquet(tmp_path / "log.parquet")
     data = Dataset.from_table(tmp_path / "log.parquet", network_of(2, 2))
     for name in COLUMNS:
         assert torch.equal(getattr(data, name), torch.from_numpy(columns[name])), name
+    frame.set_index(["episode", "ap"]).to_parquet(tmp_path / "log.parquet")  # they are columns of the file all the same
+    again = Dataset.from_table(tmp_path / "log.parquet", network_of(2, 2))
+    assert torch.equal(again.obs, data.obs) and len(again) == len(data)
     frame.assign(reward=np.inf).to_parquet(tmp_path / "log.parquet")
     with pytest.raises(ValueError, match=r"log\.parquet, row 0, column reward = inf: must be a finite number"):
         Dataset.from_table(tmp_path / "log.parquet", network_of(2, 2))
-    (tmp_path / "log.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"log\.parquet: is no table"):
+    content = (tmp_path / "log.parquet").read_bytes()
+    for damaged in (b"PAR1", b"", content[:-9], content[:4] + b"\xff" * 99 + content[103:]):  # the last one in a page
+        (tmp_path / "log.parquet").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"log\.parquet: is no table"):
+            Dataset.from_table(tmp_path / "log.parquet", network_of(2, 2))
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.parquet"):
+        Dataset.from_table(tmp_path / "nowhere.parquet", network_of(2, 2))
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"log\.parquet: .* needs pyarrow \(pip install 'rrmlab\[parquet\]'\)"):
         Dataset.from_table(tmp_path / "log.parquet", network_of(2, 2))
 
 

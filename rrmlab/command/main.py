@@ -21,6 +21,7 @@ import rrmlab
 from ..locks import lock
 from ..storage import CorruptFileError
 from ..study import claims
+from ..study.cluster import DASK, ClusterError, connected
 from ..study.places import OUT
 from ..study.presets import PRESETS
 from . import compare as comparison
@@ -42,6 +43,7 @@ def reproduce(args: argparse.Namespace) -> int:
     run = Run(root, out, args.preset, kernels)
     order = run.with_missing_needs(chosen, everything)
     run.values = source.assign(order, args.parameters)
+    kernels.environment |= _cluster(args.dask, out)
 
     def done(notebook: Notebook) -> NotebookResult | None:
         if args.force or not run.is_current(notebook):
@@ -143,6 +145,15 @@ def _threads(jobs: int) -> dict[str, str]:
     return dict.fromkeys(names, str(max(1, joblib.cpu_count() // jobs)))
 
 
+def _cluster(address: str | None, out: Path) -> dict[str, str]:
+    """The Dask cluster that the notebooks give their jobs to, checked."""
+    if address is None:
+        return {}
+    with connected(address, out / "data") as (client, _):
+        print(f"{len(client.nthreads())} workers at {client.scheduler.address}")
+        return {DASK: client.scheduler.address}
+
+
 def _shown(path: Path) -> str:
     """A path as one would type it from here."""
     near = os.path.relpath(path)
@@ -224,6 +235,12 @@ def parser() -> argparse.ArgumentParser:
         help="folder of the results; default: data/runs/PRESET; for paper without -p, the repository",
     )
     sub.add_argument("--force", action="store_true", help="run also what is up to date")
+    sub.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="train on the workers of a Dask cluster (tcp://host:8786, or a scheduler file); they must have the "
+        "same code, and the folder of the results under the same path: see docs/guides/cluster.md",
+    )
     sub = add(
         "figures",
         figures,
@@ -256,7 +273,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args = parser().parse_args(argv)
         return args.action(args)
-    except (UserError, CorruptFileError) as error:
+    except (UserError, ClusterError, CorruptFileError) as error:
         line = " ".join(str(error).split())  # one line, whatever was typed
         print(f"rrmlab: error: {line}", file=sys.stderr)
         return 2

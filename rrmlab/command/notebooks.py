@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..study.fingerprint import sources_digest
 from ..study.places import find_repository
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -62,19 +62,11 @@ def find_root() -> Path:
 def check_package(root: Path) -> None:
     """UserError if the repository holds another rrmlab than the one that runs, with which its notebooks would run."""
     own = root / "rrmlab"
-    if own.is_dir() and digest(own) != digest(PACKAGE):
+    if own.is_dir() and sources_digest(own) != sources_digest(PACKAGE):
         raise UserError(
             f"the rrmlab that runs is {PACKAGE}, which differs from {own}: go into its clone, or install this one "
             f"(pip install -e {root})"
         )
-
-
-def digest(package: Path) -> str:
-    """Hash over a package's sources."""
-    total = hashlib.sha256()
-    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".mplstyle")):
-        total.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return total.hexdigest()
 
 
 def load(path: Path) -> Any:

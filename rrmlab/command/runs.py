@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..storage import read_json, sha256
+from ..study.fingerprint import sources_digest
 from . import notebooks as source
 from .kernels import Kernels, Scrubber, clean, dump, write
 from .notebooks import Notebook
@@ -41,7 +42,7 @@ class Run:
         self.root, self.out, self.preset, self.kernels = root, out, preset, kernels
         self.values: dict[str, dict[str, object]] = {}
         self.executed = out / "data" / "executed"
-        self.package = source.digest(source.PACKAGE)
+        self.package = sources_digest(source.PACKAGE)
 
     def _file(self, name: str, suffix: str) -> Path:
         return self.executed / f"{name}.{suffix}"

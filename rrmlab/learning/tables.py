@@ -25,7 +25,7 @@ from ..game.observations import observation_of
 
 PIECE = 200_000  # lines that are read at once
 ROUNDING = 1e-6  # a logarithm of a probability may lie above 0 by so much
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST = np.float64(np.finfo(np.float32).max)  # no float: beside a column of float16 that would be infinite
 SORTED = "lines must be sorted by episode, tti and ap, with every AP in every TTI"
 Columns = dict[str, np.ndarray]
 
@@ -88,37 +88,37 @@ def read_log(table: pd.DataFrame | str | Path, network: NetworkConfig) -> tuple[
 def _open(table: pd.DataFrame | str | Path) -> tuple[str, str, int, list[str], Iterator[pd.DataFrame]]:
     """Name of the table, what its lines are called, the first one's number, its header, its pieces."""
     if isinstance(table, pd.DataFrame):
-        named = table.set_axis([str(column) for column in table.columns], axis=1)
-        pieces = (named.iloc[k : k + PIECE] for k in range(0, len(named), PIECE))
-        return "table", "row", 0, list(named.columns), pieces
+        named = table.set_axis(pd.Index([str(column) for column in table.columns], dtype=object), axis=1)
+        return "table", "row", 0, list(named.columns), (named.iloc[k : k + PIECE] for k in range(0, len(named), PIECE))
     path = as_path(table)
     if path.suffix == ".parquet":
         try:
             from pyarrow import parquet
         except ImportError:
-            raise ImportError(f"{path}: a Parquet file needs pyarrow (pip install pyarrow)") from None
+            raise ImportError(f"{path}: a Parquet file needs pyarrow (pip install 'rrmlab[parquet]')") from None
         with _parsing(path):
             file = parquet.ParquetFile(path)
-        batches = (batch.to_pandas() for batch in file.iter_batches(PIECE))
-        return str(path), "row", 0, list(file.schema_arrow.names), batches
+            # Without what pandas noted in the file: there a column may be the index.
+            batches = (batch.to_pandas(ignore_metadata=True) for batch in file.iter_batches(PIECE))
+            return str(path), "row", 0, file.schema_arrow.names, _parsed(path, batches)
     with _parsing(path):
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
-    return str(path), "line", 2, header, _csv_pieces(path, header)
+    return str(path), "line", 2, header, _parsed(path, _csv_pieces(path, header))
 
 
 def _csv_pieces(path: Path, header: list[str]) -> Iterator[pd.DataFrame]:
     options: dict[str, Any] = {"header": None, "skiprows": 1, "names": range(len(header)), "index_col": False}
     # A blank line counts, and a column has one type in a piece.
     options |= {"skip_blank_lines": False, "low_memory": False, "chunksize": PIECE}
-    with _parsing(path):
-        opened = pd.read_csv(path, **options)
-    with opened as reader:
-        while True:
-            with _parsing(path):
-                piece = next(reader, None)
-            if piece is None:
-                return
+    with pd.read_csv(path, **options) as reader:
+        for piece in reader:
             yield piece.set_axis(header, axis=1)
+
+
+def _parsed(path: Path, pieces: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The pieces; what goes wrong while one is read is a ValueError that names the file."""
+    while (piece := _parsing(path)(next)(pieces, None)) is not None:
+        yield piece
 
 
 @contextmanager
@@ -130,7 +130,9 @@ def _parsing(path: Path) -> Iterator[None]:
             yield
         except pd.errors.ParserWarning:
             raise ValueError(f"{path}, line 2: it has more fields than the header") from None
-        except ValueError as error:
+        except Exception as error:  # parsers raise what they like
+            if isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno:
+                raise
             raise ValueError(f"{path}: is no table ({str(error).strip()})") from None
 
 

@@ -12,14 +12,19 @@ import functools
 import hashlib
 import inspect
 import linecache
+import platform
 import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 NOT_NUMERIC = ("storage", "study.fingerprint")  # modules from which no number follows
+PACKAGES = (
+    "rrmlab", "torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn", "minari", "gymnasium", "safetensors",
+)  # fmt: skip
 WHOLE = ""  # all names of a module
 OTHER = "<module>"  # statements of a module that define no name; they count with every name of it
 Definition = tuple[str, str]  # module below the package, such as "game.env", and a name in it
@@ -32,6 +37,19 @@ class _Module:
     code: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, Definition] = field(default_factory=dict)
     external: dict[str, str] = field(default_factory=dict)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def sources_digest(package: Path) -> str:
+    """Hash over all sources of a package, comments included."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".mplstyle")):
+        total.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
 
 
 def code_fingerprint(*computed_by: type | Callable[..., Any]) -> str:

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ..learning.online import NUM_ENVS, OnlineRun, train_online
 from ..learning.progress import progress_bar
 from ..memory import keep_freed_memory, release_freed_memory
 from ..storage import SUMS, CorruptFileError, sha256
+from .cluster import DASK, compute
 from .store import Result, read_result, score_result, stored
 
 CURVE_POINTS = 10  # evaluations along a training, `study`
@@ -236,10 +238,16 @@ Job = OfflineJob | OnlineJob | ReportJob
 
 
 def run_jobs(root: Path, jobs: Mapping[Any, Job], workers: int | None = None) -> dict[Any, Result]:
-    """Run jobs in processes of one thread each, as many as this process has threads; results by the jobs' keys."""
+    """Run jobs in processes of one thread each; results by the jobs' keys.
+
+    The processes are the workers of the Dask cluster that the environment variable `RRMLAB_DASK` names; without it
+    `workers` on this machine, left out as many as this process has threads.
+    """
     workers = min(workers or torch.get_num_threads(), len(jobs))
     bar = progress_bar(len(jobs), "training", True)
-    if workers <= 1:
+    if address := os.environ.get(DASK):
+        folders = compute(address, root, partial(_run_single_threaded, root=root), jobs.values(), bar.update)
+    elif workers <= 1:
         folders = []
         for job in jobs.values():
             folders.append(job.run(root))

@@ -14,7 +14,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,24 +27,11 @@ from ..checks import check_kind, known_device, seed_number
 from ..config import NetworkConfig
 from ..memory import keep_freed_memory, peak_memory_gib
 from ..storage import CorruptFileError, new_file, read_json
+from .fingerprint import package_versions
 from .jobs import Scoring
 from .places import OUT, find_repository, notebook_folders
 from .presets import PRESETS
 from .store import read_table
-
-PACKAGES = (
-    "rrmlab",
-    "torch",
-    "numpy",
-    "scipy",
-    "pandas",
-    "matplotlib",
-    "seaborn",
-    "minari",
-    "gymnasium",
-    "safetensors",
-)
-
 
 _HOW_TO_GO_ON = "set recompute = True to compute with this, or give the stored values to read"
 
@@ -235,7 +221,7 @@ class Study:
     @staticmethod
     def versions() -> dict[str, str]:
         """Versions of Python and of the packages that decide numbers."""
-        return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+        return package_versions()
 
     def _path(self, name: str, suffix: str) -> Path:
         return self.figures / "tables" / ((f"{self.slug}_{name}" if name else self.slug) + suffix)
