@@ -58,6 +58,6 @@ lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
 clean:  ## remove what runs make (their folders in data/, build leftovers, caches); figures/ and .venv stay
-	rm -rf data/datasets data/executed data/offline data/online data/reports data/runs data/schedulers
+	rm -rf data/datasets data/executed data/offline data/online data/scored data/runs data/schedulers
 	rm -rf build dist mutants *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage* .hypothesis notebooks/.ipynb_checkpoints
 	find rrmlab tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

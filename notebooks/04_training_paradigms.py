@@ -42,7 +42,7 @@ from rrmlab.game.views import ReportView
 from rrmlab.study import methods, paper_claims, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import training_paradigms as figures
-from rrmlab.study.jobs import OfflineJob, ReportJob, run_jobs
+from rrmlab.study.jobs import OfflineJob, ScoreJob, run_jobs
 from rrmlab.study.logs import study_logs
 from rrmlab.study.notebook import Study
 
@@ -157,15 +157,15 @@ study.show(figures.curves(along, list(along.method.unique())), "curves")
 # TTI is 1 ms, the channel's coherence time some 50 TTIs. Full reuse is the scheduler that ranks in the same way.
 
 # %%
-REPORTS = {"exact": (0, 0.0), "1 TTI late": (1, 0.0), "5 TTIs late": (5, 0.0), "20 TTIs late": (20, 0.0),
-           "1 dB noise": (0, 1.0), "3 dB noise": (0, 3.0)}  # fmt: skip
+REPORTS = {"exact": {}} | {f"{age} TTI{'s' * (age > 1)} late": {"delay_ttis": age} for age in (1, 5, 20)}
+REPORTS |= {f"{noise:g} dB noise": {"noise_db": noise} for noise in (1.0, 3.0)}
 
 if study.recompute:
     jobs = {}
-    for name, (delay_ttis, noise_db) in REPORTS.items():
-        jobs[name, "Full reuse"] = ReportJob(study.scoring, delay_ttis, noise_db)
+    for name, reports in REPORTS.items():
+        jobs[name, "Full reuse"] = ScoreJob(study.scoring, scheduler={"name": "full_reuse"}, reports=reports)
         for method in LEARNERS:
-            jobs[name, method] = ReportJob(study.scoring, delay_ttis, noise_db, results[method].folder)
+            jobs[name, method] = ScoreJob(study.scoring, results[method].folder, reports=reports)
     done = run_jobs(study.data, jobs)
     reported = {name: {method: done[name, method] for method in ("Full reuse", *LEARNERS)} for name in REPORTS}
 

@@ -48,7 +48,7 @@ def asked(tmp_path_factory):
         calls |= {
             "offline": lambda: jobs.OfflineJob(root, agent, (0,), study.scoring).run(root),
             "online": lambda: jobs.OnlineJob(study.network, agent, (0,), study.scoring, 100).run(root),
-            "reports": lambda: jobs.ReportJob(study.scoring, 1, 0.0).run(root),
+            "reports": lambda: jobs.ScoreJob(study.scoring, scheduler={"name": "full_reuse"}).run(root),
             "oracles": lambda: methods.observed_oracles(study),
             "surface": lambda: tuning.itlinq_surface(study),
             "threshold surface": lambda: tuning.threshold_surface(study),

@@ -7,7 +7,7 @@ from rrmlab import ImperfectReports, NetworkConfig, RRMEnv, evaluate, evaluate_s
 from rrmlab.agents.config import AgentConfig
 from rrmlab.game.views import SILENT, ObservationView, ReportView
 from rrmlab.learning.collection import collect
-from rrmlab.study.jobs import ReportJob, Scoring, run_jobs
+from rrmlab.study.jobs import ScoreJob, Scoring, run_jobs
 from rrmlab.study.store import read_result, score_result, stored
 
 NETWORK = NetworkConfig(episode_ttis=12)
@@ -127,7 +127,9 @@ def test_a_stored_runs_policies_are_scored_as_one_would(tmp_path):
     scoring = Scoring(NETWORK, 3)
     exact = evaluate_seeds(policies, NETWORK, 3)
     trained = stored(tmp_path, "offline", {}, [], lambda folder: score_result(folder, exact, 0.0, policies))
-    jobs = {(delay, run): ReportJob(scoring, delay, 0.0, run) for delay in (0, 5) for run in (None, trained)}
+    jobs = {(delay, trained): ScoreJob(scoring, trained, reports={"delay_ttis": delay}) for delay in (0, 5)}
+    rule = {"name": "full_reuse"}
+    jobs |= {(delay, None): ScoreJob(scoring, None, rule, {"delay_ttis": delay}) for delay in (0, 5)}
     done = run_jobs(tmp_path, jobs, workers=1)
     assert (read_result(trained).rates == [scores.rates for scores in exact]).all()
     assert done[0, trained].rates == pytest.approx(read_result(trained).rates), "exact reports change nothing"

@@ -151,7 +151,7 @@ class MessageRule(SlotRule):
         check_neighbours(network, f"scheduler {self.name!r}")
 
     def serve(self, view: ObservationView) -> Tensor:
-        seen = Slots.of(view.obs.unsqueeze(0))
+        seen = Slots.of(view.obs.double().unsqueeze(0))  # what a strong INR leaves when it is taken off again counts
         sinr_db, log_weight, snr_db = seen.own.unbind(-1)
         own = torch.stack([sinr_db, log_weight, 10 ** (snr_db / 10)], -1)  # the formula does not look at the SINR
         slots = Slots(own, 10 ** (seen.inr / 10))

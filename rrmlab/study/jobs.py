@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from ..agents.mixers import MIXERS
 from ..agents.policy import Policy
 from ..agents.stack import evaluate_seeds
 from ..config import NetworkConfig
+from ..game.behaviours import Behaviour
 from ..game.evaluation import Scores, evaluate
 from ..game.imperfect_reports import ImperfectReports
 from ..game.observations import observation_of
-from ..game.schedulers import FullReuse, make_scheduler
+from ..game.schedulers import make_scheduler
 from ..learning.dataset import load_dataset
 from ..learning.offline import train_offline
 from ..learning.online import NUM_ENVS, OnlineRun, train_online
@@ -158,6 +159,7 @@ class OfflineJob:
         curve: scoring along the training, CURVE_POINTS times, or None.
         num_transitions: random subset of the dataset, 0 for all.
         device: where to train.
+        reports: with which the last parameters are scored, arguments of `ImperfectReports`.
     """
 
     data: Path
@@ -167,6 +169,7 @@ class OfflineJob:
     curve: Scoring | None = None
     num_transitions: int = 0
     device: str = "cpu"
+    reports: dict[str, Any] = field(default_factory=dict)
 
     def run(self, root: Path) -> Path:
         """Train and score, or find it done; the folder."""
@@ -201,40 +204,49 @@ class OfflineJob:
     def _build(self, folder: Path, trained: tuple[list[Policy], float]) -> None:
         policies, seconds = trained
         policies = [policy.to("cpu") for policy in policies]
-        score_result(folder, evaluate_seeds(policies, *self.scoring.arguments), seconds, policies)
+        score_result(folder, evaluate_seeds(policies, *self.scoring.arguments, **self.reports), seconds, policies)
 
 
 @dataclass(frozen=True)
-class ReportJob:
-    """The policies of a stored run, or full reuse if there is none, scored with late or noisy reports.
+class ScoreJob:
+    """The policies of a stored run, or a scheduler, scored in other conditions.
 
     Attributes:
         scoring: where.
-        delay_ttis, noise_db: of the reports, see `ImperfectReports`.
-        policies: folder of the run, or None.
+        policies: folder of the run; or
+        scheduler: short name and arguments.
+        reports: arguments of `ImperfectReports`.
+        deciding: arguments of `Policy.deciding`.
+        seeds: so many of the policies, from the first on; None for all.
     """
 
     scoring: Scoring
-    delay_ttis: int
-    noise_db: float
     policies: Path | None = None
+    scheduler: dict[str, Any] | None = None
+    reports: dict[str, Any] = field(default_factory=dict)
+    deciding: dict[str, Any] = field(default_factory=dict)
+    seeds: int | None = None
 
     def run(self, root: Path) -> Path:
         """Score, or find it done; the folder."""
-        origin = "full_reuse" if self.policies is None else sha256(self.policies / SUMS)
-        return stored(root, "reports", {**asdict(self), "policies": origin}, [ReportJob], self._build)
+        origin = None if self.policies is None else sha256(self.policies / SUMS)
+        code: list[type] = [ScoreJob] if self.scheduler is None else [ScoreJob, type(make_scheduler(**self.scheduler))]
+        return stored(root, "scored", {**asdict(self), "policies": origin}, code, self._build)
 
     def _build(self, folder: Path) -> None:
-        start, delay, noise = time.perf_counter(), self.delay_ttis, self.noise_db
+        start = time.perf_counter()
         if self.policies is None:
-            scores = [evaluate(ImperfectReports(FullReuse(), delay, noise), *self.scoring.arguments)]
+            behaviour: Behaviour = make_scheduler(**self.scheduler or {})
+            behaviour = ImperfectReports(behaviour, **self.reports) if self.reports else behaviour
+            scores = [evaluate(behaviour, *self.scoring.arguments)]
         else:
-            policies = read_result(self.policies).policies
-            scores = evaluate_seeds(policies, *self.scoring.arguments, delay_ttis=delay, noise_db=noise)
+            policies = read_result(self.policies).policies[: self.seeds]
+            policies = [policy.deciding(**self.deciding) for policy in policies] if self.deciding else policies
+            scores = evaluate_seeds(policies, *self.scoring.arguments, **self.reports)
         score_result(folder, scores, time.perf_counter() - start)
 
 
-Job = OfflineJob | OnlineJob | ReportJob
+Job = OfflineJob | OnlineJob | ScoreJob
 
 
 def run_jobs(root: Path, jobs: Mapping[Any, Job], workers: int | None = None) -> dict[Any, Result]:

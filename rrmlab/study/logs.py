@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..config import NetworkConfig
 from ..game.behaviours import Behaviour, Scheduler
 from ..game.evaluation import evaluate
 from ..game.schedulers import Mixture, make_scheduler
@@ -92,18 +93,20 @@ def score_writers(study: Study, online: dict[str, Result]) -> dict[str, Result]:
     return results
 
 
-def collected(study: Study, name: str, size: int, writer: Scheduler | None = None) -> Path:
-    """The folder of a dataset of a scheduler, by default `log_writer(name)`; collected if it is not there."""
+def collected(study: Study, name: str, size: int, writer: Any = None, network: NetworkConfig | None = None) -> Path:
+    """The folder of a dataset of a behaviour, by default `log_writer(name)`; collected if it is not there. The network
+    is by default the study's."""
     writer, file = writer or log_writer(name), f"{name.replace(' ', '-')}-v0"
+    network = network or study.network
     spec = {
         "behaviour": {"name": name, **writer.parameters()},
-        "network": study.network.to_dict(),
+        "network": network.to_dict(),
         "transitions": size,
         "seed": study.seed,
     }
 
     def build(folder: Path) -> None:
-        collect(writer, study.network, size, study.seed).save(folder / file)
+        collect(writer, network, size, study.seed).save(folder / file)
 
     return stored(study.data, "datasets", spec, (collect, *_classes(writer)), build) / file
 
@@ -122,5 +125,6 @@ def joined(study: Study, parts: Sequence[Path], size: int) -> Path:
 
 
 def _classes(writer: Behaviour) -> list[type]:
-    """The classes whose code acts: of a mixture also those of its members."""
-    return [type(writer), *(type(member) for member in getattr(writer, "members", ()))]
+    """The classes whose code acts: of a mixture also those of its members, of what wraps another also that one's."""
+    inner = [*getattr(writer, "members", ()), *filter(None, [getattr(writer, "behaviour", None)])]
+    return [type(writer), *(type(member) for member in inner)]

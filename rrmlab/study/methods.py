@@ -22,6 +22,7 @@ from ..agents.config import AgentConfig, method_name, network_shapes
 from ..agents.paradigms import PARADIGMS
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
+from ..game.messages import messages_sent
 from ..game.schedulers import make_scheduler
 from . import tuning
 from .jobs import Scoring, score_scheduler
@@ -75,6 +76,7 @@ class Method:
         oracle: paradigm of `observed_oracle`, if it is one of these.
         knowledge: what it must know: OWN_USERS, ALL_USERS, CHOSEN_GAINS, ALL_GAINS, or a `Knowledge` of your own.
         style: how it is drawn.
+        observation: what it must see, for `NetworkConfig`.
         provenance: "lineage" for the baselines as the paper's lineage sets them, "paper", or "study".
         in_readme: the README's table of results has a row for it.
     """
@@ -85,6 +87,7 @@ class Method:
     oracle: str = ""
     knowledge: Knowledge = Knowledge()
     style: Style = Style()
+    observation: str = "local"
     provenance: str = "study"
     in_readme: bool = False
 
@@ -111,6 +114,12 @@ ALL_GAINS = Knowledge(
     lambda network: network.num_users + network.num_aps * network.top_n * (network.num_aps - 1),
     lambda network: network.num_aps**2 * network.top_n + network.num_aps * network.top_n + network.num_aps,
 )
+# A user reports its SINR, its SNR and the INR of every other AP. Two rounds after the admission.
+MESSAGES = Knowledge(
+    "own users' SINR, weight and gains of all APs; what the other APs broadcast of their chosen users",
+    lambda network: network.num_users * (network.num_aps + 1),
+    lambda network: messages_sent(network.num_aps, AgentConfig().rounds),
+)
 
 
 def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -> Method:
@@ -119,6 +128,10 @@ def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -
     Its name and the rest follow from the configuration: the paradigm decides what it knows, its colour and its marker,
     the backbone and the penalty decide its line.
     """
+    if agent.paradigm == "graph":
+        return Method(
+            method_name(agent), None, agent, "", MESSAGES, Style("red", "*", "-"), "neighbours", "study", in_readme
+        )
     joint, dqn = PARADIGMS[agent.paradigm].joint, agent.backbone == "dqn" and not agent.clones
     colour, marker = {"centralized": ("blue", "s"), "independent": ("red", "^"), "ctde": ("green", "o")}[agent.paradigm]
     if agent.mixer != "sum":
@@ -133,7 +146,7 @@ def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -
         colour, marker = "orange", "D" if dqn else "o"
     style = Style(colour, marker, line, hollow=dqn and not online)
     knowledge = ALL_USERS if joint else OWN_USERS
-    return Method(method_name(agent, online), None, agent, "", knowledge, style, "paper", in_readme)
+    return Method(method_name(agent, online), None, agent, "", knowledge, style, "local", "paper", in_readme)
 
 
 def _in_readme(agent: AgentConfig) -> bool:
@@ -174,6 +187,9 @@ METHODS: dict[str, Method] = {
                in_readme=True),
         Method("Observed oracle (local)", oracle="ctde", knowledge=OWN_USERS, style=Style("black", "p", ":"),
                in_readme=True),
+        learner(tuning.graph_agent(AgentConfig().num_updates), in_readme=True),
+        Method("G-formula", {"name": "graph_formula"}, knowledge=MESSAGES, style=Style("pink", "*", "--"),
+               observation="neighbours", in_readme=True),
         Method("Exhaustive", {"name": "exhaustive", "lam": NetworkConfig().lam}, knowledge=ALL_GAINS,
                style=Style("black", "*", "-"), in_readme=True),
     )
@@ -220,7 +236,13 @@ def schedulers(study: Study) -> dict[str, Result]:
     """All schedulers and the exhaustive oracle, scored on the test deployments; some tuned first, at its sizes."""
     specs = {name: method.scheduler for name, method in METHODS.items() if method.scheduler is not None}
     specs |= tuning.tuned_schedulers(tuning.itlinq_surface(study), tuning.threshold_surface(study))
-    return {name: score_scheduler(study.data, spec, study.scoring) for name, spec in specs.items()}
+    return {name: score_scheduler(study.data, spec, scoring(study, name)) for name, spec in specs.items()}
+
+
+def scoring(study: Study, method: str) -> Scoring:
+    """The test deployments, seen by a method as it must see them."""
+    network = replace(study.network, observation=find(method).observation)
+    return replace(study.scoring, network=network)
 
 
 def observed_oracles(study: Study) -> dict[str, Result]:

@@ -87,6 +87,8 @@ TUNED: dict[tuple[Any, ...], dict[str, Any]] = {  # by paradigm, backbone and, w
     ("ctde", "sac", "qmix"): {"gamma": 0.9, "alpha": 1.0, "learning_rate": 4e-3},
     ("ctde", "dqn", "qmix"): {"gamma": 0.5, "alpha": 1.0, "learning_rate": 4e-3},
 }
+GRAPH_TUNED: dict[str, Any] = {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3}
+GRAPH_COST: dict[str, Any] = {"batch_size": 128, "hidden": (32, 32)}  # and half of the updates, `study`
 BC_GRID: dict[str, tuple[Any, ...]] = {
     "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
     "hidden": ((32, 32), (64, 64), (128, 128)),
@@ -125,6 +127,11 @@ def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
     agents = [AgentConfig.behaviour_cloning(**BC_TUNED, num_updates=num_updates)]
     agents += [replace(AgentConfig(*point, **choice), num_updates=num_updates) for point, choice in TUNED.items()]
     return {method_name(agent): agent for agent in agents}
+
+
+def graph_agent(num_updates: int, **changes: Any) -> AgentConfig:
+    """The agent whose APs exchange messages, with what the tuning chose; `num_updates` are those of other learners."""
+    return AgentConfig.graph(**GRAPH_COST, **(GRAPH_TUNED | {"num_updates": max(1, num_updates // 2)} | changes))
 
 
 def online_agents(paradigms: Sequence[str] = ("ctde",)) -> dict[str, AgentConfig]:
