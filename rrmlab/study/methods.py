@@ -129,9 +129,8 @@ def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -
     the backbone and the penalty decide its line.
     """
     if agent.paradigm == "graph":
-        return Method(
-            method_name(agent), None, agent, "", MESSAGES, Style("red", "*", "-"), "neighbours", "study", in_readme
-        )
+        style = Style("crimson", "*", "-")
+        return Method(method_name(agent), None, agent, "", MESSAGES, style, "neighbours", "study", in_readme)
     joint, dqn = PARADIGMS[agent.paradigm].joint, agent.backbone == "dqn" and not agent.clones
     colour, marker = {"centralized": ("blue", "s"), "independent": ("red", "^"), "ctde": ("green", "o")}[agent.paradigm]
     if agent.mixer != "sum":
@@ -188,7 +187,7 @@ METHODS: dict[str, Method] = {
         Method("Observed oracle (local)", oracle="ctde", knowledge=OWN_USERS, style=Style("black", "p", ":"),
                in_readme=True),
         learner(tuning.graph_agent(AgentConfig().num_updates), in_readme=True),
-        Method("G-formula", {"name": "graph_formula"}, knowledge=MESSAGES, style=Style("pink", "*", "--"),
+        Method("G-formula", {"name": "graph_formula"}, knowledge=MESSAGES, style=Style("crimson", "*", "--", True),
                observation="neighbours", in_readme=True),
         Method("Exhaustive", {"name": "exhaustive", "lam": NetworkConfig().lam}, knowledge=ALL_GAINS,
                style=Style("black", "*", "-"), in_readme=True),
