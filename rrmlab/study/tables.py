@@ -190,6 +190,32 @@ def by_condition(
     return pd.concat([rows(part).assign(**{name: value}) for value, part in results.items()], ignore_index=True)
 
 
+def condition_rows(entries: Sequence[tuple[dict[str, Any], Result]]) -> pd.DataFrame:
+    """One row per training seed of results in several conditions: what is said of each, seed (empty for schedulers),
+    sum_rate, tail_rate, score, run.
+
+    Args:
+        entries: what is said of a result, such as its method and condition, and the result.
+    """
+    rows = []
+    for facts, result in entries:
+        for k, rates in enumerate(result.rates):
+            seed = k if _is_trained(result) else None
+            rows.append(facts | {"seed": seed, **scores(rates), "run": result.folder.name})
+    return pd.DataFrame(rows).astype({"seed": "Int64"})
+
+
+def condition_summary(entries: Sequence[tuple[dict[str, Any], Result]]) -> pd.DataFrame:
+    """The same over seeds: seeds (0 for schedulers), and each score with its 95% interval."""
+    rows = []
+    for facts, result in entries:
+        row = facts | {"seeds": len(result.rates) if _is_trained(result) else 0}
+        for name in SCORES:
+            row |= columns(name, scored(result, name))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def user_rate_cdf(results: Mapping[str, Result]) -> pd.DataFrame:
     """201 quantiles of all users' mean rates of each method, pooled over seeds and deployments."""
     return pd.concat(

@@ -88,7 +88,8 @@ TUNED: dict[tuple[Any, ...], dict[str, Any]] = {  # by paradigm, backbone and, w
     ("ctde", "dqn", "qmix"): {"gamma": 0.5, "alpha": 1.0, "learning_rate": 4e-3},
 }
 GRAPH_TUNED: dict[str, Any] = {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3}
-GRAPH_COST: dict[str, Any] = {"batch_size": 128, "hidden": (32, 32)}  # and half of the updates, `study`
+# What it costs, and lambda of its decisions as the rules with gains have it, `study`.
+GRAPH_FIXED: dict[str, Any] = {"batch_size": 128, "hidden": (32, 32), **LAM_TUNED}
 BC_GRID: dict[str, tuple[Any, ...]] = {
     "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
     "hidden": ((32, 32), (64, 64), (128, 128)),
@@ -130,8 +131,8 @@ def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
 
 
 def graph_agent(num_updates: int, **changes: Any) -> AgentConfig:
-    """The agent whose APs exchange messages, with what the tuning chose; `num_updates` are those of other learners."""
-    return AgentConfig.graph(**GRAPH_COST, **(GRAPH_TUNED | {"num_updates": max(1, num_updates // 2)} | changes))
+    """The agent whose APs exchange messages, with what the tuning chose; it takes half the updates of other learners."""
+    return AgentConfig.graph(**(GRAPH_FIXED | GRAPH_TUNED | {"num_updates": max(1, num_updates // 2)} | changes))
 
 
 def online_agents(paradigms: Sequence[str] = ("ctde",)) -> dict[str, AgentConfig]:
@@ -205,6 +206,17 @@ def trials(study: Study, data: Path) -> pd.DataFrame:
     agents += [AgentConfig.behaviour_cloning(**point) for point in points(BC_GRID)]
     agents = [replace(agent, num_updates=study.sizes.tuning_updates) for agent in agents]
     return _trial_rows(study, {agent: _trial(study, data, agent) for agent in agents}, TRIAL_COLUMNS)
+
+
+def graph_trials(study: Study, data: Path) -> pd.DataFrame:
+    """The tuning of the agent whose APs exchange messages, from a log with neighbours: the same twelve points."""
+    network = replace(study.tuning.network, observation="neighbours")
+    scoring = replace(study.tuning, network=network)
+    jobs = {}
+    for point in points(TUNING_GRID):
+        agent = graph_agent(study.sizes.tuning_updates, **point)
+        jobs[agent] = OfflineJob(data, agent, _tuning_seeds(study), scoring, device=study.device)
+    return _trial_rows(study, jobs, TRIAL_COLUMNS)
 
 
 def online_trials(study: Study) -> pd.DataFrame:
