@@ -112,7 +112,7 @@ lam.pivot(index="method", columns="lam", values="score").round(3)
 # %%
 schedulers |= tuning.tuned_schedulers(surface, threshold)
 if study.recompute:
-    results = {name: score_scheduler(study.data, spec, study.scoring) for name, spec in schedulers.items()}
+    results = {name: score_scheduler(study.data, spec, methods.scoring(study, name)) for name, spec in schedulers.items()}
     results |= methods.observed_oracles(study)
     scale = ScoreScale.of(results)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, known_device
+from ..checks import check_kind, known_device, several
 from ..config import NetworkConfig
 from .behaviours import Behaviour, Scheduler, check_behaviour
 from .deployment import Deployment, given_or_drawn, number_of
@@ -169,6 +170,50 @@ def evaluate(
     check_behaviour("behaviour", behaviour)
     behaviour = on_device(behaviour, known_device(device))
     return evaluate_copies(behaviour, 1, config, num_episodes, seed, split, device, deployments)[0]
+
+
+def evaluate_all(behaviours: Sequence[Behaviour], *arguments: Any, **options: Any) -> list[Scores]:
+    """`evaluate` for several behaviours of the same knowledge: the channels are computed once for all of them.
+
+    Args:
+        behaviours: schedulers or policies.
+        arguments, options: those of `evaluate` after the first.
+
+    Raises:
+        ValueError: what `evaluate` refuses, no behaviour, or behaviours that look at different views.
+    """
+    for behaviour in several("behaviours", behaviours):
+        check_behaviour("behaviours", behaviour)
+    if len({behaviour.knowledge for behaviour in behaviours}) != 1:
+        raise ValueError("behaviours: must be at least one, all of the same knowledge")
+    bound = signature(evaluate).bind(_SideBySide(behaviours), *arguments, **options)
+    bound.apply_defaults()
+    together, *rest = bound.args
+    return evaluate_copies(together, len(behaviours), *rest)
+
+
+class _SideBySide:
+    """Behaviours each of which decides for a group of equally many environments, one after the other."""
+
+    def __init__(self, behaviours: Sequence[Behaviour]) -> None:
+        self.behaviours, self.knowledge = behaviours, behaviours[0].knowledge
+        self.name = ", ".join(behaviour.name for behaviour in behaviours)
+
+    def check_fits(self, network: NetworkConfig) -> None:
+        for behaviour in self.behaviours:
+            check_fits(behaviour, network)
+
+    def begin(self, key: Tensor) -> None:
+        for behaviour, part in zip(self.behaviours, key.chunk(len(self.behaviours)), strict=True):
+            behaviour.begin(part)
+
+    def serve(self, view: Any) -> Tensor:
+        served, size = [], len(view.slots) // len(self.behaviours)
+        for k, behaviour in enumerate(self.behaviours):
+            group = slice(k * size, (k + 1) * size)
+            tensors = {name: values[group] for name, values in vars(view).items() if isinstance(values, Tensor)}
+            served.append(behaviour.serve(replace(view, **tensors)))
+        return torch.cat(served)
 
 
 def evaluate_copies(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -22,7 +24,7 @@ from ..agents.policy import Policy
 from ..agents.stack import evaluate_seeds
 from ..config import NetworkConfig
 from ..game.behaviours import Behaviour
-from ..game.evaluation import Scores, evaluate
+from ..game.evaluation import Scores, evaluate, evaluate_all
 from ..game.imperfect_reports import ImperfectReports
 from ..game.observations import observation_of
 from ..game.schedulers import make_scheduler
@@ -214,7 +216,8 @@ class ScoreJob:
     Attributes:
         scoring: where.
         policies: folder of the run; or
-        scheduler: short name and arguments.
+        scheduler: short name and arguments;
+        grid, validation: further arguments of it, values by name: the best point on other deployments is taken.
         reports: arguments of `ImperfectReports`.
         deciding: arguments of `Policy.deciding`.
         seeds: so many of the policies, from the first on; None for all.
@@ -226,6 +229,8 @@ class ScoreJob:
     reports: dict[str, Any] = field(default_factory=dict)
     deciding: dict[str, Any] = field(default_factory=dict)
     seeds: int | None = None
+    grid: dict[str, Any] = field(default_factory=dict)
+    validation: Scoring | None = None
 
     def run(self, root: Path) -> Path:
         """Score, or find it done; the folder."""
@@ -236,7 +241,13 @@ class ScoreJob:
     def _build(self, folder: Path) -> None:
         start = time.perf_counter()
         if self.policies is None:
-            behaviour: Behaviour = make_scheduler(**self.scheduler or {})
+            arguments = self.scheduler or {}
+            if self.validation is not None:
+                values = itertools.product(*self.grid.values())
+                points = [arguments | dict(zip(self.grid, point, strict=True)) for point in values]
+                tried = evaluate_all([make_scheduler(**point) for point in points], *self.validation.arguments)
+                arguments = points[int(np.argmax([scores.score for scores in tried]))]
+            behaviour: Behaviour = make_scheduler(**arguments)
             behaviour = ImperfectReports(behaviour, **self.reports) if self.reports else behaviour
             scores = [evaluate(behaviour, *self.scoring.arguments)]
         else:

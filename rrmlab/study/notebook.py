@@ -173,6 +173,18 @@ class Study:
             raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True")
         return read_table(path, keep_default_na=True)
 
+    def table_of(self, slug: str, name: str = "") -> pd.DataFrame:
+        """The stored table of another notebook, one of those that the notebook's header needs.
+
+        Raises:
+            FileNotFoundError: it was not computed here.
+            CorruptFileError: what is there is no table.
+        """
+        path = self.figures / "tables" / ((f"{slug}_{name}" if name else slug) + ".csv")
+        if not path.is_file():
+            raise FileNotFoundError(f"{path.name} was not computed here: run notebook {slug} first")
+        return read_table(path, keep_default_na=True)
+
     def show(self, fig: Figure, name: str = "") -> None:
         """Save a figure as `figures/<slug>[_<name>].pdf` and `.png` (300 dpi), and show it."""
         stem = f"{self.slug}_{name}" if name else self.slug

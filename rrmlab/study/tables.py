@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from ..agents.config import AgentConfig
-from ..agents.paradigms import PARADIGMS
 from ..game import evaluation
 from . import statistics
 from .store import Result
@@ -61,7 +60,7 @@ def experiment_table(agents: Mapping[str, AgentConfig], seeds: Sequence[int], lo
             "backbone": "",
             "penalty": "",
         }
-        if PARADIGMS[agent.paradigm].mixed and not agent.clones:
+        if agent.paradigm == "ctde" and not agent.clones:
             facts["mixer"] = agent.mixer
         # Behaviour cloning has no TD loss: no backbone, no discount, and its penalty needs no weight.
         facts |= {"penalty": agent.penalty, "gamma": "", "alpha": ""}
@@ -173,14 +172,19 @@ def seeds_interval(values: np.ndarray, replicates: int = 2000) -> Interval:
     return float(statistics.iqm(values)), *statistics.interval(statistics.iqm(values[picks].T))
 
 
+def interval_columns(name: str) -> list[str]:
+    """Names of the columns of an interval: <name>, <name>_low, <name>_high."""
+    return [name, f"{name}_low", f"{name}_high"]
+
+
 def columns(name: str, interval: Interval) -> dict[str, float]:
-    """An interval as the columns <name>, <name>_low, <name>_high of a row."""
-    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+    """An interval as its `interval_columns` of a row."""
+    return dict(zip(interval_columns(name), interval, strict=True))
 
 
 def interval_at(row: pd.Series, name: str) -> Interval:
     """The interval that `columns` put into a row."""
-    return tuple(row[list(columns(name, (0.0, 0.0, 0.0)))])
+    return tuple(row[interval_columns(name)])
 
 
 def by_condition(

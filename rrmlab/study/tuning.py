@@ -17,7 +17,7 @@ from ..checks import several
 from ..config import NetworkConfig
 from ..game.behaviours import Scheduler
 from ..game.deployment import Deployment
-from ..game.evaluation import evaluate
+from ..game.evaluation import evaluate_all
 from ..game.link_schedulers import BestSubset, GreedyMarginal, ITLinQ
 from ..game.schedulers import Threshold
 from ..storage import verify
@@ -57,9 +57,10 @@ def tune_scheduler(
 ) -> list[dict[str, float]]:
     """The same of any scheduler: its class, and the values of each of its arguments; one dict per point of the grid."""
     rows = []
-    for point in points(grid):
-        scores = evaluate(scheduler(**point), config, num_episodes, seed, "validation", deployments=deployments)
-        rows.append(point | dict(sum_rate=scores.sum_rate, tail_rate=scores.tail_rate, score=scores.score))
+    tried = [scheduler(**point) for point in points(grid)]
+    scored = evaluate_all(tried, config, num_episodes, seed, "validation", deployments=deployments)
+    for point, found in zip(points(grid), scored, strict=True):
+        rows.append(point | dict(sum_rate=found.sum_rate, tail_rate=found.tail_rate, score=found.score))
     return sorted(rows, key=lambda row: -row["score"])
 
 
@@ -87,7 +88,9 @@ TUNED: dict[tuple[Any, ...], dict[str, Any]] = {  # by paradigm, backbone and, w
     ("ctde", "sac", "qmix"): {"gamma": 0.9, "alpha": 1.0, "learning_rate": 4e-3},
     ("ctde", "dqn", "qmix"): {"gamma": 0.5, "alpha": 1.0, "learning_rate": 4e-3},
 }
-GRAPH_TUNED: dict[str, Any] = {"gamma": 0.0, "alpha": 0.1, "learning_rate": 4e-3}
+# Small networks and few updates want larger steps: as many points, figures/tables/14_agents_that_talk_tuning.csv.
+GRAPH_GRID: dict[str, tuple[Any, ...]] = TUNING_GRID | {"learning_rate": (4e-3, 1e-2)}
+GRAPH_TUNED: dict[str, Any] = {"gamma": 0.0, "alpha": 0.1, "learning_rate": 1e-2}
 # What it costs, and lambda of its decisions as the rules with gains have it, `study`.
 GRAPH_FIXED: dict[str, Any] = {"batch_size": 128, "hidden": (32, 32), **LAM_TUNED}
 BC_GRID: dict[str, tuple[Any, ...]] = {
@@ -131,7 +134,7 @@ def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
 
 
 def graph_agent(num_updates: int, **changes: Any) -> AgentConfig:
-    """The agent whose APs exchange messages, with what the tuning chose; it takes half the updates of other learners."""
+    """The agent whose APs exchange messages, as the tuning chose it; it takes half the updates of other learners."""
     return AgentConfig.graph(**(GRAPH_FIXED | GRAPH_TUNED | {"num_updates": max(1, num_updates // 2)} | changes))
 
 
@@ -209,11 +212,11 @@ def trials(study: Study, data: Path) -> pd.DataFrame:
 
 
 def graph_trials(study: Study, data: Path) -> pd.DataFrame:
-    """The tuning of the agent whose APs exchange messages, from a log with neighbours: the same twelve points."""
+    """The tuning of the agent whose APs exchange messages, from a log with neighbours: twelve points too."""
     network = replace(study.tuning.network, observation="neighbours")
     scoring = replace(study.tuning, network=network)
     jobs = {}
-    for point in points(TUNING_GRID):
+    for point in points(GRAPH_GRID):
         agent = graph_agent(study.sizes.tuning_updates, **point)
         jobs[agent] = OfflineJob(data, agent, _tuning_seeds(study), scoring, device=study.device)
     return _trial_rows(study, jobs, TRIAL_COLUMNS)
