@@ -112,7 +112,14 @@ def shown(behaviour, network=NETWORK, **options):
     reports = ImperfectReports(behaviour, **options)
     reports.begin(env.deployment.key)
     for _ in range(network.episode_ttis):
-        truth.append({"gain": env.snr.clone(), "weights": env.weights.clone(), "sinr": env.sinr.clone(), "own": env.view(CrossGainView)})
+        truth.append(
+            {
+                "gain": env.snr.clone(),
+                "weights": env.weights.clone(),
+                "sinr": env.sinr.clone(),
+                "own": env.view(CrossGainView),
+            }
+        )
         env.step_users(reports.serve(env.view(ReportView)))
     return env, truth
 
