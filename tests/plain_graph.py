@@ -4,7 +4,6 @@ that hold only their own observation and what they received.
 Shapes: I APs, N slots, F = 3 + I - 1 numbers of a slot (SINR, ln w, SNR, the other APs' INRs), M numbers of a message.
 """
 
-
 import numpy as np
 import torch
 
