@@ -198,7 +198,7 @@ def test_act_with_masks(mask, policy):
 @given(ap=junk, policy=st.sampled_from(POLICIES))
 def test_local(ap, policy):
     if told(lambda: policy.local(ap), "ap", "paradigm") is not None:
-        assert policy.paradigm.name != "centralized" and int(ap) in (0, 1)
+        assert policy.config.paradigm != "centralized" and int(ap) in (0, 1)
 
 
 DECIDE = POLICIES[0].local(1)

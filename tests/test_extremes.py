@@ -117,7 +117,7 @@ def test_the_game_stays_finite(name, dtype):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_scheduler_runs_and_is_logged(name):
-    config = network(NETWORKS[name])
+    config = dataclasses.replace(network(NETWORKS[name]), observation="neighbours")  # which the formula needs
     for scheduler in SCHEDULERS:
         subsets = scheduler == "best_subset" and config.num_aps > 16
         if subsets or (scheduler == "exhaustive" and too_many(config, 2**16)):
@@ -215,6 +215,7 @@ def test_vanishing_noise_is_refused(field):
 @dtypes
 def test_an_ap_without_users_is_silent_and_sees_nothing(dtype):
     config = network({"num_aps": 5, "num_users": 3, "require_users": False, "episode_ttis": 4})
+    config = dataclasses.replace(config, observation="neighbours")
     env = RRMEnv(config, 30, dtype=dtype)
     env.reset()
     empty = (env.serving.unsqueeze(-1) == torch.arange(5)).sum(1) == 0  # (E, I)
@@ -239,7 +240,8 @@ def test_an_ap_without_users_is_silent_and_sees_nothing(dtype):
         env.step(actions)
     # What an AP sees that has nobody, every agent answers with silence.
     alone = policy.local(0)
-    assert alone(np.zeros(2 * config.top_n)) == 0 and not policy.act(torch.zeros(7, 5, 2 * config.top_n)).any()
+    size = env.obs.shape[-1]
+    assert alone(np.zeros(size)) == 0 and not policy.act(torch.zeros(7, 5, size)).any()
 
 
 # --- corners of the whole box --------------------------------------------------------------------------------

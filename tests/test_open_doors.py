@@ -42,7 +42,7 @@ def test_an_observation_with_one_more_feature(monkeypatch, tmp_path):
         assert torch.equal(policy.act(data.obs), policy.act(data.obs, data.mask))
         with pytest.raises(ValueError, match="observation = local instead of with SNR"):
             evaluate(policy, NETWORK, 3)
-    if not policy.paradigm.joint:
+    if paradigm != "centralized":
         assert policy.local(1)(data.obs[0, 1].numpy()) == int(policy.act(data.obs[0])[1])
 
 

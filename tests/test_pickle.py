@@ -26,7 +26,7 @@ from rrmlab.agents.stack import PolicyStack
 from rrmlab.game.schedulers import SCHEDULERS, Mixture
 from rrmlab.interop import RRMParallelEnv
 
-NETWORK = NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=40, warmup_ttis=20)
+NETWORK = NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=40, warmup_ttis=20, observation="neighbours")
 AGENT = AgentConfig(hidden=(8,), batch_size=16, num_updates=10)
 STEPS = 10
 
@@ -103,6 +103,11 @@ def policy(backbone="sac"):
     return train_offline(log(), agent, [0], progress=False)[0]
 
 
+def graph():
+    agent = AgentConfig.graph(hidden=(8,), batch_size=16, num_updates=3)
+    return train_offline(log(), agent, [0], progress=False)[0]
+
+
 def begun(behaviour, num_envs=3):
     """A behaviour and its environment, five TTIs into an episode."""
     env = RRMEnv(NETWORK, num_envs)
@@ -132,6 +137,8 @@ OBJECTS = {
     "mixture": (lambda: begun(Mixture([make_scheduler("random_walk"), make_scheduler("itlinq")])), play_behaviour),
     "greedy policy": (lambda: begun(policy("dqn")), play_behaviour),
     "sampled policy": (lambda: begun(policy().sampled()), play_behaviour),
+    "policy of a graph": (lambda: begun(graph()), play_behaviour),
+    "stack of graphs": (lambda: begun(PolicyStack([graph(), graph()]), 4), play_behaviour),
     "decision of one AP": (lambda: policy().local(1), play_decision),
     "stack of policies": (lambda: begun(PolicyStack([policy(), policy()]), 4), play_behaviour),
     "late and noisy reports": (lambda: begun(ImperfectReports(policy().sampled(), 3, 2.0)), play_behaviour),

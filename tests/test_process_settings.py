@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,12 +66,13 @@ def environments(folder):
 
 
 def schedulers(folder):
+    network = replace(NETWORK, observation="neighbours")  # which the formula needs
     behaviours = [make_scheduler(name) for name in SCHEDULERS]
     behaviours += [Mixture([make_scheduler("random_walk"), make_scheduler("itlinq")], [1, 2])]
     behaviours += [ImperfectReports(make_scheduler("full_reuse"), 2, 1.5)]
-    site = Deployment.from_positions(NETWORK, [[100, 100], [400, 400]], np.linspace(60, 440, 10).reshape(5, 2))
-    scores = [evaluate(behaviour, NETWORK, 2) for behaviour in behaviours]
-    scores += [evaluate(behaviour, NETWORK, deployments=site) for behaviour in behaviours]
+    site = Deployment.from_positions(network, [[100, 100], [400, 400]], np.linspace(60, 440, 10).reshape(5, 2))
+    scores = [evaluate(behaviour, network, 2) for behaviour in behaviours]
+    scores += [evaluate(behaviour, network, deployments=site) for behaviour in behaviours]
     return [score.rates for score in scores] + [score.rewards for score in scores]
 
 

@@ -29,6 +29,7 @@ from rrmlab.game.schedulers import (
     FullReuse,
     ITLinQ,
     MaxSINR,
+    MessageRule,
     Mixture,
     RandomWalk,
     Threshold,
@@ -369,7 +370,7 @@ def test_sample_inverts_the_distribution_and_never_takes_what_has_no_probability
 @pytest.mark.parametrize("name", [*SCHEDULERS, "mixture"])
 def test_the_first_episodes_do_not_depend_on_how_many_are_scored(name, monkeypatch):
     """Common random numbers: of the channels and of the schedulers' own draws."""
-    config = NETWORKS["default"]
+    config = dataclasses.replace(NETWORKS["default"], observation="neighbours")  # which the formula needs
 
     def scored(num):
         behaviour = some_mixture() if name == "mixture" else make_scheduler(name)
@@ -389,6 +390,7 @@ KNOWLEDGE = {
     FullReuse: ObservationView,
     MaxSINR: CellView,
     Threshold: ObservationView,
+    MessageRule: ObservationView,
     ITLinQ: CrossGainView,
     GreedyMarginal: CrossGainView,
     BestSubset: CrossGainView,
@@ -443,10 +445,11 @@ def test_a_scheduler_gets_its_view_and_lives_on_it(cls, monkeypatch):
     """It is handed its own view and needs nothing but its fields, and the next poorer view is too little."""
     seen, serve = set(), cls.serve
     monkeypatch.setattr(cls, "serve", lambda self, view: seen.add(type(view)) or serve(self, view))
-    evaluate(cls(), NETWORKS["default"], 1)
+    config = dataclasses.replace(NETWORKS["default"], observation="neighbours")
+    evaluate(cls(), config, 1)
     assert seen == {KNOWLEDGE[cls]}
 
-    env, _ = random_states(NETWORKS["default"])
+    env, _ = random_states(config)
     scheduler = cls()
     scheduler.begin(env.deployment.key)
     view = env.view(cls.knowledge)

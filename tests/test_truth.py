@@ -150,11 +150,14 @@ def within_slots(view, users):
     return ((view.slots == users.unsqueeze(-1)).any(-1) | (users == SILENT)).all(-1)
 
 
+SEEN = {"observation": "neighbours"}  # which the formula needs
+
+
 @st.composite
 def oracle_cases(draw):
     config = draw(networks(max_aps=4, max_users=8))
     top_n = min(config.top_n, int(JOINT_ACTIONS ** (1 / config.num_aps)) - 1)
-    config = NetworkConfig.from_dict({**config.to_dict(), "top_n": top_n, "warmup_ttis": 3, "episode_ttis": 2})
+    config = NetworkConfig.from_dict({**config.to_dict(), "top_n": top_n, "warmup_ttis": 3, "episode_ttis": 2, **SEEN})
     return config, draw(seeds)
 
 
@@ -204,7 +207,7 @@ def test_nothing_within_the_slots_earns_more_than_the_oracle(case):
 @given(config=networks(max_aps=3, max_users=4), seed=seeds)
 def test_where_the_slots_hold_everybody_no_scheduler_earns_more_than_the_oracle(config, seed):
     """N = J: TDM and Max-SINR too choose within the slots, at every TTI of an episode."""
-    config = NetworkConfig.from_dict({**config.to_dict(), "top_n": config.num_users, "episode_ttis": 5})
+    config = NetworkConfig.from_dict({**config.to_dict(), "top_n": config.num_users, "episode_ttis": 5, **SEEN})
     config, deployment = deployments(config, 2, seed)
     oracle, env = Exhaustive(config.lam), RRMEnv(config, 2, dtype=torch.float64)
     for name in SCHEDULERS:

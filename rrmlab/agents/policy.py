@@ -89,6 +89,8 @@ class Policy:
         Raises:
             ValueError: another paradigm, or what `AgentConfig` refuses.
         """
+        if self.config.paradigm != "graph":
+            raise ValueError(f"paradigm = {self.config.paradigm!r}: lam and rounds are for paradigm = 'graph' alone")
         changes: dict[str, Any] = {"lam": lam, "rounds": rounds}
         config = replace(self.config, **{name: value for name, value in changes.items() if value is not None})
         return Policy(config, self.network, self.tensors, self.seed, self.history)
@@ -257,7 +259,7 @@ class Policy:
         fatal = [text for text in different if text.startswith(("top_n ", "num_aps ")[2 * graph :] + ("observation ",))]
         if fatal or (strict and different):
             raise ValueError(f"the policy was trained for another network: {'; '.join(fatal or different)}")
-        ignored = ("episode_ttis", "num_sinusoids", *("num_aps", "num_users", "top_n", "area_m") * graph)
+        ignored = ("episode_ttis", "num_sinusoids", *("num_aps", "num_users", "top_n", "area_m", "require_users") * graph)
         noteworthy = [text for text in different if not text.startswith(ignored)]
         if noteworthy:
             warnings.warn(f"the policy was trained for another network: {'; '.join(noteworthy)}", stacklevel=3)
