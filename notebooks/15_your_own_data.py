@@ -19,7 +19,7 @@
 # that a log of one's own takes: load it, look at what it covers, train, score at the site's positions, export to ONNX.
 # To use your own data, replace the site's file, the log's file and the class `Incumbent`.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 3 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 2 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -99,7 +99,7 @@ study.table("log", lambda: pd.read_csv(folder / "log.csv", nrows=2 * len(aps)))
 # ## Training
 #
 # Behaviour cloning (BC) imitates the log: it shows whether observations and actions belong together. CTDE-MARL-CQL learns
-# from the rewards. Their hyper-parameters were tuned in other networks (notebooks 03 and 04) and not on this site.
+# from the rewards. Their hyper-parameters were tuned in other networks (notebook 04) and not on this site.
 
 # %%
 offline = tuning.offline_agents(study.sizes.updates)
