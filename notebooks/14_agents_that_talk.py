@@ -193,7 +193,7 @@ by_age[by_age.method != name].pivot(index=["kind", "age_ttis"], columns="method"
 # size has as many users in all, larger networks have fewer deployments; episodes have half the length.
 
 # %%
-SIZES, DENSITIES = [4, 9, 16, 36, 64], [0.5, 1.0, 2.0]
+SIZES, DENSITIES = [4, 9, 16, 36, 64] if preset == "paper" else [4, 9], [0.5, 1.0, 2.0]
 
 
 def sized(part, num_aps, density):
