@@ -34,8 +34,8 @@ import pandas as pd
 
 from rrmlab.study import methods, tuning
 from rrmlab.study.figures import baselines as figures
-from rrmlab.study.jobs import score_scheduler
 from rrmlab.study.notebook import Study
+from rrmlab.study.scoring import score_scheduler
 from rrmlab.study.tables import ScoreScale, seed_rows, summary, user_rate_cdf
 
 study = Study("02_baselines", preset, recompute, device, seed)
@@ -112,7 +112,9 @@ lam.pivot(index="method", columns="lam", values="score").round(3)
 # %%
 schedulers |= tuning.tuned_schedulers(surface, threshold)
 if study.recompute:
-    results = {name: score_scheduler(study.data, spec, methods.scoring(study, name)) for name, spec in schedulers.items()}
+    results = {
+        name: score_scheduler(study.data, spec, methods.scoring(study, name)) for name, spec in schedulers.items()
+    }
     results |= methods.observed_oracles(study)
     scale = ScoreScale.of(results)
 

@@ -42,9 +42,10 @@ from rrmlab.game.views import ReportView
 from rrmlab.study import methods, paper_claims, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import training_paradigms as figures
-from rrmlab.study.jobs import OfflineJob, ScoreJob, run_jobs
+from rrmlab.study.jobs import OfflineJob, run_jobs
 from rrmlab.study.logs import study_logs
 from rrmlab.study.notebook import Study
+from rrmlab.study.scoring import ScoreJob
 
 study = Study("04_training_paradigms", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]

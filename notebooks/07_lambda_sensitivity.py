@@ -38,8 +38,9 @@ import pandas as pd
 from rrmlab.study import methods, paper_claims, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import lambda_sensitivity as figures
-from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs, score_scheduler
+from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
 from rrmlab.study.notebook import Study
+from rrmlab.study.scoring import score_scheduler
 
 study = Study("07_lambda_sensitivity", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]

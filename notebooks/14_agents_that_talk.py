@@ -47,9 +47,10 @@ from rrmlab.agents.config import method_name
 from rrmlab.game.messages import messages_sent
 from rrmlab.study import methods, tables, tuning
 from rrmlab.study.figures import agents_that_talk as figures
-from rrmlab.study.jobs import OfflineJob, OnlineJob, ScoreJob, run_jobs
+from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
 from rrmlab.study.logs import LocalPart, collected, log_writer
 from rrmlab.study.notebook import Study
+from rrmlab.study.scoring import ScoreJob
 
 study = Study("14_agents_that_talk", preset, recompute, device, seed)
 network = replace(study.network, observation="neighbours")
@@ -81,7 +82,9 @@ if study.recompute:
 # %%
 def facts(method, **more):
     """What stands in the tables about a result, in the condition that holds unless `more` names another one."""
-    learned = {"log": "random", "transitions": study.sizes.transitions} if method == name else {"log": "", "transitions": 0}
+    learned = (
+        {"log": "random", "transitions": study.sizes.transitions} if method == name else {"log": "", "transitions": 0}
+    )
     condition = {"method": method, "lam": 1.0, "rounds": agent.rounds, "own_age_ttis": 0, "neighbour_age_ttis": 0}
     condition |= {"num_aps": network.num_aps, "density": 1.0} | learned | more
     num_aps = condition["num_aps"]
@@ -168,7 +171,9 @@ if study.recompute:
 def ages():
     rows = []
     for kind, age in itertools.product(KINDS, [0, *AGES]):
-        part = {method: late[method, (kind, age)] if age else {name: fresh, **rules}[method] for method in (name, *RULES)}
+        part = {
+            method: late[method, (kind, age)] if age else {name: fresh, **rules}[method] for method in (name, *RULES)
+        }
         for method, result in part.items():
             row = {"kind": kind, "age_ttis": age, "method": method, "seeds": len(result.rates) * (method == name)}
             row |= tables.columns("score", tables.scored(result))
@@ -183,7 +188,9 @@ study.show(figures.ages(by_age, name, RULES), "ages")
 # The paired difference of the agent to each of the others on the same deployments, "gain", with its 95% interval:
 
 # %%
-by_age[by_age.method != name].pivot(index=["kind", "age_ttis"], columns="method", values=["gain", "gain_low", "gain_high"]).round(3)
+by_age[by_age.method != name].pivot(
+    index=["kind", "age_ttis"], columns="method", values=["gain", "gain_low", "gain_high"]
+).round(3)
 
 # %% [markdown]
 # ## Other sizes
@@ -239,7 +246,9 @@ def sizes():
     rows = []
     for (num_aps, density), method in itertools.product(places, (name, *AT_SIZES)):
         result, learned = grown[(num_aps, density), method], grown[(num_aps, density), name]
-        row = {"num_aps": num_aps, "density": density, "method": method} | tables.columns("score", tables.scored(result))
+        row = {"num_aps": num_aps, "density": density, "method": method} | tables.columns(
+            "score", tables.scored(result)
+        )
         rows.append(row | tables.columns("ratio", tables.paired(learned, result, kind="ratio")))
     return pd.DataFrame(rows)
 
@@ -251,7 +260,9 @@ study.show(figures.sizes(by_size, name, AT_SIZES), "sizes")
 # R_score of the agent over that of each other method on the same deployments, "ratio", with its lower end:
 
 # %%
-by_size[by_size.method != name].pivot(index=["density", "num_aps"], columns="method", values=["ratio", "ratio_low"]).round(3)
+by_size[by_size.method != name].pivot(
+    index=["density", "num_aps"], columns="method", values=["ratio", "ratio_low"]
+).round(3)
 
 # %% [markdown]
 # ## Which log, and how much of it
@@ -271,7 +282,9 @@ if study.recompute:
     jobs = {}
     for writer, share in itertools.product(WRITERS, (*SHARES, 1.0)):
         size = round(study.sizes.transitions * share)
-        jobs[writer, size] = OfflineJob(logs[writer], agent, study.sweep_seeds, scoring, num_transitions=size, device=device)
+        jobs[writer, size] = OfflineJob(
+            logs[writer], agent, study.sweep_seeds, scoring, num_transitions=size, device=device
+        )
     from_logs = run_jobs(study.data, jobs)
     entries += [(facts(name, log=w, transitions=n), result) for (w, n), result in from_logs.items()]
 
@@ -293,7 +306,9 @@ logs_table.pivot(index="transitions", columns="log", values=["score", "score_low
 LAMBDAS = [0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9]
 if study.recompute:
     chosen = {"seeds": len(study.sweep_seeds)}
-    jobs = {(name, lam): ScoreJob(scoring, fresh.folder, deciding={"lam": lam}, **chosen) for lam in LAMBDAS if lam != 0.8}
+    jobs = {
+        (name, lam): ScoreJob(scoring, fresh.folder, deciding={"lam": lam}, **chosen) for lam in LAMBDAS if lam != 0.8
+    }
     jobs[name, 0.8] = ScoreJob(scoring, fresh.folder, deciding={"lam": 0.8})
     jobs |= {("G-formula", lam): ScoreJob(scoring, None, {"name": "graph_formula", "lam": lam}) for lam in LAMBDAS}
     by_lam = run_jobs(study.data, jobs)

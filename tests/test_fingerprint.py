@@ -12,7 +12,7 @@ from rrmlab.agents.config import AgentConfig
 from rrmlab.game.evaluation import evaluate
 from rrmlab.game.schedulers import TDM, FullReuse, Mixture, RandomWalk, Scheduler
 from rrmlab.storage import SUMS
-from rrmlab.study import fingerprint, jobs, logs, methods, tuning
+from rrmlab.study import fingerprint, jobs, logs, methods, scoring, tuning
 from rrmlab.study.fingerprint import code_fingerprint, digest
 from rrmlab.study.notebook import Study
 
@@ -38,17 +38,17 @@ def asked(tmp_path_factory):
 
     agent = AgentConfig()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (jobs, logs, methods, tuning):
+        for module in (jobs, logs, methods, scoring, tuning):
             patch.setattr(module, "stored", stored)
         calls = {
-            name: lambda spec=record.scheduler: jobs.score_scheduler(root, spec, study.scoring)
+            name: lambda spec=record.scheduler: scoring.score_scheduler(root, spec, study.scoring)
             for name, record in methods.METHODS.items()
             if record.scheduler
         }
         calls |= {
             "offline": lambda: jobs.OfflineJob(root, agent, (0,), study.scoring).run(root),
             "online": lambda: jobs.OnlineJob(study.network, agent, (0,), study.scoring, 100).run(root),
-            "reports": lambda: jobs.ScoreJob(study.scoring, scheduler={"name": "full_reuse"}).run(root),
+            "reports": lambda: scoring.ScoreJob(study.scoring, scheduler={"name": "full_reuse"}).run(root),
             "oracles": lambda: methods.observed_oracles(study),
             "surface": lambda: tuning.itlinq_surface(study),
             "threshold surface": lambda: tuning.threshold_surface(study),

@@ -13,8 +13,9 @@ from rrmlab.game.observations import OBSERVATIONS, Observation
 from rrmlab.game.schedulers import SCHEDULERS, Scheduler
 from rrmlab.game.views import CellView
 from rrmlab.study import jobs, methods, plotting
-from rrmlab.study.jobs import OfflineJob, Scoring, score_scheduler
+from rrmlab.study.jobs import OfflineJob
 from rrmlab.study.methods import Method, Style
+from rrmlab.study.scoring import Scoring, score_scheduler
 from rrmlab.study.tables import ScoreScale, summary
 
 NETWORK = NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=40, warmup_ttis=10)

@@ -7,7 +7,8 @@ from rrmlab import ImperfectReports, NetworkConfig, RRMEnv, evaluate, evaluate_s
 from rrmlab.agents.config import AgentConfig
 from rrmlab.game.views import SILENT, ObservationView, ReportView
 from rrmlab.learning.collection import collect
-from rrmlab.study.jobs import ScoreJob, Scoring, run_jobs
+from rrmlab.study.jobs import run_jobs
+from rrmlab.study.scoring import ScoreJob, Scoring
 from rrmlab.study.store import read_result, score_result, stored
 
 NETWORK = NetworkConfig(episode_ttis=12)

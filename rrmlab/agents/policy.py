@@ -259,7 +259,11 @@ class Policy:
         fatal = [text for text in different if text.startswith(("top_n ", "num_aps ")[2 * graph :] + ("observation ",))]
         if fatal or (strict and different):
             raise ValueError(f"the policy was trained for another network: {'; '.join(fatal or different)}")
-        ignored = ("episode_ttis", "num_sinusoids", *("num_aps", "num_users", "top_n", "area_m", "require_users") * graph)
+        ignored = (
+            "episode_ttis",
+            "num_sinusoids",
+            *("num_aps", "num_users", "top_n", "area_m", "require_users") * graph,
+        )
         noteworthy = [text for text in different if not text.startswith(ignored)]
         if noteworthy:
             warnings.warn(f"the policy was trained for another network: {'; '.join(noteworthy)}", stacklevel=3)

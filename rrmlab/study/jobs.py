@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import time
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -23,11 +21,8 @@ from ..agents.mixers import MIXERS
 from ..agents.policy import Policy
 from ..agents.stack import evaluate_seeds
 from ..config import NetworkConfig
-from ..game.behaviours import Behaviour
-from ..game.evaluation import Scores, evaluate, evaluate_all
-from ..game.imperfect_reports import ImperfectReports
+from ..game.evaluation import Scores
 from ..game.observations import observation_of
-from ..game.schedulers import make_scheduler
 from ..learning.dataset import load_dataset
 from ..learning.offline import train_offline
 from ..learning.online import NUM_ENVS, OnlineRun, train_online
@@ -35,28 +30,10 @@ from ..learning.progress import progress_bar
 from ..memory import keep_freed_memory, release_freed_memory
 from ..storage import SUMS, CorruptFileError, sha256
 from .cluster import DASK, compute
+from .scoring import ScoreJob, Scoring
 from .store import Result, read_result, score_result, stored
 
 CURVE_POINTS = 10  # evaluations along a training, `study`
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """On which deployments a run is scored, and how long the episodes are."""
-
-    network: NetworkConfig
-    episodes: int = 100
-    seed: int = 0
-    split: str = "test"
-
-    @property
-    def arguments(self) -> tuple[NetworkConfig, int, int, str]:
-        """For `evaluate` and `evaluate_seeds`, after the policy."""
-        return self.network, self.episodes, self.seed, self.split
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def _from(checkpoint: Path, train: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -73,20 +50,6 @@ def chosen_code(agent: AgentConfig, network: NetworkConfig) -> list[Callable[...
     """The user's own mixer, penalty and observation, which count for a run's name; the package's own count anyway."""
     chosen = (MIXERS[agent.mixer], PENALTIES.get(agent.penalty), observation_of(network).measure)
     return [part for part in chosen if part is not None and part.__module__.partition(".")[0] != "rrmlab"]
-
-
-def score_scheduler(root: Path, spec: dict[str, Any], scoring: Scoring) -> Result:
-    """Score the scheduler that `spec` describes: its short name and its arguments."""
-
-    scheduler = make_scheduler(**spec)
-
-    def build(folder: Path) -> None:
-        start = time.perf_counter()
-        score_result(folder, [evaluate(scheduler, *scoring.arguments)], time.perf_counter() - start)
-
-    asked = {"scheduler": spec, "scoring": scoring.to_dict()}
-    code = (evaluate, Scoring, score_result, type(scheduler))
-    return read_result(stored(root, "schedulers", asked, code, build))
 
 
 @dataclass(frozen=True)
@@ -207,54 +170,6 @@ class OfflineJob:
         policies, seconds = trained
         policies = [policy.to("cpu") for policy in policies]
         score_result(folder, evaluate_seeds(policies, *self.scoring.arguments, **self.reports), seconds, policies)
-
-
-@dataclass(frozen=True)
-class ScoreJob:
-    """The policies of a stored run, or a scheduler, scored in other conditions.
-
-    Attributes:
-        scoring: where.
-        policies: folder of the run; or
-        scheduler: short name and arguments;
-        grid, validation: further arguments of it, values by name: the best point on other deployments is taken.
-        reports: arguments of `ImperfectReports`.
-        deciding: arguments of `Policy.deciding`.
-        seeds: so many of the policies, from the first on; None for all.
-    """
-
-    scoring: Scoring
-    policies: Path | None = None
-    scheduler: dict[str, Any] | None = None
-    reports: dict[str, Any] = field(default_factory=dict)
-    deciding: dict[str, Any] = field(default_factory=dict)
-    seeds: int | None = None
-    grid: dict[str, Any] = field(default_factory=dict)
-    validation: Scoring | None = None
-
-    def run(self, root: Path) -> Path:
-        """Score, or find it done; the folder."""
-        origin = None if self.policies is None else sha256(self.policies / SUMS)
-        code: list[type] = [ScoreJob] if self.scheduler is None else [ScoreJob, type(make_scheduler(**self.scheduler))]
-        return stored(root, "scored", {**asdict(self), "policies": origin}, code, self._build)
-
-    def _build(self, folder: Path) -> None:
-        start = time.perf_counter()
-        if self.policies is None:
-            arguments = self.scheduler or {}
-            if self.validation is not None:
-                values = itertools.product(*self.grid.values())
-                points = [arguments | dict(zip(self.grid, point, strict=True)) for point in values]
-                tried = evaluate_all([make_scheduler(**point) for point in points], *self.validation.arguments)
-                arguments = points[int(np.argmax([scores.score for scores in tried]))]
-            behaviour: Behaviour = make_scheduler(**arguments)
-            behaviour = ImperfectReports(behaviour, **self.reports) if self.reports else behaviour
-            scores = [evaluate(behaviour, *self.scoring.arguments)]
-        else:
-            policies = read_result(self.policies).policies[: self.seeds]
-            policies = [policy.deciding(**self.deciding) for policy in policies] if self.deciding else policies
-            scores = evaluate_seeds(policies, *self.scoring.arguments, **self.reports)
-        score_result(folder, scores, time.perf_counter() - start)
 
 
 Job = OfflineJob | OnlineJob | ScoreJob

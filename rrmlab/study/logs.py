@@ -18,8 +18,9 @@ from ..game.views import ObservationView
 from ..learning.collection import collect
 from ..learning.dataset import join, load_dataset
 from ..storage import SUMS, sha256
-from .jobs import OnlineJob, Scoring, run_jobs
+from .jobs import OnlineJob, run_jobs
 from .notebook import Study
+from .scoring import Scoring
 from .store import Result, read_result, score_result, stored
 from .tuning import online_agents
 

@@ -25,9 +25,9 @@ from ..game.evaluation import evaluate
 from ..game.messages import messages_sent
 from ..game.schedulers import make_scheduler
 from . import tuning
-from .jobs import Scoring, score_scheduler
 from .notebook import Study
 from .observed_oracle import observed_oracle
+from .scoring import Scoring, score_scheduler
 from .store import Result, read_result, score_result, stored
 
 COLOURS = dict(

@@ -28,9 +28,9 @@ from ..config import NetworkConfig
 from ..memory import keep_freed_memory, peak_memory_gib
 from ..storage import CorruptFileError, new_file, read_json
 from .fingerprint import package_versions
-from .jobs import Scoring
 from .places import OUT, find_repository, notebook_folders
 from .presets import PRESETS
+from .scoring import Scoring
 from .store import read_table
 
 _HOW_TO_GO_ON = "set recompute = True to compute with this, or give the stored values to read"

@@ -21,8 +21,9 @@ from ..game.evaluation import evaluate_all
 from ..game.link_schedulers import BestSubset, GreedyMarginal, ITLinQ
 from ..game.schedulers import Threshold
 from ..storage import verify
-from .jobs import OfflineJob, OnlineJob, Scoring, run_jobs
+from .jobs import OfflineJob, OnlineJob, run_jobs
 from .notebook import Study
+from .scoring import Scoring
 from .store import read_table, stored
 from .tables import SCORES, scores
 
