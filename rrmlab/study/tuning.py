@@ -218,7 +218,7 @@ def graph_trials(study: Study, data: Path) -> pd.DataFrame:
     scoring = replace(study.tuning, network=network)
     jobs = {}
     for point in points(GRAPH_GRID):
-        agent = graph_agent(study.sizes.tuning_updates, **point)
+        agent = graph_agent(0, num_updates=study.sizes.tuning_updates, **point)  # as many as in others' trials
         jobs[agent] = OfflineJob(data, agent, _tuning_seeds(study), scoring, device=study.device)
     return _trial_rows(study, jobs, TRIAL_COLUMNS)
 
