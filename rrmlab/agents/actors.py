@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,6 +48,13 @@ class GraphActor:
         self.factors, self.rounds = Factors(nets, config.factor, lam), config.rounds
         # The same for every slot and link: those of the first slot, and of the first other AP's INR.
         self.mean, self.std = (scale.tensors[name][..., : OWN + 1] for name in ("obs_mean", "obs_std"))
+
+    def arrays(self) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray, np.ndarray, float | None]:
+        """What the decision of one seed is made of, the first arguments of `local_graph.decide`: the layers of phi and
+        of q, mean (4,), std (4,), and lambda or None."""
+        edge, factor = ([p[0].cpu().numpy() for p in net.layers] for net in (self.factors.edge, self.factors.factor))
+        lam = self.factors.lam if self.factors.form == "rate" else None
+        return edge, factor, self.mean.cpu().numpy(), self.std.cpu().numpy(), lam
 
     def act(self, obs: Tensor, mask: Tensor) -> Tensor:
         """Actions (S, B, I) for obs (S, B, I, N F) and masks (S, B, I, N+1)."""

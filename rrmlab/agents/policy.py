@@ -19,10 +19,12 @@ from ..game.observations import observation_of
 from ..game.views import ObservationView
 from ..random_streams import PolicyStream, sample
 from . import losses
-from .actors import HeadActor, make_actor
+from .actors import GraphActor, HeadActor, make_actor
 from .config import AgentConfig, method_name, network_shapes
 from .files import check_tensors, read_checkpoint, write_checkpoint
+from .inputs import checked_inputs
 from .local import decide
+from .local_graph import decide as decide_network
 from .networks import StackedMLP, acting
 from .scale import Scale
 
@@ -148,6 +150,17 @@ class Policy:
             raise ValueError(f"ap = {ap}: must lie in 0 ... {self.network.num_aps - 1}")
         return partial(decide, self._head(ap), *self._scaling(), self.observation.width(self.network.num_aps))
 
+    def local_network(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What the APs of a graph decide together, without the batches of `act`: a function of one raw observation
+        (I, N F) of any network that returns its actions (I,) int64; it can be pickled.
+
+        Raises:
+            ValueError: another paradigm than "graph"; in the function, another shape or numbers that are not finite.
+        """
+        if not isinstance(actor := self._actor, GraphActor):
+            raise ValueError(f"paradigm = {self.config.paradigm!r}: has no local_network, a graph has; take `act`")
+        return partial(decide_network, *actor.arrays(), actor.rounds)
+
     def export_onnx(self, path: str | Path) -> Path:
         """Write what each AP runs as an ONNX file, ap_0.onnx ..., or policy.onnx of a centralized policy.
 
@@ -222,26 +235,8 @@ class Policy:
         return self._actor
 
     def _checked(self, obs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        aps, top_n = self.network.num_aps, self.network.top_n
-        if self.config.paradigm == "graph" and getattr(obs, "ndim", 0) >= 2 and obs.shape[-2] > 0:
-            # Any network: with as many slots as the observation has room for.
-            aps, top_n = obs.shape[-2], max(1, obs.shape[-1] // self.observation.width(obs.shape[-2]))
-        wanted = (aps, top_n * self.observation.width(aps))
-        device = self.tensors["obs_mean"].device
-        obs, mask = _as_tensor("obs", obs, device), None if mask is None else _as_tensor("action_mask", mask, device)
-        if obs.dtype == torch.bool or obs.is_complex():
-            raise ValueError(f"obs: must be real numbers, got {obs.dtype}")
-        if obs.ndim < 2 or tuple(obs.shape[-2:]) != wanted:
-            raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (..., {wanted[0]}, {wanted[1]})")
-        if not bool(torch.isfinite(obs).all()):
-            raise ValueError("obs: must be finite, found NaN or infinity")
-        if mask is None:
-            mask = torch.nn.functional.pad(self.observation.filled(obs), (1, 0), value=True)
-        elif tuple(mask.shape) != (*obs.shape[:-1], top_n + 1):
-            raise ValueError(f"action_mask of shape {tuple(mask.shape)}: must be (..., I, N+1) as obs is (..., I, N F)")
-        elif mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
-            raise ValueError(f"action_mask: must be True and False, or 1 and 0, found others in {mask.dtype}")
-        return obs, mask if mask.dtype == torch.bool else mask == 1
+        size = None if self.config.paradigm == "graph" else (self.network.num_aps, self.network.top_n)
+        return checked_inputs(obs, mask, self.observation, size, self.tensors["obs_mean"].device)
 
     def check_fits(self, network: NetworkConfig, strict: bool = False) -> None:
         """Whether the policy can run on a network.
@@ -259,7 +254,11 @@ class Policy:
         fatal = [text for text in different if text.startswith(("top_n ", "num_aps ")[2 * graph :] + ("observation ",))]
         if fatal or (strict and different):
             raise ValueError(f"the policy was trained for another network: {'; '.join(fatal or different)}")
-        ignored = ("episode_ttis", "num_sinusoids", *("num_aps", "num_users", "top_n", "area_m", "require_users") * graph)
+        ignored = (
+            "episode_ttis",
+            "num_sinusoids",
+            *("num_aps", "num_users", "top_n", "area_m", "require_users") * graph,
+        )
         noteworthy = [text for text in different if not text.startswith(ignored)]
         if noteworthy:
             warnings.warn(f"the policy was trained for another network: {'; '.join(noteworthy)}", stacklevel=3)
@@ -289,15 +288,6 @@ class Policy:
         device = known_device(device)
         config, network, tensors, seed, history = read_checkpoint(path)
         return cls(config, network, {name: tensor.to(device) for name, tensor in tensors.items()}, seed, history)
-
-
-def _as_tensor(name: str, values: Any, device: torch.device) -> Tensor:
-    """Tensors, arrays and nested lists of numbers as a tensor on a device; ValueError for anything else."""
-    try:
-        # By way of NumPy, because PyTorch reads lists of numbers in the session's default type.
-        return torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values), device=device)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise ValueError(f"{name}: must be a tensor, an array or nested lists, got {type(values).__name__}") from None
 
 
 def _stack_of(tensors: dict[str, Tensor], name: str, stack: tuple[int, ...], sizes: tuple[int, ...]) -> StackedMLP:
