@@ -3,10 +3,14 @@
 Shapes: S seeds, B batch, E environments, I APs, N slots, F numbers of a slot.
 """
 
+import json
+import tempfile
 import warnings
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -42,6 +46,7 @@ from rrmlab.agents.networks import StackedMLP
 from rrmlab.game.link_schedulers import joint_actions
 from rrmlab.game.messages import Slots
 from rrmlab.game.views import SILENT
+from rrmlab.storage import verify
 
 NETWORK = NetworkConfig(num_aps=4, num_users=14, episode_ttis=200, warmup_ttis=20, observation="neighbours")
 SHORT = replace(NETWORK, episode_ttis=40)
@@ -427,6 +432,64 @@ def test_observations_that_no_network_has(policies):
         with pytest.raises(ValueError, match="^obs: must be .* real numbers, got"):
             local(wrong)
     assert local(np.zeros((4, 18))).tolist() == [0] * 4 and local(np.zeros((2, 4)).tolist()).tolist() == [0] * 2
+
+
+# ---- the ONNX file ----
+
+
+def run_file(folder, obs):
+    return onnxruntime.InferenceSession(folder / "graph.onnx").run(["action"], {"obs": obs.numpy()})[0]
+
+
+@pytest.mark.parametrize("rounds", [0, 2, -1])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_onnx_file_decides_as_the_policy_does(policies, data, form, rounds, tmp_path):
+    policy = policies[form][0].deciding(rounds=rounds)
+    folder, obs = policy.export_onnx(tmp_path / "files"), torch.cat([data.obs[:8_000], random_obs(2_000, 4, 3)])
+    got, wanted = run_file(folder, obs), policy.act(obs).numpy()
+    assert got.dtype == np.int64 and int((got != wanted).any(1).sum()) <= NEAR_TIES
+    assert len(np.unique(got, axis=0)) > 50
+    for num in (0, 1, 2):
+        np.testing.assert_array_equal(run_file(folder, obs[:num]), wanted[:num])
+    assert not run_file(folder, torch.zeros(1, 4, 18)).any()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 4), st.sampled_from(FORMS), st.integers(-1, 2))
+def test_onnx_files_for_networks_of_any_size(seed, num_aps, top_n, form, rounds):
+    policy = random_policy(form, seed, rounds=rounds, hidden=(7, 5, 6)[: 1 + seed % 3])
+    obs, network = random_obs(50, num_aps, top_n, seed), replace(NETWORK, num_aps=num_aps, top_n=top_n, num_users=20)
+    with tempfile.TemporaryDirectory() as folder:
+        got = run_file(policy.export_onnx(f"{folder}/files", network), obs)
+    assert int((torch.from_numpy(got) != policy.act(obs)).any(1).sum()) <= 1
+
+
+def test_what_is_in_the_folder_of_a_graph(policies, tmp_path):
+    policy = policies["rate"][0]
+    folder = verify(policy.export_onnx(tmp_path / "files"), "interface.json")
+    assert sorted(file.name for file in folder.iterdir()) == ["SHA256SUMS", "graph.onnx", "interface.json"]
+    about = json.loads((folder / "interface.json").read_text())
+    assert (
+        about["policy"] == "G-MARL-CQL" and about["files"] == ["graph.onnx"] and about["obs"]["shape"] == ["B", 4, 18]
+    )
+    assert AgentConfig.from_dict(about["agent"]) == policy.config and about["action"]["shape"] == ["B", 4]
+    assert about["obs"]["last axis"][3:7] == [
+        *(f"slot 1: INR, dB, other AP {k}" for k in (1, 2, 3)),
+        "slot 2: SINR, dB",
+    ]
+    onnx.checker.check_model(onnx.load(folder / "graph.onnx"), full_check=True)
+    session = onnxruntime.InferenceSession(folder / "graph.onnx")
+    (obs,), (action,) = session.get_inputs(), session.get_outputs()
+    assert (obs.name, obs.type, obs.shape) == ("obs", "tensor(float)", ["B", 4, 18])
+    assert (action.name, action.type, action.shape) == ("action", "tensor(int64)", ["B", 4])
+    again = Policy.load(policy.save(tmp_path / "saved")).export_onnx(tmp_path / "again")
+    assert (again / "SHA256SUMS").read_text() == (folder / "SHA256SUMS").read_text()
+    with pytest.raises(ValueError, match="observation = local instead of neighbours"):
+        policy.export_onnx(tmp_path / "more", replace(NETWORK, observation="local"))
+    policy = Policy(policy.config, policy.network, policy.tensors | {"edge.0": policy.tensors["edge.0"] * torch.nan})
+    with pytest.raises(ValueError, match="tensor edge.0 holds NaN"):
+        policy.export_onnx(tmp_path / "more")
+    assert not (tmp_path / "more").exists()
 
 
 # ---- what is refused ----

@@ -16,7 +16,7 @@ from ..game.messages import OWN, Slots, decide
 from . import losses
 from .config import AgentConfig
 from .graph import Factors
-from .networks import StackedMLP, logits
+from .networks import StackedMLP, acting, logits
 from .paradigms import PARADIGMS, Paradigm
 from .scale import Scale
 
@@ -26,6 +26,12 @@ class HeadActor:
 
     def __init__(self, nets: Mapping[str, StackedMLP], scale: Scale, paradigm: Paradigm) -> None:
         self.nets, self.scale, self.paradigm = nets, scale, paradigm
+
+    def arrays(self, head: int) -> list[np.ndarray]:
+        """What decides of a head of one seed: weights (in, out) and biases (1, out), alternating."""
+        # Heads are the last of the stack's dimensions; of twin critics none acts.
+        layers = [layer[..., head, :, :].cpu().numpy() for layer in acting(self.nets).layers]
+        return [layer.reshape(layer.shape[-2:]) for layer in layers]
 
     def inputs(self, obs: Tensor) -> Tensor:
         """Standardised inputs of the heads: obs (S, B, I, N F) -> (S, H, B, D)."""

@@ -25,7 +25,7 @@ from .files import check_tensors, read_checkpoint, write_checkpoint
 from .inputs import checked_inputs
 from .local import decide
 from .local_graph import decide as decide_network
-from .networks import StackedMLP, acting
+from .networks import stack_of
 from .scale import Scale
 
 
@@ -65,7 +65,7 @@ class Policy:
         self.observation = observation_of(network)
         self.scale = Scale(*(tensors[name] for name in ("obs_mean", "obs_std", "reward_mean", "reward_std")))
         shapes = network_shapes(config, network).items()
-        self.nets = {name: _stack_of(tensors, name, stack, sizes) for name, (stack, sizes) in shapes}
+        self.nets = {name: stack_of(tensors, name, stack, sizes) for name, (stack, sizes) in shapes}
         self._actor = make_actor(config, network, self.nets, self.scale)
 
     @property
@@ -142,13 +142,14 @@ class Policy:
             ValueError: a centralized or a sampled policy, or another AP than there is; in the function, another shape
                 or numbers that are not finite.
         """
-        if self._heads("local").paradigm.joint or self.stochastic:
+        heads = self._heads("local")
+        if heads.paradigm.joint or self.stochastic:
             kind = "stochastic = True" if self.stochastic else "paradigm = 'centralized'"
             raise ValueError(f"{kind}: an AP decides alone with a greedy independent or ctde policy")
         ap = whole_number("ap", ap)
         if not 0 <= ap < self.network.num_aps:
             raise ValueError(f"ap = {ap}: must lie in 0 ... {self.network.num_aps - 1}")
-        return partial(decide, self._head(ap), *self._scaling(), self.observation.width(self.network.num_aps))
+        return partial(decide, heads.arrays(ap), *self._scaling(), self.observation.width(self.network.num_aps))
 
     def local_network(self) -> Callable[[np.ndarray], np.ndarray]:
         """What the APs of a graph decide together, without the batches of `act`: a function of one raw observation
@@ -161,39 +162,47 @@ class Policy:
             raise ValueError(f"paradigm = {self.config.paradigm!r}: has no local_network, a graph has; take `act`")
         return partial(decide_network, *actor.arrays(), actor.rounds)
 
-    def export_onnx(self, path: str | Path) -> Path:
-        """Write what each AP runs as an ONNX file, ap_0.onnx ..., or policy.onnx of a centralized policy.
+    def export_onnx(self, path: str | Path, network: NetworkConfig | None = None) -> Path:
+        """Write what each AP runs as an ONNX file, ap_0.onnx ..., or what all APs decide together: policy.onnx of a
+        centralized policy, graph.onnx of a graph.
 
-        Input "obs": raw observations (B, N F) float32, of all APs (B, I, N F) if centralized. Output "action": (B,) or
+        Input "obs": raw observations (B, N F) float32, of all APs (B, I, N F) in one file. Output "action": (B,) or
         (B, I) int64, as `act` gives without `action_mask`. The files do not check that observations are finite.
         Beside them are interface.json, with names and units of the numbers, and SHA256SUMS; the folder is replaced as
         a whole.
 
+        Args:
+            path: the folder.
+            network: for whose I and N, which a graph's file has fixed; left out, those of the training.
+
         Raises:
             ImportError: the extra `deploy` is not installed.
-            ValueError: a sampled policy, or parameters such as NaN after a training that diverged.
+            ValueError: a sampled policy, parameters such as NaN after a training that diverged, or what `check_fits`
+                refuses.
             FileExistsError: `path` holds something else.
         """
-        from .onnx_files import write_onnx  # needs an extra
+        from .onnx_files import write_models, write_onnx  # needs an extra
+        from .onnx_graph import graph_model
 
         if self.stochastic:
             raise ValueError("stochastic = True: must be a greedy policy, the files draw no random numbers")
         check_tensors(self.tensors, self.config, self.network)
-        paradigm = self._heads("export_onnx").paradigm
+        about = {"policy": self.name, "network": self.network.to_dict(), **self.parameters()}
+        network = self.network if network is None else network
+        self.check_fits(network)
+        aps, top_n = network.num_aps, network.top_n
+        if isinstance(actor := self._actor, GraphActor):
+            models = {"graph": partial(graph_model, *actor.arrays(), actor.rounds, aps, top_n)}
+            write_models(path, models, (aps,), top_n, self.observation.names(aps), about)
+            return as_path(path)
+        paradigm = actor.paradigm
         joint, (heads, _, num_actions) = paradigm.joint, paradigm.heads(self.network)
-        layers = {"policy" if joint else f"ap_{head}": self._head(head) for head in range(heads)}
+        layers = {"policy" if joint else f"ap_{head}": actor.arrays(head) for head in range(heads)}
         actions = torch.arange(num_actions, device="cpu")
         if joint:
-            actions = paradigm.to_aps(actions.unsqueeze(0), self.network.top_n + 1, self.network.num_aps)
-        about = {"policy": self.name, "network": self.network.to_dict(), **self.parameters()}
-        write_onnx(path, layers, actions.numpy(), *self._scaling(), self.observation.names(self.network.num_aps), about)
+            actions = paradigm.to_aps(actions.unsqueeze(0), top_n + 1, aps)
+        write_onnx(path, layers, actions.numpy(), *self._scaling(), self.observation.names(aps), about)
         return as_path(path)
-
-    def _head(self, head: int) -> list[np.ndarray]:
-        """What decides of a head: weights (in, out) and biases (1, out), alternating."""
-        # Heads are the last of the stack's dimensions; of twin critics none acts.
-        layers = [layer[..., head, :, :].cpu().numpy() for layer in acting(self._heads("local").nets).layers]
-        return [layer.reshape(layer.shape[-2:]) for layer in layers]
 
     def _scaling(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and spread (N F,) of the observations."""
@@ -288,11 +297,3 @@ class Policy:
         device = known_device(device)
         config, network, tensors, seed, history = read_checkpoint(path)
         return cls(config, network, {name: tensor.to(device) for name, tensor in tensors.items()}, seed, history)
-
-
-def _stack_of(tensors: dict[str, Tensor], name: str, stack: tuple[int, ...], sizes: tuple[int, ...]) -> StackedMLP:
-    """A stack of one seed with the given parameters."""
-    net = StackedMLP([torch.Generator("cpu")], stack, sizes)
-    state = {f"layers.{k}": tensors[f"{name}.{k}"].unsqueeze(0) for k in range(len(net.layers))}
-    net.load_state_dict(state)
-    return net.to(tensors["obs_mean"].device).requires_grad_(False)
