@@ -401,7 +401,7 @@ def test_a_network_decides_in_numpy_as_the_policy_does(policies, data, form, rou
 @given(st.integers(0, 10_000), st.integers(1, 10), st.integers(1, 5), st.sampled_from(FORMS), st.integers(-1, 3))
 def test_networks_of_any_size_decide_in_numpy(seed, num_aps, top_n, form, rounds):
     """Of random parameters, with one to three hidden layers."""
-    policy = random_policy(form, seed, rounds=rounds, hidden=(7, 5, 6)[: 1 + seed % 3])
+    policy = random_policy(form, seed, rounds=rounds, hidden=(16, 12, 14)[: 1 + seed % 3])
     obs, local = random_obs(20, num_aps, top_n, seed), policy.local_network()
     wanted, got = policy.act(obs), np.stack([local(each) for each in obs.numpy()])
     assert int((torch.from_numpy(got) != wanted).any(1).sum()) <= 1
@@ -409,7 +409,7 @@ def test_networks_of_any_size_decide_in_numpy(seed, num_aps, top_n, form, rounds
 
 def random_policy(form, seed=0, **options):
     """A policy of random parameters that was trained nowhere."""
-    agent = AgentConfig.graph(factor=form, **{"hidden": (6, 5), **options})
+    agent = AgentConfig.graph(factor=form, **{"hidden": (16, 16), **options})
     factors, g = random_factors(form, (seed,), agent.hidden), torch.Generator().manual_seed(seed)
     tensors = {f"edge.{k}": p[0] for k, p in enumerate(factors.edge.layers)}
     tensors |= {f"factor.{k}": p[0] for k, p in enumerate(factors.factor.layers)}
@@ -457,7 +457,7 @@ def test_the_onnx_file_decides_as_the_policy_does(policies, data, form, rounds, 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 4), st.sampled_from(FORMS), st.integers(-1, 2))
 def test_onnx_files_for_networks_of_any_size(seed, num_aps, top_n, form, rounds):
-    policy = random_policy(form, seed, rounds=rounds, hidden=(7, 5, 6)[: 1 + seed % 3])
+    policy = random_policy(form, seed, rounds=rounds, hidden=(16, 12, 14)[: 1 + seed % 3])
     obs, network = random_obs(50, num_aps, top_n, seed), replace(NETWORK, num_aps=num_aps, top_n=top_n, num_users=20)
     with tempfile.TemporaryDirectory() as folder:
         got = run_file(policy.export_onnx(f"{folder}/files", network), obs)
