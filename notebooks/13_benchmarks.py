@@ -31,6 +31,7 @@ device = "cpu"  # where environments and learners are timed: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
+import itertools
 import json
 from dataclasses import replace
 from functools import partial
@@ -48,6 +49,7 @@ study = Study("13_benchmarks", preset, recompute, device, seed)
 network, seeds = study.network, tuple(range(seed, seed + 10))
 DQN = AgentConfig("centralized", "dqn", gamma=0.99, hidden=(128, 128))
 SAC = AgentConfig()
+GRAPH = AgentConfig.graph(alpha=0.1, gamma=0.0, batch_size=128, num_updates=1_000)  # as in 14 at the `paper` preset
 
 # %%
 SIZES = {
@@ -118,6 +120,10 @@ counted
 # * **Decision.** One AP, one observation, one thread: by `Policy.local`, and by the file of `Policy.export_onnx` in ONNX
 #   Runtime. Five parts of the calls each, in turn; the intervals are over the parts. The target is about the 99th percentile
 #   of all calls of `Policy.local`.
+# * **Decision by messages.** All APs of one network of 4 with two rounds, on one logged observation after the other, one
+#   thread: by `Policy.local_network`, against `Policy.act`. Here too the target is about the 99th percentile of all calls.
+# * **Training of the graph.** Ten seeds as one program with the settings of notebook 14. A part of the updates is timed,
+#   minibatches included, and counted up to 1,000: every update is the same work.
 
 # %%
 if study.recompute:  # environment
@@ -181,6 +187,29 @@ if study.recompute:  # decision
         for what, share in (("median", 50), ("99th percentile", 99))
     ]  # fmt: skip
 
+# %%
+if study.recompute:  # decision by messages, and training of the graph
+    talking = replace(network, observation="neighbours")
+    talk = collect(make_scheduler("random_walk"), talking, min(study.sizes.transitions, 20_000), seed)
+    graph = train_offline(talk, replace(GRAPH, num_updates=1), seeds[:1], progress=False)[0]
+    following = itertools.cycle(talk.obs)
+    calls = size["decisions"] // 5
+    decide = workloads.one_network_decision(graph, talk.obs)
+    with measure.threads(1):
+        spent = [[measure.latencies_ms(decide, calls), measure.latencies_ms(lambda: graph.act(next(following)), calls // 10)]
+                 for _ in range(5)]  # fmt: skip
+        graph_s = timed([workloads.learning(talk, GRAPH, [seeds], half, device)])[:, 0]
+    ours_ms, batched_ms = (np.array(part) for part in zip(*spent, strict=True))  # (5, calls) each
+    rows += [
+        report.row("decision of 4 APs by messages, against Policy.act", f"ms, {what}",
+                   np.percentile(ours_ms, share, axis=1), "", "Policy.act", np.percentile(batched_ms, share, axis=1))
+        for what, share in (("median", 50), ("99th percentile", 99))
+    ]  # fmt: skip
+    row = report.row("decision of 4 APs by messages", "ms, 99th percentile", np.percentile(ours_ms, 99, axis=1), "<= 1")
+    value = float(np.percentile(ours_ms, 99))
+    rows.append(row | {"value": value, "reached": report.reached(value, row["target"])})
+    rows.append(report.row("training of ten seeds of the graph, 1,000 updates", "s", 1e3 * graph_s, "<= 60"))
+
 # %% [markdown]
 # ## Where the time goes
 #
@@ -209,9 +238,13 @@ shares.round(2)
 #
 # Networks of 4 to 64 APs at a fixed density (the square's side grows with √I) and six users per AP. An environment step has
 # I·J links, a CTDE update I heads: perfect growth keeps time / (I·J) and time / I constant, and the rows report the largest
-# ratio of these to 4 APs. Every size is given about the same number of links: fewer environments where the network is larger,
-# which also bounds the memory, and whole episodes as above (APs without users are allowed here). The updates are of one seed
-# with one minibatch of noise. The centralized learner's one head has (N + 1)^I outputs and is refused beyond a limit.
+# ratio of these to 4 APs. Of the steps, every size is given about the same number of links: fewer environments where the
+# network is larger, which also bounds the memory, and whole episodes as above (APs without users are allowed here). The
+# updates are of one seed with one minibatch of noise. The centralized learner's one head has (N + 1)^I outputs and is refused
+# beyond a limit.
+#
+# A decision by messages (`Policy.act`, two rounds) has I turns in a round, and in each the values of all APs: perfect growth
+# keeps time / I² constant. Every size decides for the same number of networks at once, on noise.
 
 # %%
 if study.recompute:
@@ -229,9 +262,13 @@ if study.recompute:
     joint = replace(SAC, paradigm="centralized")
     few_aps = range(1, workloads.largest_centralized(network) + 1)
     joint_ms = 1e3 * timed([noise(joint, replace(network, num_aps=i)) for i in few_aps])
+    deciding = max(1, size["growth_envs"] // 4)
+    seen = [replace(config, observation="neighbours") for config in larger]
+    decide_ms = 1e3 * timed([workloads.decisions_of_noise(graph, config, deciding) for config in seen])
     rows += [
         report.growth_row("growth of an environment step", "µs per link", aps, 1e3 * step_ms / links),
         report.growth_row("growth of a CTDE update", "µs per AP", aps, 1e3 * update_ms / aps),
+        report.growth_row("growth of a decision by messages", "µs per AP squared", aps, 1e3 * decide_ms / aps**2),
         report.row("centralized stops at", "APs", max(few_aps)),
     ]
 
@@ -241,6 +278,7 @@ def growth():
     return pd.concat([
         report.by_size("environment step", step_ms, aps, 6 * aps, envs),
         report.by_size("CTDE update", update_ms, aps),
+        report.by_size("decision by messages", decide_ms, aps, 6 * aps, deciding),
         report.by_size("centralized update", joint_ms, few_aps),
     ])  # fmt: skip
 

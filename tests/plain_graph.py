@@ -163,8 +163,9 @@ def decide_by_objects(q, obs, mask, rounds):
 # ---- made at random ----
 
 
-def random_factors(form, seeds=(0,), hidden=(6, 5), lam=0.7, spread=1.5):
-    """Factors in float64 whose decisions differ from state to state."""
+def random_factors(form, seeds=(0,), hidden=(16, 16), lam=0.7, spread=1.5):
+    """Factors in float64 whose decisions differ from state to state. Layers of few units give ties: where none of the
+    last ones is active, q is the same for all users."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     nets = {
         "edge": StackedMLP(generators, (), (1, 16, 16)),

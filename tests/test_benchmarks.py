@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -260,6 +261,21 @@ def test_decisions_of_both_kinds_are_those_of_the_policy():
         name, from_file = workloads.one_onnx_decision(policy, seen, ap=1)
         assert name.startswith("ONNX Runtime 1.")
         assert from_file() == workloads.one_decision(policy, seen, ap=1)() == wanted
+
+
+def test_decisions_of_a_graph_are_those_of_the_policy(monkeypatch):
+    network = replace(SMALL, observation="neighbours")
+    log = collect(make_scheduler("random_walk"), network, 6)
+    agent = AgentConfig.graph(hidden=(8,), batch_size=4, num_updates=2)
+    policy = train_offline(log, agent, [0], progress=False)[0]
+    decide = workloads.one_network_decision(policy, log.obs)
+    for wanted in policy.act(torch.cat([log.obs, log.obs[:2]])).tolist():
+        assert decide().tolist() == wanted
+    seen, act = [], policy.act
+    monkeypatch.setattr(policy, "act", lambda obs: seen.append(act(obs)))
+    assert workloads.decisions_of_noise(policy, replace(network, num_aps=5, num_users=6), 7)() == 7
+    assert seen[0].shape == (7, 5)
+    assert workloads.learning(log, agent, [(0, 1)], 2)() == 2
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -3,12 +3,18 @@
 Shapes: S seeds, B batch, E environments, I APs, N slots, F numbers of a slot.
 """
 
+import json
+import tempfile
 import warnings
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plain_graph import (
     PlainFactors,
     decide_by_objects,
@@ -40,6 +46,7 @@ from rrmlab.agents.networks import StackedMLP
 from rrmlab.game.link_schedulers import joint_actions
 from rrmlab.game.messages import Slots
 from rrmlab.game.views import SILENT
+from rrmlab.storage import verify
 
 NETWORK = NetworkConfig(num_aps=4, num_users=14, episode_ttis=200, warmup_ttis=20, observation="neighbours")
 SHORT = replace(NETWORK, episode_ttis=40)
@@ -367,6 +374,124 @@ def test_a_policy_logs_what_it_does(policies):
     assert torch.equal(policy.act(log.obs[log.rows], log.mask[log.rows]), log.actions)
 
 
+# ---- the decision of one network in NumPy ----
+
+NEAR_TIES = 10  # of 10,000 networks may be decided otherwise by another rounding; there was none where this was written
+
+
+def random_obs(num, num_aps, top_n, seed=0):
+    """Raw observations (num, I, N F) with empty slots, and in others some numbers that are 0."""
+    obs, *_ = random_network(seed, num_aps, top_n, num)
+    obs = 8 * obs.unflatten(-1, (top_n, -1)) + (obs.unflatten(-1, (top_n, -1)) != 0)
+    obs[torch.rand(obs.shape, generator=torch.Generator().manual_seed(seed)) < 0.05] = 0
+    return obs.flatten(-2).float()
+
+
+@pytest.mark.parametrize("rounds", [0, 2, -1])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_network_decides_in_numpy_as_the_policy_does(policies, data, form, rounds):
+    policy = policies[form][1].deciding(rounds=rounds)
+    local, obs = policy.local_network(), torch.cat([data.obs[:8_000], random_obs(2_000, 4, 3)])
+    wanted, got = policy.act(obs).numpy(), np.stack([local(each) for each in obs.numpy()])
+    assert got.dtype == np.int64 and int((got != wanted).any(1).sum()) <= NEAR_TIES
+    assert len(np.unique(got, axis=0)) > 50
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 10), st.integers(1, 5), st.sampled_from(FORMS), st.integers(-1, 3))
+def test_networks_of_any_size_decide_in_numpy(seed, num_aps, top_n, form, rounds):
+    """Of random parameters, with one to three hidden layers."""
+    policy = random_policy(form, seed, rounds=rounds, hidden=(16, 12, 14)[: 1 + seed % 3])
+    obs, local = random_obs(20, num_aps, top_n, seed), policy.local_network()
+    wanted, got = policy.act(obs), np.stack([local(each) for each in obs.numpy()])
+    assert int((torch.from_numpy(got) != wanted).any(1).sum()) <= 1
+
+
+def random_policy(form, seed=0, **options):
+    """A policy of random parameters that was trained nowhere."""
+    agent = AgentConfig.graph(factor=form, **{"hidden": (16, 16), **options})
+    factors, g = random_factors(form, (seed,), agent.hidden), torch.Generator().manual_seed(seed)
+    tensors = {f"edge.{k}": p[0] for k, p in enumerate(factors.edge.layers)}
+    tensors |= {f"factor.{k}": p[0] for k, p in enumerate(factors.factor.layers)}
+    mean, std = 3 * torch.randn(6, generator=g), 8 * torch.rand(6, generator=g) + 4
+    mean[1], std[1], mean[4:], std[4:] = 0, 10, mean[3], std[3]
+    tensors |= {"obs_mean": mean.repeat(3), "obs_std": std.repeat(3)}
+    tensors |= {"reward_mean": torch.zeros(()), "reward_std": torch.ones(())}
+    return Policy(agent, NETWORK, {name: tensor.detach().float() for name, tensor in tensors.items()})
+
+
+def test_observations_that_no_network_has(policies):
+    local = policies["rate"][0].local_network()
+    for wrong in (np.ones(18), np.ones((4, 17)), np.ones((0, 18)), np.ones((4, 0)), np.ones((1, 4, 18)), 3.0):
+        with pytest.raises(ValueError, match=r"^obs: must be finite and of shape \(I, N \(I\+2\)\), got"):
+            local(wrong)
+    for wrong in (np.full((4, 18), np.nan), np.full((4, 18), np.inf)):
+        with pytest.raises(ValueError, match="^obs: must be finite"):
+            local(wrong)
+    for wrong in ("all", None, [[1], [1, 2]], np.ones((4, 18), complex), np.ones((4, 18), bool)):
+        with pytest.raises(ValueError, match="^obs: must be .* real numbers, got"):
+            local(wrong)
+    assert local(np.zeros((4, 18))).tolist() == [0] * 4 and local(np.zeros((2, 4)).tolist()).tolist() == [0] * 2
+
+
+# ---- the ONNX file ----
+
+
+def run_file(folder, obs):
+    return onnxruntime.InferenceSession(folder / "graph.onnx").run(["action"], {"obs": obs.numpy()})[0]
+
+
+@pytest.mark.parametrize("rounds", [0, 2, -1])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_onnx_file_decides_as_the_policy_does(policies, data, form, rounds, tmp_path):
+    policy = policies[form][0].deciding(rounds=rounds)
+    folder, obs = policy.export_onnx(tmp_path / "files"), torch.cat([data.obs[:8_000], random_obs(2_000, 4, 3)])
+    got, wanted = run_file(folder, obs), policy.act(obs).numpy()
+    assert got.dtype == np.int64 and int((got != wanted).any(1).sum()) <= NEAR_TIES
+    assert len(np.unique(got, axis=0)) > 50
+    for num in (0, 1, 2):
+        np.testing.assert_array_equal(run_file(folder, obs[:num]), wanted[:num])
+    assert not run_file(folder, torch.zeros(1, 4, 18)).any()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 4), st.sampled_from(FORMS), st.integers(-1, 2))
+def test_onnx_files_for_networks_of_any_size(seed, num_aps, top_n, form, rounds):
+    policy = random_policy(form, seed, rounds=rounds, hidden=(16, 12, 14)[: 1 + seed % 3])
+    obs, network = random_obs(50, num_aps, top_n, seed), replace(NETWORK, num_aps=num_aps, top_n=top_n, num_users=20)
+    with tempfile.TemporaryDirectory() as folder:
+        got = run_file(policy.export_onnx(f"{folder}/files", network), obs)
+    assert int((torch.from_numpy(got) != policy.act(obs)).any(1).sum()) <= 1
+
+
+def test_what_is_in_the_folder_of_a_graph(policies, tmp_path):
+    policy = policies["rate"][0]
+    folder = verify(policy.export_onnx(tmp_path / "files"), "interface.json")
+    assert sorted(file.name for file in folder.iterdir()) == ["SHA256SUMS", "graph.onnx", "interface.json"]
+    about = json.loads((folder / "interface.json").read_text())
+    assert (
+        about["policy"] == "G-MARL-CQL" and about["files"] == ["graph.onnx"] and about["obs"]["shape"] == ["B", 4, 18]
+    )
+    assert AgentConfig.from_dict(about["agent"]) == policy.config and about["action"]["shape"] == ["B", 4]
+    assert about["obs"]["last axis"][3:7] == [
+        *(f"slot 1: INR, dB, other AP {k}" for k in (1, 2, 3)),
+        "slot 2: SINR, dB",
+    ]
+    onnx.checker.check_model(onnx.load(folder / "graph.onnx"), full_check=True)
+    session = onnxruntime.InferenceSession(folder / "graph.onnx")
+    (obs,), (action,) = session.get_inputs(), session.get_outputs()
+    assert (obs.name, obs.type, obs.shape) == ("obs", "tensor(float)", ["B", 4, 18])
+    assert (action.name, action.type, action.shape) == ("action", "tensor(int64)", ["B", 4])
+    again = Policy.load(policy.save(tmp_path / "saved")).export_onnx(tmp_path / "again")
+    assert (again / "SHA256SUMS").read_text() == (folder / "SHA256SUMS").read_text()
+    with pytest.raises(ValueError, match="observation = local instead of neighbours"):
+        policy.export_onnx(tmp_path / "more", replace(NETWORK, observation="local"))
+    policy = Policy(policy.config, policy.network, policy.tensors | {"edge.0": policy.tensors["edge.0"] * torch.nan})
+    with pytest.raises(ValueError, match="tensor edge.0 holds NaN"):
+        policy.export_onnx(tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
 # ---- what is refused ----
 
 
@@ -421,6 +546,8 @@ def test_agents_and_networks_that_do_not_fit(data):
     with pytest.raises(ValueError, match="num_aps = 1: must be at least 2 to learn from"):
         train_offline(one, AGENT, [0], progress=False)
     (heads,) = train_offline(data, AgentConfig(hidden=(4,), num_updates=1), [0], progress=False)
+    with pytest.raises(ValueError, match="^paradigm = 'ctde': has no local_network, a graph has; take `act`"):
+        heads.local_network()
     for options in ({"lam": 0.5}, {"rounds": 2}, {"rounds": 1}):
         with pytest.raises(ValueError, match="^paradigm = 'ctde': lam and rounds are for paradigm = 'graph' alone"):
             heads.deciding(**options)

@@ -3,6 +3,7 @@
 import importlib
 import sys
 import warnings
+from dataclasses import replace
 
 import minari
 import numpy as np
@@ -14,6 +15,7 @@ from rrmlab.agents.config import AgentConfig
 from rrmlab.config import NetworkConfig
 from rrmlab.game.deployment import Deployment
 from rrmlab.game.env import RRMEnv
+from rrmlab.game.evaluation import evaluate
 from rrmlab.game.schedulers import RandomWalk
 from rrmlab.interop import RRMParallelEnv
 from rrmlab.joint_env import RRMJointEnv
@@ -213,6 +215,32 @@ def test_the_wrapper_s_observations_and_masks_go_into_a_policy(policy, kind):
         assert torch.equal(values, policy.q_values(obs, info["action_mask"]))
         seen, *_ = env.step(dict(zip(env.agents, actions, strict=True)))
         obs, _, _, _, info = game.step(actions[None])
+
+
+@pytest.mark.parametrize("factor", ["rate", "free"])
+def test_a_graph_plays_in_the_wrapper(factor):
+    """The agents' observations stacked, the actions handed back: in a larger network than that of its log too, against
+    the game itself and the decision in NumPy."""
+    small = replace(NETWORK, observation="neighbours")
+    agent = AgentConfig.graph(factor=factor, hidden=(8,), num_updates=100, learning_rate=1e-2, batch_size=16)
+    policy = train_offline(collect(RandomWalk(), small, 200), agent, [0], progress=False)[0]
+    for network in (small, replace(SPARSE, observation="neighbours", num_aps=6, top_n=2)):
+        env, local, played = RRMParallelEnv(network), policy.local_network(), set()
+        seen, _ = env.reset(seed=1)
+        rates = []
+        while env.agents:
+            stacked = np.stack([seen[agent]["observation"] for agent in env.agents])
+            mask = np.stack([seen[agent]["action_mask"] for agent in env.agents])
+            actions = policy.act(stacked, mask)
+            assert (
+                actions.tolist() == local(stacked).tolist() == policy.act(env.state().reshape(stacked.shape)).tolist()
+            )
+            played.add(tuple(actions.tolist()))
+            seen, _, _, _, infos = env.step(dict(zip(env.agents, actions, strict=True)))
+            rates.append(infos["ap_0"]["rates"])
+        scores = evaluate(policy, network, deployments=Deployment.draw(network, 1, seed=1))
+        np.testing.assert_allclose(np.mean(rates, 0), scores.rates[0], rtol=1e-5)
+        assert len(played) > 1 and any(map(any, played))
 
 
 @pytest.mark.parametrize(

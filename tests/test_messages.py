@@ -114,7 +114,7 @@ def test_the_decision_is_never_above_the_best_and_mostly_it(kind, num_aps, recor
         rules = [make_scheduler("graph_formula", rounds=rounds) for rounds in (0, 1, 2, -1)]
         found = [view.actions(rule.serve(view)).unsqueeze(0) for rule in rules]
     else:
-        factors = random_factors(kind, range(draws))
+        factors = random_factors(kind, range(draws), hidden=(6, 5))
         slots = Slots(*(x.expand(draws, *x.shape[1:]) for x in standardised(view.obs, num_aps)))
         tried = [joint_values(factors, slots, actions.expand(draws, envs, -1)).sum(-1) for actions in every]
         allowed = torch.stack([mask[:, torch.arange(num_aps), actions].all(-1) for actions in every], -1)

@@ -78,7 +78,7 @@ def assert_decides_alike(policy, folder, obs):
     assert got.dtype == np.int64 and got.shape == wanted.shape
     differs = (torch.from_numpy(got) != wanted).any(-1)
     mask = torch.nn.functional.pad(policy.observation.filled(obs), (1, 0), value=True)
-    best = losses.masked(*policy._logits(obs, mask)).topk(2).values[0]  # (H, B, 2)
+    best = losses.masked(*policy._actor.logits(obs.unsqueeze(0), mask.unsqueeze(0))).topk(2).values[0]  # (H, B, 2)
     assert int(differs.sum()) <= NEAR_TIES
     # Of one head at least, at each observation that is decided otherwise.
     assert (best[:, differs, 0] - best[:, differs, 1]).amin(0).lt(ROUNDING).all()
@@ -157,6 +157,13 @@ def test_the_same_policy_gives_the_same_bytes(tmp_path):
 
 
 # ---- what is refused ----
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_heads_have_the_size_of_their_training(tmp_path, paradigm):
+    with pytest.raises(ValueError, match="trained for another network: num_aps = 4 instead of 3"):
+        untrained(NETWORK, agent_of(paradigm)).export_onnx(tmp_path / "files", replace(NETWORK, num_aps=4))
+    assert not list(tmp_path.iterdir())
 
 
 def contents(folder):

@@ -77,6 +77,10 @@ def play_decision(decide):
     return [decide(obs) for obs in log().obs[:, 1].numpy()]
 
 
+def play_network_decision(decide):
+    return [decide(obs) for obs in log().obs.numpy()]
+
+
 def play_run(run):
     return [*run.policy.tensors.values(), *play_data(run.data)]
 
@@ -140,6 +144,7 @@ OBJECTS = {
     "policy of a graph": (lambda: begun(graph()), play_behaviour),
     "stack of graphs": (lambda: begun(PolicyStack([graph(), graph()]), 4), play_behaviour),
     "decision of one AP": (lambda: policy().local(1), play_decision),
+    "decision of a network": (lambda: graph().local_network(), play_network_decision),
     "stack of policies": (lambda: begun(PolicyStack([policy(), policy()]), 4), play_behaviour),
     "late and noisy reports": (lambda: begun(ImperfectReports(policy().sampled(), 3, 2.0)), play_behaviour),
     "dataset": (log, play_data),

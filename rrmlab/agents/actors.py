@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from ..game.messages import OWN, Slots, decide
 from . import losses
 from .config import AgentConfig
 from .graph import Factors
-from .networks import StackedMLP, logits
+from .networks import StackedMLP, acting, logits
 from .paradigms import PARADIGMS, Paradigm
 from .scale import Scale
 
@@ -25,6 +26,12 @@ class HeadActor:
 
     def __init__(self, nets: Mapping[str, StackedMLP], scale: Scale, paradigm: Paradigm) -> None:
         self.nets, self.scale, self.paradigm = nets, scale, paradigm
+
+    def arrays(self, head: int) -> list[np.ndarray]:
+        """What decides of a head of one seed: weights (in, out) and biases (1, out), alternating."""
+        # Heads are the last of the stack's dimensions; of twin critics none acts.
+        layers = [layer[..., head, :, :].cpu().numpy() for layer in acting(self.nets).layers]
+        return [layer.reshape(layer.shape[-2:]) for layer in layers]
 
     def inputs(self, obs: Tensor) -> Tensor:
         """Standardised inputs of the heads: obs (S, B, I, N F) -> (S, H, B, D)."""
@@ -47,6 +54,13 @@ class GraphActor:
         self.factors, self.rounds = Factors(nets, config.factor, lam), config.rounds
         # The same for every slot and link: those of the first slot, and of the first other AP's INR.
         self.mean, self.std = (scale.tensors[name][..., : OWN + 1] for name in ("obs_mean", "obs_std"))
+
+    def arrays(self) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray, np.ndarray, float | None]:
+        """What the decision of one seed is made of, the first arguments of `local_graph.decide`: the layers of phi and
+        of q, mean (4,), std (4,), and lambda or None."""
+        edge, factor = ([p[0].cpu().numpy() for p in net.layers] for net in (self.factors.edge, self.factors.factor))
+        lam = self.factors.lam if self.factors.form == "rate" else None
+        return edge, factor, self.mean.cpu().numpy(), self.std.cpu().numpy(), lam
 
     def act(self, obs: Tensor, mask: Tensor) -> Tensor:
         """Actions (S, B, I) for obs (S, B, I, N F) and masks (S, B, I, N+1)."""

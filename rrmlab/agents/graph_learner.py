@@ -16,9 +16,10 @@ from ..game.messages import Slots, decide
 from ..random_streams import PARAMETERS, seeded_generators
 from . import losses
 from .config import AgentConfig, network_shapes
-from .graph import Factors, conditional_values, joint_values
+from .graph import Factors, conditional_values, joint_values, shared_scale
 from .learner import Batch, Learner, Metrics
 from .networks import StackedMLP
+from .scale import Scale
 
 GREEDY_SHARE = 16  # transitions of a minibatch whose greedy value is reported, `study`: a decision takes time
 
@@ -97,3 +98,8 @@ def make_learner(
 ) -> Learner:
     """The learner of a configuration; see `Learner` for arguments and errors."""
     return (GraphLearner if config.paradigm == "graph" else Learner)(config, network, seeds, device)
+
+
+def make_scale(config: AgentConfig, obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
+    """The standardisation of a configuration by its data; arguments as `Scale.of`."""
+    return (shared_scale if config.paradigm == "graph" else Scale.of)(obs, mask, rewards)

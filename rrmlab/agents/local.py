@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -20,13 +22,7 @@ def decide(layers: list[np.ndarray], mean: np.ndarray, std: np.ndarray, features
     Raises:
         ValueError: an observation of another shape, or with numbers that are not real or not finite.
     """
-    try:
-        given = np.asarray(obs)
-    except (TypeError, ValueError, RuntimeError):
-        given = np.array(None)
-    if given.dtype.kind not in "fiu":
-        raise ValueError(f"obs: must be {len(mean)} real numbers, got {obs!r}")
-    obs = given.astype(np.float32, copy=False)
+    obs = real_numbers(obs, str(len(mean)))
     if obs.shape != mean.shape or not np.isfinite(obs).all():
         raise ValueError(f"obs: must be finite and of shape {mean.shape}, got {obs.shape}: {obs}")
     depth = len(layers)
@@ -37,3 +33,14 @@ def decide(layers: list[np.ndarray], mean: np.ndarray, std: np.ndarray, features
             np.maximum(x, 0, out=x)
     x[1:][(obs.reshape(-1, features) == 0).all(1)] = -np.inf  # empty slots
     return int(x.argmax())
+
+
+def real_numbers(obs: Any, number: str) -> np.ndarray:
+    """An observation as float32; ValueError unless it is so many real numbers, however many that are."""
+    try:
+        given = np.asarray(obs)
+    except (TypeError, ValueError, RuntimeError):
+        given = np.array(None)
+    if given.dtype.kind not in "fiu":
+        raise ValueError(f"obs: must be {number} real numbers, got {obs!r}")
+    return given.astype(np.float32, copy=False)

@@ -42,6 +42,14 @@ class StackedMLP(nn.Module):
         return _ReLULayers.apply(x, *layers).unflatten(0, stack)  # type: ignore[no-untyped-call]
 
 
+def stack_of(tensors: dict[str, Tensor], name: str, stack: tuple[int, ...], sizes: tuple[int, ...]) -> StackedMLP:
+    """A stack of one seed with the given parameters."""
+    net = StackedMLP([torch.Generator("cpu")], stack, sizes)
+    state = {f"layers.{k}": tensors[f"{name}.{k}"].unsqueeze(0) for k in range(len(net.layers))}
+    net.load_state_dict(state)
+    return net.to(tensors["obs_mean"].device).requires_grad_(False)
+
+
 def acting(nets: Mapping[str, StackedMLP]) -> StackedMLP:
     """The network that decides: the actor, or without one the critic, whose first (and only) twin acts."""
     return nets["actor"] if "actor" in nets else nets["critic"]

@@ -6,6 +6,8 @@ Shapes: B batch, I APs, N slots of an AP, F features of a slot, A actions of a h
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +62,38 @@ def write_onnx(
     Raises:
         FileExistsError: `path` holds something else.
     """
+    models = {name: partial(_model, layers, actions, mean, std, len(features)) for name, layers in heads.items()}
+    write_models(path, models, actions.shape[1:], len(mean) // len(features), features, about)
+
+
+def write_models(
+    path: str | Path,
+    models: Mapping[str, Callable[[], bytes]],
+    of_aps: Sequence[int],
+    slots: int,
+    features: Sequence[str],
+    about: dict[str, Any],
+) -> None:
+    """Write NAME.onnx of each model, interface.json and SHA256SUMS to the folder `path`, which is replaced as a whole.
+
+    Args:
+        models: what makes the bytes of each file, by NAME.
+        of_aps: (I,) where a file decides for all APs, () for one.
+        slots: N.
+        features: names and units of a slot's F numbers.
+        about: what else interface.json says.
+
+    Raises:
+        FileExistsError: `path` holds something else.
+    """
     folder = check_replaceable(path)
     for name, what in KINDS.items():
         if name != ABOUT and (folder / name).is_file():
             raise FileExistsError(f"{folder} holds {what}; it is not replaced, give another name")
-    of_aps, slots = list(actions.shape[1:]), len(mean) // len(features)
     interface = {
-        "files": [f"{name}.onnx" for name in heads],
+        "files": [f"{name}.onnx" for name in models],
         "obs": {
-            "shape": ["B", *of_aps, len(mean)],
+            "shape": ["B", *of_aps, slots * len(features)],
             "dtype": "float32",
             "last axis": [f"slot {slot}: {feature}" for slot in range(1, slots + 1) for feature in features],
             "empty slot": "all its numbers are 0",
@@ -76,8 +101,8 @@ def write_onnx(
         "action": {"shape": ["B", *of_aps], "dtype": "int64", "values": "0: silence, n: serve the user in slot n"},
     }
     with new_folder(path) as beside:
-        for name, layers in heads.items():
-            (beside / f"{name}.onnx").write_bytes(_model(layers, actions, mean, std, len(features)))
+        for name, model in models.items():
+            (beside / f"{name}.onnx").write_bytes(model())
         (beside / ABOUT).write_text(json.dumps(about | interface, indent=1), encoding="utf-8")
 
 
@@ -99,6 +124,11 @@ def _model(layers: list[np.ndarray], actions: np.ndarray, mean: np.ndarray, std:
         steps.append(f"y{k} = Gemm(x{k}, weight{k}, bias{k})")
         steps += [f"x{k + 1} = Relu(y{k})"] * (k < depth - 1)
     parts = {"aps": "".join(f", {num}" for num in actions.shape[1:]), "numbers": len(mean), "outputs": f"y{depth - 1}"}
-    model = onnx.parser.parse_model(GRAPH.format(layers="\n  ".join(steps), **parts))
+    return serialised(GRAPH.format(layers="\n  ".join(steps), **parts), constants)
+
+
+def serialised(text: str, constants: Mapping[str, Any]) -> bytes:
+    """A model from its text and its constants by name."""
+    model = onnx.parser.parse_model(text)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
     return model.SerializeToString(deterministic=True)

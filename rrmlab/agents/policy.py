@@ -19,11 +19,13 @@ from ..game.observations import observation_of
 from ..game.views import ObservationView
 from ..random_streams import PolicyStream, sample
 from . import losses
-from .actors import HeadActor, make_actor
+from .actors import GraphActor, HeadActor, make_actor
 from .config import AgentConfig, method_name, network_shapes
 from .files import check_tensors, read_checkpoint, write_checkpoint
+from .inputs import checked_inputs
 from .local import decide
-from .networks import StackedMLP, acting
+from .local_graph import decide as decide_network
+from .networks import stack_of
 from .scale import Scale
 
 
@@ -63,7 +65,7 @@ class Policy:
         self.observation = observation_of(network)
         self.scale = Scale(*(tensors[name] for name in ("obs_mean", "obs_std", "reward_mean", "reward_std")))
         shapes = network_shapes(config, network).items()
-        self.nets = {name: _stack_of(tensors, name, stack, sizes) for name, (stack, sizes) in shapes}
+        self.nets = {name: stack_of(tensors, name, stack, sizes) for name, (stack, sizes) in shapes}
         self._actor = make_actor(config, network, self.nets, self.scale)
 
     @property
@@ -140,47 +142,67 @@ class Policy:
             ValueError: a centralized or a sampled policy, or another AP than there is; in the function, another shape
                 or numbers that are not finite.
         """
-        if self._heads("local").paradigm.joint or self.stochastic:
+        heads = self._heads("local")
+        if heads.paradigm.joint or self.stochastic:
             kind = "stochastic = True" if self.stochastic else "paradigm = 'centralized'"
             raise ValueError(f"{kind}: an AP decides alone with a greedy independent or ctde policy")
         ap = whole_number("ap", ap)
         if not 0 <= ap < self.network.num_aps:
             raise ValueError(f"ap = {ap}: must lie in 0 ... {self.network.num_aps - 1}")
-        return partial(decide, self._head(ap), *self._scaling(), self.observation.width(self.network.num_aps))
+        return partial(decide, heads.arrays(ap), *self._scaling(), self.observation.width(self.network.num_aps))
 
-    def export_onnx(self, path: str | Path) -> Path:
-        """Write what each AP runs as an ONNX file, ap_0.onnx ..., or policy.onnx of a centralized policy.
+    def local_network(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What the APs of a graph decide together, without the batches of `act`: a function of one raw observation
+        (I, N F) of any network that returns its actions (I,) int64; it can be pickled.
 
-        Input "obs": raw observations (B, N F) float32, of all APs (B, I, N F) if centralized. Output "action": (B,) or
+        Raises:
+            ValueError: another paradigm than "graph"; in the function, another shape or numbers that are not finite.
+        """
+        if not isinstance(actor := self._actor, GraphActor):
+            raise ValueError(f"paradigm = {self.config.paradigm!r}: has no local_network, a graph has; take `act`")
+        return partial(decide_network, *actor.arrays(), actor.rounds)
+
+    def export_onnx(self, path: str | Path, network: NetworkConfig | None = None) -> Path:
+        """Write what each AP runs as an ONNX file, ap_0.onnx ..., or what all APs decide together: policy.onnx of a
+        centralized policy, graph.onnx of a graph.
+
+        Input "obs": raw observations (B, N F) float32, of all APs (B, I, N F) in one file. Output "action": (B,) or
         (B, I) int64, as `act` gives without `action_mask`. The files do not check that observations are finite.
         Beside them are interface.json, with names and units of the numbers, and SHA256SUMS; the folder is replaced as
         a whole.
 
+        Args:
+            path: the folder.
+            network: for whose I and N, which a graph's file has fixed; left out, those of the training.
+
         Raises:
             ImportError: the extra `deploy` is not installed.
-            ValueError: a sampled policy, or parameters such as NaN after a training that diverged.
+            ValueError: a sampled policy, parameters such as NaN after a training that diverged, or what `check_fits`
+                refuses.
             FileExistsError: `path` holds something else.
         """
-        from .onnx_files import write_onnx  # needs an extra
+        from .onnx_files import write_models, write_onnx  # needs an extra
+        from .onnx_graph import graph_model
 
         if self.stochastic:
             raise ValueError("stochastic = True: must be a greedy policy, the files draw no random numbers")
         check_tensors(self.tensors, self.config, self.network)
-        paradigm = self._heads("export_onnx").paradigm
+        about = {"policy": self.name, "network": self.network.to_dict(), **self.parameters()}
+        network = self.network if network is None else network
+        self.check_fits(network)
+        aps, top_n = network.num_aps, network.top_n
+        if isinstance(actor := self._actor, GraphActor):
+            models = {"graph": partial(graph_model, *actor.arrays(), actor.rounds, aps, top_n)}
+            write_models(path, models, (aps,), top_n, self.observation.names(aps), about)
+            return as_path(path)
+        paradigm = actor.paradigm
         joint, (heads, _, num_actions) = paradigm.joint, paradigm.heads(self.network)
-        layers = {"policy" if joint else f"ap_{head}": self._head(head) for head in range(heads)}
+        layers = {"policy" if joint else f"ap_{head}": actor.arrays(head) for head in range(heads)}
         actions = torch.arange(num_actions, device="cpu")
         if joint:
-            actions = paradigm.to_aps(actions.unsqueeze(0), self.network.top_n + 1, self.network.num_aps)
-        about = {"policy": self.name, "network": self.network.to_dict(), **self.parameters()}
-        write_onnx(path, layers, actions.numpy(), *self._scaling(), self.observation.names(self.network.num_aps), about)
+            actions = paradigm.to_aps(actions.unsqueeze(0), top_n + 1, aps)
+        write_onnx(path, layers, actions.numpy(), *self._scaling(), self.observation.names(aps), about)
         return as_path(path)
-
-    def _head(self, head: int) -> list[np.ndarray]:
-        """What decides of a head: weights (in, out) and biases (1, out), alternating."""
-        # Heads are the last of the stack's dimensions; of twin critics none acts.
-        layers = [layer[..., head, :, :].cpu().numpy() for layer in acting(self._heads("local").nets).layers]
-        return [layer.reshape(layer.shape[-2:]) for layer in layers]
 
     def _scaling(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and spread (N F,) of the observations."""
@@ -222,26 +244,8 @@ class Policy:
         return self._actor
 
     def _checked(self, obs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        aps, top_n = self.network.num_aps, self.network.top_n
-        if self.config.paradigm == "graph" and getattr(obs, "ndim", 0) >= 2 and obs.shape[-2] > 0:
-            # Any network: with as many slots as the observation has room for.
-            aps, top_n = obs.shape[-2], max(1, obs.shape[-1] // self.observation.width(obs.shape[-2]))
-        wanted = (aps, top_n * self.observation.width(aps))
-        device = self.tensors["obs_mean"].device
-        obs, mask = _as_tensor("obs", obs, device), None if mask is None else _as_tensor("action_mask", mask, device)
-        if obs.dtype == torch.bool or obs.is_complex():
-            raise ValueError(f"obs: must be real numbers, got {obs.dtype}")
-        if obs.ndim < 2 or tuple(obs.shape[-2:]) != wanted:
-            raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (..., {wanted[0]}, {wanted[1]})")
-        if not bool(torch.isfinite(obs).all()):
-            raise ValueError("obs: must be finite, found NaN or infinity")
-        if mask is None:
-            mask = torch.nn.functional.pad(self.observation.filled(obs), (1, 0), value=True)
-        elif tuple(mask.shape) != (*obs.shape[:-1], top_n + 1):
-            raise ValueError(f"action_mask of shape {tuple(mask.shape)}: must be (..., I, N+1) as obs is (..., I, N F)")
-        elif mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
-            raise ValueError(f"action_mask: must be True and False, or 1 and 0, found others in {mask.dtype}")
-        return obs, mask if mask.dtype == torch.bool else mask == 1
+        size = None if self.config.paradigm == "graph" else (self.network.num_aps, self.network.top_n)
+        return checked_inputs(obs, mask, self.observation, size, self.tensors["obs_mean"].device)
 
     def check_fits(self, network: NetworkConfig, strict: bool = False) -> None:
         """Whether the policy can run on a network.
@@ -293,20 +297,3 @@ class Policy:
         device = known_device(device)
         config, network, tensors, seed, history = read_checkpoint(path)
         return cls(config, network, {name: tensor.to(device) for name, tensor in tensors.items()}, seed, history)
-
-
-def _as_tensor(name: str, values: Any, device: torch.device) -> Tensor:
-    """Tensors, arrays and nested lists of numbers as a tensor on a device; ValueError for anything else."""
-    try:
-        # By way of NumPy, because PyTorch reads lists of numbers in the session's default type.
-        return torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values), device=device)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise ValueError(f"{name}: must be a tensor, an array or nested lists, got {type(values).__name__}") from None
-
-
-def _stack_of(tensors: dict[str, Tensor], name: str, stack: tuple[int, ...], sizes: tuple[int, ...]) -> StackedMLP:
-    """A stack of one seed with the given parameters."""
-    net = StackedMLP([torch.Generator("cpu")], stack, sizes)
-    state = {f"layers.{k}": tensors[f"{name}.{k}"].unsqueeze(0) for k in range(len(net.layers))}
-    net.load_state_dict(state)
-    return net.to(tensors["obs_mean"].device).requires_grad_(False)

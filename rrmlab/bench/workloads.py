@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -23,9 +24,9 @@ from typing import Any
 import torch
 
 from ..agents.config import AgentConfig
+from ..agents.graph_learner import make_learner, make_scale
 from ..agents.learner import Batch, Learner
 from ..agents.policy import Policy
-from ..agents.scale import Scale
 from ..config import NetworkConfig
 from ..game.env import RRMEnv
 from ..game.observations import observation_of
@@ -72,8 +73,8 @@ def silent_steps(config: NetworkConfig, envs: int, num: int, seed: int = 0) -> W
 def learning(data: Dataset, agent: AgentConfig, stacks: Sequence[Sequence[int]], num: int, device: str = "cpu") -> Work:
     """`num` updates of each stack of seeds, one stack after the other: [(0, 1)] are two seeds as one program,
     [(0,), (1,)] two programs. The sampling of the minibatches is included. Units: `num`."""
-    network, scale = data.network, Scale.of(data.obs, data.mask, data.rewards)
-    learners = [Learner(agent, network, seeds, device) for seeds in stacks]
+    network, scale = data.network, make_scale(agent, data.obs, data.mask, data.rewards)
+    learners = [make_learner(agent, network, seeds, device) for seeds in stacks]
     sources = [Minibatches(data, scale, agent.batch_size, seeds, device) for seeds in stacks]
 
     def run() -> int:
@@ -124,6 +125,23 @@ def one_decision(policy: Policy, obs: torch.Tensor, ap: int = 0) -> Callable[[],
     """One AP's decision on an observation (I, N F), from its own head."""
     decide, own = policy.local(ap), obs[ap].numpy()
     return lambda: decide(own)
+
+
+def one_network_decision(policy: Policy, logged: torch.Tensor) -> Callable[[], Any]:
+    """The decision of all APs of a graph on one observation after the other, logged (R, I, N F)."""
+    decide, following = policy.local_network(), itertools.cycle(logged.numpy())
+    return lambda: decide(next(following))
+
+
+def decisions_of_noise(policy: Policy, network: NetworkConfig, envs: int) -> Work:
+    """Decisions of a graph for E networks of any size at once, on noise. Units: E."""
+    obs = random_batch(1, envs, network).obs[0]
+
+    def run() -> int:
+        policy.act(obs)
+        return envs
+
+    return run
 
 
 def one_onnx_decision(policy: Policy, obs: torch.Tensor, ap: int = 0) -> tuple[str, Callable[[], int]] | None:

@@ -83,14 +83,13 @@ def decide(factors: Values, slots: Slots, mask: Tensor, rounds: int) -> Tensor:
             place = seed, rest, i
             was, on = (actions[place] > 0)[:, :, None], actions > 0
             on[place] = False
-            mine = sent[place]  # (S, B, I, N, M)
-            interference = interference - mine * was[..., None, None]  # without this AP
+            mine = sent[place]  # (S, B, I, N, M), 0 at its own slots
             at, pick = slots.at(chosen), chosen[..., None, None]
             theirs, change = (x.take_along_dim(pick, -2).squeeze(-2) for x in (interference, mine))
             # In one pass: its own slots, and the others' slots in the state that is not known yet.
             new = factors.values(
                 torch.cat([slots.own[place], at.own], -2),
-                torch.cat([interference[place], theirs + change * ~was.unsqueeze(-1)], -2),
+                torch.cat([interference[place], torch.where(was.unsqueeze(-1), theirs - change, theirs + change)], -2),
             )
             own, other = new.split([filled.shape[-1], aps], -1)
             with_it, without = torch.where(was, q, other) * on, torch.where(was, other, q) * on
@@ -100,7 +99,8 @@ def decide(factors: Values, slots: Slots, mask: Tensor, rounds: int) -> Tensor:
             actions[place], chosen[place] = torch.where(go, slot + 1, 0), slot
             q = torch.where(go.unsqueeze(-1), with_it, without)
             q[place] = own.gather(-1, slot.unsqueeze(-1)).squeeze(-1) * go
-            interference = interference + mine * go[:, :, None, None, None]
+            step = go.to(q) - was.squeeze(-1).to(q)  # it begins to transmit, or ends
+            interference.addcmul_(mine, step[:, :, None, None, None])
         if rounds < 0 and turn and torch.equal(actions, before):
             break
     return actions

@@ -12,10 +12,8 @@ from pathlib import Path
 import torch
 
 from ..agents.config import AgentConfig, method_name
-from ..agents.graph import shared_scale
-from ..agents.graph_learner import make_learner
+from ..agents.graph_learner import make_learner, make_scale
 from ..agents.policy import Policy
-from ..agents.scale import Scale
 from ..checks import as_path, check_kind, known_device, whole_number
 from .dataset import Dataset
 from .minibatches import Minibatches
@@ -90,7 +88,7 @@ def train_offline(
     network = data.network
     data.check()
     learner, total = make_learner(config, network, seeds, device), config.num_updates
-    scale = (shared_scale if config.paradigm == "graph" else Scale.of)(data.obs, data.mask, data.rewards)
+    scale = make_scale(config, data.obs, data.mask, data.rewards)
     source = Minibatches(data, scale, config.batch_size, seeds, device)
     training, done = Training(learner, network, scale, seeds, max(1, total // LOG_POINTS)), 0
     if checkpoint is not None:

@@ -1,0 +1,84 @@
+"""The decision of a whole network by messages, as fast as a TTI asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..game.messages import MOST_ROUNDS, OWN
+from ..game.observations import other_aps
+from .local import real_numbers
+
+
+def decide(
+    edge: list[np.ndarray],
+    factor: list[np.ndarray],
+    mean: np.ndarray,
+    std: np.ndarray,
+    lam: float | None,
+    rounds: int,
+    obs: np.ndarray,
+) -> np.ndarray:
+    """What `game.messages.decide` decides for one network of I APs, any number, with N slots: (I,) int64.
+
+    In NumPy, as `local.decide`. The first layer of the factor is linear in the sum of the messages, so it is applied to
+    every message once, and the turns add and subtract what it gives, L numbers.
+
+    Args:
+        edge: weights (in, out) and biases (1, out) of the two layers of phi, alternating.
+        factor: those of q.
+        mean: (4,) of SINR, ln w, SNR and INR, subtracted from the observation.
+        std: (4,), then divides it.
+        lam: lambda of the form "rate"; None for the form "free".
+        rounds: of best response, as in `game.messages.decide`.
+        obs: (I, N F) raw observation; a slot is empty where all its numbers are 0.
+
+    Raises:
+        ValueError: an observation of another shape, or with numbers that are not real or not finite.
+    """
+    obs = real_numbers(obs, "(I, N (I+2))")
+    aps = obs.shape[0] if obs.ndim == 2 else 0
+    if not aps or not obs.size or obs.shape[1] % (OWN + aps - 1) or not np.isfinite(obs).all():
+        raise ValueError(f"obs: must be finite and of shape (I, N (I+2)), got {obs.shape}: {obs}")
+    slots = obs.reshape(aps, -1, OWN + aps - 1)
+    top_n, depth, ap = slots.shape[1], len(factor), np.arange(aps)
+    barrier = np.where((slots != 0).any(-1), 0, -np.inf).astype(np.float32)  # (I, N)
+    own = (slots[..., :OWN] - mean[:OWN]) / std[:OWN]
+    weight = np.ones(aps * top_n, np.float32) if lam is None else np.exp(np.float32(lam) * own[..., 1]).ravel()
+    own = own if lam is None else own[..., ::2]
+    of_own, of_sum = np.split(factor[0], [own.shape[-1]])
+    hidden = np.maximum((slots[..., OWN:, None] - mean[OWN]) / std[OWN] * edge[0][0] + edge[1][0], 0)
+    messages = hidden @ (edge[2] @ of_sum) + edge[3][0] @ of_sum  # (I, N, I-1, L)
+    from_each = np.zeros((aps, aps, top_n, of_sum.shape[1]), np.float32)  # from, to; 0 at its own slots
+    from_each[other_aps(aps).numpy(), ap[:, None]] = messages.swapaxes(1, 2)
+    sent = from_each.reshape(aps, aps * top_n, -1)
+    inputs = (own @ of_own + factor[1][0]).reshape(aps * top_n, -1)
+
+    def values(x: np.ndarray, of: np.ndarray | slice) -> np.ndarray:
+        """q (R,) of slots, from what their first layer gives (R, L)."""
+        for k in range(2, depth, 2):
+            x = np.maximum(x, 0) @ factor[k] + factor[k + 1][0]
+        return x[:, 0] * weight[of]
+
+    alone = values(inputs, slice(None)).reshape(aps, top_n) + barrier
+    order = np.argsort(-alone.max(-1), kind="stable").tolist()
+    actions, q, at = np.zeros(aps, np.int64), np.zeros(aps, np.float32), ap * top_n
+    for _ in range(1 + (rounds if rounds >= 0 else MOST_ROUNDS)):
+        before = actions.copy()
+        for i in order:
+            was, actions[i] = actions[i] > 0, 0
+            on = np.flatnonzero(actions)
+            rows = np.concatenate([np.arange(i * top_n, (i + 1) * top_n), at[on]])
+            # Its own slots, to which it sends nothing, and the others' in the state that is not known yet.
+            x = inputs[rows] - sent[i, rows] if was else inputs[rows] + sent[i, rows]
+            mine, other = np.split(values(x, rows), [top_n])
+            harm = q[on] - other if was else other - q[on]
+            gain = mine + harm.sum() + barrier[i]
+            slot = int(gain.argmax())
+            if go := bool(gain[slot] > 0):
+                actions[i], at[i], q[i] = slot + 1, i * top_n + slot, mine[slot]
+            if go != was:
+                inputs = inputs + sent[i] if go else inputs - sent[i]
+                q[on] = other
+        if np.array_equal(actions, before):
+            break
+    return actions
