@@ -186,7 +186,7 @@ METHODS: dict[str, Method] = {
                in_readme=True),
         Method("Observed oracle (local)", oracle="ctde", knowledge=OWN_USERS, style=Style("black", "p", ":"),
                in_readme=True),
-        learner(tuning.graph_agent(AgentConfig().num_updates), in_readme=True),
+        learner(tuning.graph_agent(AgentConfig().num_updates // 2), in_readme=True),
         Method("G-formula", {"name": "graph_formula"}, knowledge=MESSAGES, style=Style("crimson", "*", "--", True),
                observation="neighbours", in_readme=True),
         Method("Exhaustive", {"name": "exhaustive", "lam": NetworkConfig().lam}, knowledge=ALL_GAINS,

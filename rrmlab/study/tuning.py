@@ -135,8 +135,8 @@ def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
 
 
 def graph_agent(num_updates: int, **changes: Any) -> AgentConfig:
-    """The agent whose APs exchange messages, as the tuning chose it; it takes half the updates of other learners."""
-    return AgentConfig.graph(**(GRAPH_FIXED | GRAPH_TUNED | {"num_updates": max(1, num_updates // 2)} | changes))
+    """The agent whose APs exchange messages, as the tuning chose it, but for `changes`."""
+    return AgentConfig.graph(**(GRAPH_FIXED | GRAPH_TUNED | {"num_updates": num_updates} | changes))
 
 
 def online_agents(paradigms: Sequence[str] = ("ctde",)) -> dict[str, AgentConfig]:
@@ -218,7 +218,7 @@ def graph_trials(study: Study, data: Path) -> pd.DataFrame:
     scoring = replace(study.tuning, network=network)
     jobs = {}
     for point in points(GRAPH_GRID):
-        agent = graph_agent(0, num_updates=study.sizes.tuning_updates, **point)  # as many as in others' trials
+        agent = graph_agent(study.sizes.tuning_updates, **point)
         jobs[agent] = OfflineJob(data, agent, _tuning_seeds(study), scoring, device=study.device)
     return _trial_rows(study, jobs, TRIAL_COLUMNS)
 
