@@ -124,7 +124,8 @@ def test_sizes():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
     assert [f"{path.relative_to(PACKAGE)}: {num} lines" for path, num in lines.items() if num > 300] == []
     core = [path for path in lines if path.relative_to(PACKAGE).with_suffix("").parts[0] in CORE]
-    assert sum(lines[path] - documentation(path) for path in core) <= 4_560
+    # A fence, not a target: what is added to the core is seen here. Docstrings do not count.
+    assert sum(lines[path] - documentation(path) for path in core) <= 5_450
 
 
 def documentation(path: Path) -> int:
