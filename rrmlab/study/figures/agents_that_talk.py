@@ -15,6 +15,7 @@ SHOWN = (  # in the frontier; the others lie on top of these
     "Random walk", "TDM", "Full reuse", "ITLinQ", "ITLinQ (tuned)", "Threshold", "BC", "I-MARL-CQL", "CTDE-MARL-CQL",
     "C-MARL-CQL", "Observed oracle (joint)", "Greedy marginal", "Best subset", "Exhaustive",
 )  # fmt: skip
+ONE_LABEL = 0.02  # R_score: methods that are nearer than this share a label
 
 
 def frontier(table: pd.DataFrame, agent: str) -> Figure:
@@ -24,20 +25,29 @@ def frontier(table: pd.DataFrame, agent: str) -> Figure:
         table: columns method, rounds, exchanged, score, score_low, score_high.
         agent: the learned agent; it and G-formula have a point for each number of rounds.
     """
-    fig, ax = plotting.figure(width=plotting.PAGE_IN, height=3.6)
-    for method in (*SHOWN, "G-formula", agent):
+    fig, ax = plotting.figure(width=plotting.PAGE_IN, height=3.4)
+    lines = ["G-formula", agent]
+    for method in (*SHOWN, *lines):
         part = table[table.method == method].sort_values("exchanged")
-        style = plotting.style_of(method) | ({} if method in (agent, "G-formula") else {"linestyle": "none"})
-        if method in (agent, "G-formula"):
-            style |= {"markersize": 9}
-        ax.errorbar(part.exchanged, part.score, plotting.errors(part, "score"), elinewidth=0.7, label=method, **style)
+        style = plotting.style_of(method) | ({"markersize": 9} if method in lines else {"linestyle": "none"})
+        ax.errorbar(part.exchanged, part.score, plotting.errors(part, "score"), elinewidth=0.7, capsize=0, **style)
+    points = table[table.method.isin(SHOWN)].sort_values(["exchanged", "score"])
+    near = (points.exchanged.diff().ne(0) | points.score.diff().gt(ONE_LABEL)).cumsum()
+    for _, group in points.groupby(near):
+        place = (group.exchanged.iloc[0], group.score.mean())
+        shift, align = ((-6, -2), "right") if place[0] == 24 else ((6, -2), "left")  # a column at 28 follows
+        text = ", ".join(group.method[::-1])
+        ax.annotate(text, place, shift, textcoords="offset points", ha=align, fontsize=7)
     for _, point in table[table.method == agent].iterrows():
         text = f"{point['rounds']} round{'s' * (point['rounds'] != 1)}"
-        ax.annotate(text, (point.exchanged, point.score), (0, -16), textcoords="offset points", ha="center", fontsize=7)
-    ax.set(xlabel="numbers exchanged between cells in a TTI", ylabel="R_score (bit/s/Hz)")
-    ax.set_xlim(left=-3)
+        shift, align = ((8, -4), "left") if point["rounds"] == 0 else ((0, -9), "center")
+        place = (point.exchanged, point.score if point["rounds"] == 0 else point.score_low)
+        look = {"fontsize": 7, "color": plotting.style_of(agent)["color"], "textcoords": "offset points"}
+        ax.annotate(text, place, shift, ha=align, **look)
+        if point["rounds"] == 2:
+            ax.annotate(f"{agent} (filled)\nand G-formula", place, (0, -28), ha="center", **look)
+    ax.set(xlabel="numbers exchanged between cells in a TTI", ylabel="R_score (bit/s/Hz)", xlim=(-3, 90))
     ax.set_title("4 APs, fresh reports; 95% intervals over seeds and deployments", fontsize=7)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", ncols=1)
     return fig
 
 
