@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 
 from rrmlab.command import readme
@@ -34,6 +35,39 @@ def test_findings_are_at_most_eight_and_each_has_a_number():
     found = answers.findings(ROOT / "figures/tables")
     assert len(found) <= 8
     assert all(re.search(r"\d\.\d\d", sentence) for sentence in found)
+
+
+def test_sentences_have_the_numbers_of_the_tables():
+    """Each read here once more, in plain pandas."""
+    tables = ROOT / "figures/tables"
+    scores = pd.read_csv(tables / "04_training_paradigms_summary.csv").set_index("method").score
+    first = answers.findings(tables)[0]
+    assert re.findall(r"\d\.\d\d", first) == [
+        f"{scores[method]:.2f}" for method in ("CTDE-MARL-CQL", "ITLinQ", "ITLinQ (tuned)")
+    ]
+    sizes = pd.read_csv(tables / "06_dataset_size_summary.csv")
+    sizes = sizes[(sizes.method == "CTDE-MARL-CQL") & (sizes.dataset == "sac")].set_index("num_samples").score
+    assert re.findall(r"\d\.\d\d", answers.answer("06_dataset_size", tables)) == [
+        f"{sizes[n]:.2f}" for n in (5_000, 20_000, 640_000)
+    ]
+    claims = pd.read_csv(tables / "claims.csv").set_index("id")
+    assert answers.answer("08_backbones", tables).count(f"{claims.ours.K8:.3f} [{claims.low.K8:.3f}") == 1
+
+
+def test_messages_are_a_finding_once_their_table_is_there(tmp_path):
+    root = copy_of(tmp_path)
+    table = root / f"figures/tables/{answers.MESSAGES}.csv"
+    table.unlink(missing_ok=True)
+    before = answers.findings(root / "figures/tables")
+    table.write_text("method,exchanged,score\nG-MARL-CQL,76,1.711\nG-formula,76,1.688\nG-MARL-CQL,28,1.6\n")
+    (new,) = set(answers.findings(root / "figures/tables")) - set(before)
+    assert new.startswith("APs that exchange 76 numbers in each TTI score 1.71") and "and 1.69 with Shannon's" in new
+
+
+def test_a_table_without_the_row_is_named(tmp_path):
+    (tmp_path / "claims.csv").write_text("id,ours,low,high\nK1,1,1,1\n")
+    with pytest.raises(ValueError, match="claims.csv has no row with {'id': 'K8'}"):
+        answers.answer("08_backbones", tmp_path)
 
 
 def test_every_notebook_has_a_question_and_every_claim_a_sentence():

@@ -70,20 +70,23 @@ def findings(tables: Path) -> list[str]:
     wrote = t.score("behaviour", "05_dataset_quality_behaviours", dataset="mixture")
     enough, all_of_it = (_sized(t, "CTDE", size) for size in (20_000, 640_000))
     late, noisy, later = (_reported(t, reports) for reports in ("5 TTIs late", "3 dB noise", "20 TTIs late"))
-    rule = f", a rule with two tuned parameters {t.score('Threshold')}" if "Threshold" in methods else ""
+    rule = (
+        f"; a rule with two tuned parameters, without a log, {t.score('Threshold')}" if "Threshold" in methods else ""
+    )
     return [
-        f"The paper's method, CTDE-MARL-CQL, scores {ctde}: more than the best baseline, ITLinQ, with parameters of "
-        f"earlier papers ({t.score('ITLinQ')}), less than ITLinQ tuned on validation networks "
+        f"The paper's method, CTDE-MARL-CQL, scores {ctde}: more than the best baseline scheduler, ITLinQ, with "
+        f"the parameters of earlier papers ({t.score('ITLinQ')}), less than ITLinQ tuned on validation networks "
         f"({t.score('ITLinQ (tuned)')}).",
         f"An agent that sees the observations of all cells (C-MARL-CQL) scores {central}; agents that see only their "
         f"own cell score {ctde} if they are trained together (CTDE) and {independent} if each is trained alone.",
         "The best one-step policy that was found on each AP's own observation, trained with exact rewards and no "
         f"log, scores {t.score('Observed oracle (local)')}: the observation appears to be the limit, not the learning.",
         *([_messages(t)] if (tables / f"{MESSAGES}.csv").is_file() else []),
-        f"On an AP's own observation CTDE-MARL-CQL scores {ctde}, behaviour cloning of the same log {t.score('BC')}"
-        f"{rule}.",
+        "From an online SAC agent's log, on an AP's own observation, CTDE-MARL-CQL scores "
+        f"{ctde} and behaviour cloning {t.score('BC')}{rule}.",
         f"From the log of a random walk CTDE-MARL-CQL scores {log['random']}, from that of a mixture of schedulers "
-        f"{log['mixture']}, although the mixture scores more itself ({wrote} and {t.score('Random walk')}).",
+        f"{log['mixture']}, although the mixture itself scores more ({wrote}) than the random walk "
+        f"({t.score('Random walk')}).",
         f"CTDE-MARL-CQL scores {enough} from 20,000 transitions and {all_of_it} from 640,000; C-MARL-CQL "
         f"{_sized(t, 'C', 20_000)} and {_sized(t, 'C', 640_000)}.",
         f"CTDE-MARL-CQL scores {late} with SINR reports 5 ms old, {noisy} with 3 dB of noise, and {later} with reports "
