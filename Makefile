@@ -1,7 +1,7 @@
 # Everything works from an empty clone; `make help` lists the targets.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper figures test coverage soak mutants lab clean
+.PHONY: help reproduce paper figures test coverage soak mutants lab docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,7 +57,10 @@ mutants: $(STAMP)  ## mutation testing of the modules that compute the numbers; 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
+docs: $(STAMP)  ## the documentation, a folder of web pages, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)
+
 clean:  ## remove what runs make (their folders in data/, build leftovers, caches); figures/ and .venv stay
 	rm -rf data/datasets data/executed data/offline data/online data/scored data/runs data/schedulers
-	rm -rf build dist mutants *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage* .hypothesis notebooks/.ipynb_checkpoints
+	rm -rf build dist site mutants *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage* .hypothesis notebooks/.ipynb_checkpoints
 	find rrmlab tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

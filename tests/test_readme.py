@@ -1,40 +1,185 @@
-"""The README says what the tables say, and its example runs."""
+"""README and documentation say what the tables say, their links lead somewhere, and their examples run."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
 
 from rrmlab.command import readme
+from rrmlab.study import answers
+from rrmlab.study.figures.system import system_svg
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_numbers_are_those_of_the_tables():
-    assert readme.filled(ROOT) == (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [str(path.relative_to(ROOT)) for path in readme.stale(ROOT)] == []
 
 
-def test_example_runs(tmp_path):
-    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[1]
-    # Smaller numbers, the same lines.
-    for large, small in (("50_000", "2_000"), ("1_000", "20"), ("num_episodes=20", "num_episodes=2")):
-        assert large in example
-        example = example.replace(large, small)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def test_readme_is_short():
+    assert len(page("README.md").splitlines()) <= 120
+
+
+def test_findings_are_at_most_eight_and_each_has_a_number():
+    found = answers.findings(ROOT / "figures/tables")
+    assert len(found) <= 8
+    assert all(re.search(r"\d\.\d\d", sentence) for sentence in found)
+
+
+def test_sentences_have_the_numbers_of_the_tables():
+    """Each read here once more, in plain pandas."""
+    tables = ROOT / "figures/tables"
+    scores = pd.read_csv(tables / "04_training_paradigms_summary.csv").set_index("method").score
+    first = answers.findings(tables)[0]
+    assert re.findall(r"\d\.\d\d", first) == [
+        f"{scores[method]:.2f}" for method in ("CTDE-MARL-CQL", "ITLinQ", "ITLinQ (tuned)")
+    ]
+    sizes = pd.read_csv(tables / "06_dataset_size_summary.csv")
+    sizes = sizes[(sizes.method == "CTDE-MARL-CQL") & (sizes.dataset == "sac")].set_index("num_samples").score
+    assert re.findall(r"\d\.\d\d", answers.answer("06_dataset_size", tables)) == [
+        f"{sizes[n]:.2f}" for n in (5_000, 20_000, 640_000)
+    ]
+    claims = pd.read_csv(tables / "claims.csv").set_index("id")
+    assert answers.answer("08_backbones", tables).count(f"{claims.ours.K8:.3f} [{claims.low.K8:.3f}") == 1
+
+
+def test_messages_are_a_finding_once_their_table_is_there(tmp_path):
+    root = copy_of(tmp_path)
+    table = root / f"figures/tables/{answers.MESSAGES}.csv"
+    table.unlink(missing_ok=True)
+    before = answers.findings(root / "figures/tables")
+    table.write_text("method,exchanged,score\nG-MARL-CQL,76,1.711\nG-formula,76,1.688\nG-MARL-CQL,28,1.6\n")
+    (new,) = set(answers.findings(root / "figures/tables")) - set(before)
+    assert new.startswith("APs that exchange 76 numbers in each TTI score 1.71") and "and 1.69 with Shannon's" in new
+
+
+def test_a_table_without_the_row_is_named(tmp_path):
+    (tmp_path / "claims.csv").write_text("id,ours,low,high\nK1,1,1,1\n")
+    with pytest.raises(ValueError, match="claims.csv has no row with {'id': 'K8'}"):
+        answers.answer("08_backbones", tmp_path)
+
+
+def test_every_notebook_has_a_question_and_every_claim_a_sentence():
+    assert sorted(answers.NOTEBOOKS) == sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py"))
+    assert list(readme.CLAIMS) == [f"K{n}" for n in range(1, 12)]
+
+
+def test_no_number_of_a_score_is_typed_by_hand():
+    """Outside the generated blocks and code, no text has a number with two digits after the point."""
+    for path in PAGES:
+        text = re.sub(
+            r"^<!-- (\w+) -->$.*?^<!-- /\1 -->$|^```.*?^```$|`[^`]*`|\]\([^)]*\)",
+            "",
+            path.read_text(),
+            flags=re.S | re.M,
+        )
+        found = set(re.findall(r"(?<![\d.])\d\.\d\d+(?![\d.])", text))
+        assert found <= {"3.11", "3.12", "3.14"}, path  # versions of Python
+
+
+def test_the_picture_of_the_system_is_the_one_that_the_code_draws():
+    assert page("docs/system.svg") == system_svg()
+    tree = ElementTree.fromstring(system_svg())
+    svg = "{http://www.w3.org/2000/svg}"
+    kinds = [line.get("class") for line in tree.iter(f"{svg}line")]
+    assert kinds.count("signal") == 3 and kinds.count("interference") == 3 * 2  # one AP of four is silent
+    assert {text.text for text in tree.iter(f"{svg}text")} >= {"0", "1", "2", "3", "controller", "interference"}
+    x, y, width, height = map(float, tree.get("viewBox").split())
+    for circle in tree.iter(f"{svg}circle"):
+        assert x < float(circle.get("cx")) < x + width and y < float(circle.get("cy")) < y + height
+
+
+def copy_of(tmp_path: Path) -> Path:
+    """The pages, and what they are filled from."""
+    for folder in ("docs", "figures/tables"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "tests").mkdir()
+    for name in ("README.md", "tests/soak.csv", "tests/mutants.csv"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_pages_follow_a_table_that_changes(tmp_path):
+    root = copy_of(tmp_path)
+    table = root / "figures/tables/claims.csv"
+    table.write_text(table.read_text().replace("\nK9,", "\nK9,CHANGED ", 1))
+    assert [path.name for path in readme.update(root)] == ["claims.md"]
+    assert "CHANGED" in (root / "docs/claims.md").read_text()
+    table.write_text(re.sub(r"(?m)^(K9,.*),reproduced,", r"\1,undecided,", table.read_text()))
+    assert {path.name for path in readme.update(root)} == {"README.md", "claims.md"}
+    assert "2 ? undecided" in (root / "README.md").read_text()
+    assert readme.update(root) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<!-- claims -->", "<!-- claim -->", "claims.md: <!-- claim --> must be one of findings, verdicts"),
+        ("<!-- /claims -->", "", "<!-- claims --> must be one of .* and be closed"),
+        ("<!-- claims -->", "", "have no block <!-- claims -->"),
+    ],
+)
+def test_a_wrong_block_is_named(tmp_path, old, new, message):
+    root = copy_of(tmp_path)
+    claims = root / "docs/claims.md"
+    claims.write_text(claims.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        readme.filled(root)
+
+
+def run_blocks(code: str, folder: Path) -> str:
+    """Run the code in a process of its own, in the folder, with warnings of users as errors; what it printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", example],
-        cwd=tmp_path,
-        env=environment,
+        [sys.executable, "-W", "error::UserWarning:__main__", "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Scores(sum_rate=") == 2
+    return done.stdout
 
 
-def test_links_and_pictures_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    targets = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
-    missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+def blocks(name: str) -> str:
+    return "\n".join(re.findall(r"```python\n(.*?)```", page(name), re.S))
+
+
+def test_example_runs(tmp_path):
+    example = blocks("README.md")
+    # Smaller numbers, the same lines.
+    for large, small in (("50_000", "2_000"), ("1_000", "20"), ("num_episodes=20", "num_episodes=2")):
+        assert large in example
+        example = example.replace(large, small)
+    assert run_blocks(example, tmp_path).count("Scores(sum_rate=") == 2
+
+
+@pytest.mark.parametrize(
+    ("guide", "needs"), [("own_data", ()), ("deploy", ("onnx", "onnxruntime")), ("libraries", ("d3rlpy", "supersuit"))]
+)
+def test_guides_run(guide, needs, tmp_path):
+    for module in needs:
+        pytest.importorskip(module)
+    code = blocks(f"docs/guides/{guide}.md").replace("num_episodes=20", "num_episodes=2").replace("* 10", "* 2")
+    run_blocks(code.replace("episode_ttis=500", "episode_ttis=50"), tmp_path)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_pictures_exist(path):
+    """Those to GitHub's own pages and to the API, which `make docs` makes, aside. Every picture has a text."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text)
+    elsewhere = re.compile(r"https?://|\.\./\.\./actions/|(\.\./)*api/")
+    missing = [each for each in targets if not elsewhere.match(each) and not (path.parent / each).exists()]
     assert not missing
+    assert "![](" not in text and all('alt="' in tag for tag in re.findall(r"<img[^>]*>", text))

@@ -89,8 +89,9 @@ def figures(args: argparse.Namespace) -> int:
         print(f"\n{len(failed)} of {len(order)} failed; their pairs are as before. Logs: {logs}")
         return 1
     claims.gather(root / "figures" / "tables")
-    if (root / "README.md").is_file() and readme.update(root):
-        print("README.md: numbers renewed from figures/tables")
+    if (root / "README.md").is_file():
+        for page in readme.update(root):
+            print(f"{page.relative_to(root)}: numbers renewed from figures/tables")
     return 0
 
 
@@ -99,13 +100,16 @@ def check(args: argparse.Namespace) -> int:
     root = source.find_root()
     everything = source.read_all(root)
     problems = pairs.check(everything, root / "notebooks")
-    if (root / "README.md").is_file() and readme.filled(root) != (root / "README.md").read_text(encoding="utf-8"):
-        problems.append("README.md: its numbers are not those of figures/tables; renew them with `rrmlab figures`")
+    for page in readme.stale(root) if (root / "README.md").is_file() else []:
+        name = page.relative_to(root)
+        problems.append(f"{name}: its numbers are not those of figures/tables; renew them with `rrmlab figures`")
     tables = root / "figures" / "tables"
     rows, written = claims.gathered(tables), tables / claims.FILE
     if len(rows) and (not written.is_file() or rows.to_csv(index=False) != written.read_text(encoding="utf-8")):
         problems.append(f"{claims.FILE}: not the rows of the notebooks' tables; renew it with `rrmlab figures`")
-    print("\n".join(problems) or f"{len(everything)} notebooks in step with their pairs, README with the tables")
+    print(
+        "\n".join(problems) or f"{len(everything)} notebooks in step with their pairs, README and docs with the tables"
+    )
     return int(bool(problems))
 
 

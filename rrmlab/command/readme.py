@@ -1,15 +1,20 @@
-"""The README's numbers, written from the stored tables so that they cannot drift from them."""
+"""The numbers of README.md and of docs/, written from the stored tables so that they cannot drift from them."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from ..config import NetworkConfig
 from ..storage import new_file
+from ..study.answers import NOTEBOOKS, answer
+from ..study.answers import findings as found
 from ..study.claims import FILE
+from ..study.figures.system import system_svg
 from ..study.methods import METHODS
 from ..study.store import read_table
 
@@ -33,12 +38,28 @@ PROMISES = (
     ("Extreme networks stay finite", ("test_extremes.py",), "60 drawn", "2,500 drawn"),
 )  # fmt: skip
 
+SIGNS = {"✔": "reproduced", "◐": "reproduced in part", "✘": "not reproduced", "?": "undecided"}
+# Each claim of the paper as a sentence, with what was measured for it.
+CLAIMS = {
+    "K1": "CTDE-MARL-CQL scores at least 15% more than the best baseline scheduler (ratio of R_score).",
+    "K2": "Without CQL's penalty values are too high (value minus return, log of full reuse).",
+    "K3": "CTDE-MARL-CQL reaches 98% of centralized C-MARL-CQL (ratio of R_score).",
+    "K4": "Better logs give better policies: SAC, DQN, random walk; SAC, mixture (smallest difference of R_score).",
+    "K5": "C-MARL-CQL has the best 5-percentile rate (difference to the better of CTDE and independent).",
+    "K6": "CTDE scores more than independent agents (difference of R_score).",
+    "K7": "10,000 samples give the level of TDM, more than 320,000 no gain (R_score minus TDM's, 10,000 samples).",
+    "K8": "SAC in place of DQN gives up sum rate for tail rate and R_score (difference of R_score).",
+    "K9": "The exponent λ trades sum rate for tail rate (sum rate at λ = 0.5 minus that at 0.9).",
+    "K10": "A penalty weight α above 1 costs R_score (α = 1 minus α = 50) and makes losses oscillate.",
+    "K11": "CTDE costs less than the centralized agent (share of a decision's multiply-adds that it saves).",
+}
+
 
 def _interval(row: pd.Series, name: str, digits: int) -> str:
     return f"{row[name]:.{digits}f} [{row[f'{name}_low']:.{digits}f}, {row[f'{name}_high']:.{digits}f}]"
 
 
-def results(tables: Path) -> str:
+def results(tables: Path, up: str) -> str:
     """Scores of notebook 04 as a Markdown table."""
     table = read_table(tables / "04_training_paradigms_summary.csv").set_index("method")
     network = NetworkConfig()  # that of every notebook, but for the length of an episode
@@ -60,19 +81,56 @@ def results(tables: Path) -> str:
     return "\n".join(lines)
 
 
-def claims(tables: Path) -> str:
-    """The claims of the paper as a Markdown table, with links to the notebooks that judge them."""
+def claims(tables: Path, up: str) -> str:
+    """The claims of the paper with the reasons of their verdicts as a Markdown table, with links to the notebooks."""
     lines = ["| id | claim | paper | ours [95% interval] | verdict | reason | |", "|---|---|---|---|---|---|---|"]
     for _, row in read_table(tables / FILE).iterrows():
-        ours = f"{row.ours:.3f} [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else f"{row.ours:.3f}"
-        link = f"[{row.notebook[:2]}](notebooks/{row.notebook}.ipynb)"
+        link = f"[{row.notebook[:2]}]({up}notebooks/{row.notebook}.ipynb)"
         word, colon, parts = row.verdict.partition(":")
         verdict = f"**{word}**{colon}{parts}"
-        lines.append(f"| {row.id} | {row.claim} | {row.paper} | {ours} | {verdict} | {row.reason} | {link} |")
+        lines.append(f"| {row.id} | {row.claim} | {row.paper} | {_ours(row)} | {verdict} | {row.reason} | {link} |")
     return "\n".join(lines)
 
 
-def performance(tables: Path) -> str:
+def verdicts(tables: Path, up: str) -> str:
+    """The tally of the verdicts, and each claim as a sentence with its sign, as a Markdown table."""
+    rows = read_table(tables / FILE)
+    signs = [_sign(verdict) for verdict in rows.verdict]
+    count = Counter(signs)
+    tally = ", ".join(f"{count[sign]} {sign} {meaning}" for sign, meaning in SIGNS.items())
+    lines = [f"Of {len(rows)} claims: {tally}.", "", "| | claim | paper | ours | |", "|---|---|---|---|---|"]
+    for sign, (_, row) in zip(signs, rows.iterrows(), strict=True):
+        lines.append(f"| {row.id} | {CLAIMS[row.id]} | {row.paper} | {_ours(row)} | {sign} |")
+    return "\n".join(lines)
+
+
+def _ours(row: pd.Series) -> str:
+    return f"{row.ours:.3f} [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else f"{row.ours:.3f}"
+
+
+def _sign(verdict: str) -> str:
+    """Of the word that a verdict of several parts begins with."""
+    word = verdict.partition(":")[0]
+    return next(sign for sign, meaning in SIGNS.items() if meaning == word)
+
+
+def findings(tables: Path, up: str) -> str:
+    """The findings as a Markdown list."""
+    return "\n".join(f"- {sentence}" for sentence in found(tables))
+
+
+def notebooks(tables: Path, up: str) -> str:
+    """Question, answer and figure of each notebook as a Markdown table."""
+    lines = ["| | question | answer | |", "|---|---|---|---|"]
+    for name, (question, figure, _) in NOTEBOOKS.items():
+        if (tables / f"{name}.csv").is_file():  # one that is newer than the tables has no row yet
+            link, picture = f"[{name[:2]}]({up}notebooks/{name}.ipynb)", f"{up}figures/{figure}.png"
+            image = f'<img src="{picture}" width="160" alt="Figure of notebook {name[:2]}: {question}">'
+            lines.append(f"| {link} | {question} | *{answer(name, tables)}* | {image} |")
+    return "\n".join(lines)
+
+
+def performance(tables: Path, up: str) -> str:
     """Rows of notebook 13 as a Markdown table."""
     lines = ["| what | measured | compared with | ratio [smallest, largest repeat] | target | reached by the median |"]
     lines.append("|---|---|---|---|---|---|")
@@ -89,7 +147,7 @@ def performance(tables: Path) -> str:
     return "\n".join(lines)
 
 
-def promises(tables: Path) -> str:
+def promises(tables: Path, up: str) -> str:
     """The promises with the tests of each, from the last soak and the last mutation run, as a Markdown table."""
     tests = tables.parents[1] / "tests"
     soak = pd.read_csv(tests / "soak.csv").set_index("file")
@@ -117,31 +175,49 @@ def _short(number: float | str) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-BLOCKS = {"results": results, "claims": claims, "performance": performance, "promises": promises}
+BLOCKS: dict[str, Callable[[Path, str], str]] = {
+    make.__name__: make for make in (findings, verdicts, notebooks, results, claims, performance, promises)
+}
 
 
-def filled(root: Path) -> str:
-    """The README with its blocks `<!-- name -->` ... `<!-- /name -->` written anew from `figures/tables`.
+def filled(root: Path) -> dict[Path, str]:
+    """The pages, README.md and docs/**/*.md, with their blocks `<!-- name -->` ... `<!-- /name -->` written anew from
+    `figures/tables`, and the picture docs/system.svg. A page links to the repository's files relative to itself.
 
     Raises:
-        ValueError: a block is missing.
+        ValueError: a block that no function makes, or that stands on no page.
     """
-    text = (root / "README.md").read_text(encoding="utf-8")
-    for name, make in BLOCKS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
-        block = pattern.search(text)
-        if block is None:
-            raise ValueError(f"README.md has no block <!-- {name} --> ... <!-- /{name} -->")
-        body = make(root / "figures" / "tables") + "\n"
-        text = text[: block.end(1)] + body + text[block.start(2) :]
-    return text
+    pages: dict[Path, str] = {}
+    seen = set()
+    for page in (root / "README.md", *sorted((root / "docs").rglob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        up = "../" * (len(page.relative_to(root).parts) - 1)
+        for name in re.findall(r"^<!-- (\w+) -->$", text, re.M):
+            block = re.search(rf"(^<!-- {name} -->\n).*?(^<!-- /{name} -->)", text, re.S | re.M)
+            if name not in BLOCKS or block is None:
+                raise ValueError(f"{page.name}: <!-- {name} --> must be one of {', '.join(BLOCKS)} and be closed")
+            text = text[: block.end(1)] + BLOCKS[name](root / "figures" / "tables", up) + "\n" + text[block.start(2) :]
+            seen.add(name)
+        pages[page] = text
+    if (root / "docs").is_dir():
+        pages[root / "docs" / "system.svg"] = system_svg()
+    if missing := BLOCKS.keys() - seen:
+        raise ValueError(
+            f"README.md and docs/ have no block {', '.join(f'<!-- {name} -->' for name in sorted(missing))}"
+        )
+    return pages
 
 
-def update(root: Path) -> bool:
-    """Write the README's blocks anew; whether anything changed."""
-    text = filled(root)
-    if text == (root / "README.md").read_text(encoding="utf-8"):
-        return False
-    with new_file(root / "README.md") as beside:
-        beside.write_text(text, encoding="utf-8")
-    return True
+def stale(root: Path) -> list[Path]:
+    """The pages whose numbers are not those of the tables."""
+    pages = filled(root).items()
+    return [page for page, text in pages if not page.exists() or text != page.read_text(encoding="utf-8")]
+
+
+def update(root: Path) -> list[Path]:
+    """Write the pages' blocks anew; the pages that changed."""
+    pages, changed = filled(root), stale(root)
+    for page in changed:
+        with new_file(page) as beside:
+            beside.write_text(pages[page], encoding="utf-8")
+    return changed
