@@ -47,8 +47,8 @@ from rrmlab.agents.config import method_name
 from rrmlab.game.messages import messages_sent
 from rrmlab.study import methods, tables, tuning
 from rrmlab.study.figures import agents_that_talk as figures
-from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
-from rrmlab.study.logs import LocalPart, collected, log_writer
+from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.logs import collected, log_writer
 from rrmlab.study.notebook import Study
 from rrmlab.study.scoring import ScoreJob
 
@@ -266,40 +266,6 @@ by_size[by_size.method != name].pivot(
 ).round(3)
 
 # %% [markdown]
-# ## Which log, and how much of it
-#
-# The random walk; the mixture of schedulers of notebook 03; and an online SAC agent that sees its local observation, while the
-# log holds the one with neighbours. Subsets are drawn at random.
-
-# %%
-WRITERS = ["random", "mixture", "sac"]
-SHARES = [1 / 32, 1 / 8, 1 / 2]  # 10,000, 40,000 and 160,000 transitions at the `paper` preset
-if study.recompute:
-    online = OnlineJob(study.network, tuning.online_agents()["Online SAC"], study.seeds[:1], study.scoring,
-                       2 * study.sizes.transitions, study.sizes.envs, device=device)  # fmt: skip
-    author = run_jobs(study.data, {"sac": online})["sac"].policies[0].sampled()
-    behaviours = {"random": None, "mixture": log_writer("mixture"), "sac": LocalPart(author)}
-    logs = {w: collected(study, w, study.sizes.transitions, behaviours[w], network) for w in WRITERS}
-    jobs = {}
-    for writer, share in itertools.product(WRITERS, SHARES):
-        size = round(study.sizes.transitions * share)
-        jobs[writer, size] = OfflineJob(
-            logs[writer], agent, study.sweep_seeds, scoring, num_transitions=size, device=device
-        )
-    from_logs = run_jobs(study.data, jobs)
-    entries += [(facts(name, log=w, transitions=n), result) for (w, n), result in from_logs.items()]
-
-
-# %%
-def by_log():
-    results = {**from_logs, ("random", study.sizes.transitions): fresh}
-    return tables.condition_summary([({"log": w, "transitions": n}, result) for (w, n), result in results.items()])
-
-
-logs_table = study.table("logs", by_log)
-logs_table.pivot(index="transitions", columns="log", values=["score", "score_low", "score_high"]).round(3)
-
-# %% [markdown]
 # ## λ chosen when the policy runs
 #
 # One training, many λ, beside the learners of notebook 07, which were trained anew for each λ with a log of its own.
@@ -327,6 +293,36 @@ def lambdas():
 
 along = study.table("lambda", lambdas)
 study.show(figures.lambdas(along, name), "lambda")
+
+# %% [markdown]
+# ## Which log, and how much of it
+#
+# The random walk, and the mixture of schedulers of notebook 03. Subsets are drawn at random; three seeds where not all of the
+# random walk's log is taken.
+
+# %%
+WRITERS = ["random", "mixture"]
+SHARES = [1 / 32, 1 / 8, 1 / 2]  # 10,000, 40,000 and 160,000 transitions at the `paper` preset
+if study.recompute:
+    logs = {w: collected(study, w, study.sizes.transitions, network=network) for w in WRITERS}
+    jobs = {}
+    for writer, share in itertools.product(WRITERS, SHARES):
+        size = round(study.sizes.transitions * share)
+        jobs[writer, size] = OfflineJob(
+            logs[writer], agent, study.seeds[:3], scoring, num_transitions=size, device=device
+        )
+    from_logs = run_jobs(study.data, jobs)
+    entries += [(facts(name, log=w, transitions=n), result) for (w, n), result in from_logs.items()]
+
+
+# %%
+def by_log():
+    results = {**from_logs, ("random", study.sizes.transitions): fresh}
+    return tables.condition_summary([({"log": w, "transitions": n}, result) for (w, n), result in results.items()])
+
+
+logs_table = study.table("logs", by_log)
+logs_table.pivot(index="transitions", columns="log", values=["score", "score_low", "score_high"]).round(3)
 
 # %% [markdown]
 # ## All results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from ..config import NetworkConfig
 from ..game.behaviours import Behaviour, Scheduler
 from ..game.evaluation import evaluate
 from ..game.schedulers import Mixture, make_scheduler
-from ..game.views import ObservationView
 from ..learning.collection import collect
 from ..learning.dataset import join, load_dataset
 from ..storage import SUMS, sha256
@@ -44,40 +43,6 @@ class Logs:
     random: Path
     mixture: Path
     online: dict[str, Result]
-
-
-class LocalPart:
-    """A behaviour on local observations where the environment shows those with neighbours, of which the first two
-    numbers of a slot are the local ones."""
-
-    knowledge = ObservationView
-
-    def __init__(self, behaviour: Any) -> None:
-        self.behaviour = behaviour
-
-    @property
-    def name(self) -> str:
-        return self.behaviour.name
-
-    def parameters(self) -> dict[str, Any]:
-        """What the behaviour is, as plain values."""
-        return self.behaviour.parameters()
-
-    def begin(self, key: torch.Tensor) -> None:
-        """Start an episode: deployments' keys (E, 3)."""
-        self.behaviour.begin(key)
-
-    def serve(self, view: ObservationView) -> torch.Tensor:
-        """Users to serve (E, I), -1 for silence."""
-        return self.behaviour.serve(self._local(view))
-
-    def log_prob(self, view: ObservationView, actions: torch.Tensor) -> torch.Tensor:
-        """ln probability of joint actions (E, I): (E,)."""
-        return self.behaviour.log_prob(self._local(view), actions)
-
-    def _local(self, view: ObservationView) -> ObservationView:
-        slots = view.obs.unflatten(-1, (view.slots.shape[-1], -1))
-        return replace(view, obs=slots[..., :2].flatten(-2))
 
 
 def online_jobs(study: Study) -> dict[str, OnlineJob]:
