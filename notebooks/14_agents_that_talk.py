@@ -362,6 +362,10 @@ judged.round(3)
 #   and from 1 to 20 TTIs above greedy marginal: it has learned from the log how much a late gain says beside the SINR of now.
 # * **Where only the gains of the other APs are late, it does not pay against every rule**: from 20 TTIs on greedy marginal, which
 #   takes the user of the best PF factor of now and compares no slots, is not beaten, and at 50 TTIs it is better.
+# * **What is learned with 4 APs holds up to 9, not to 64.** At 9 APs the agent is near the formula and above ITLinQ tuned anew
+#   there; from 16 on it falls behind both, and the seeds differ widely. The messages are the likely cause: phi of an INR far
+#   below the noise is not 0, so the sum over 63 APs, most of them far away, lies where the networks were never trained. A
+#   message that vanishes with its INR is the next thing to try.
 # * **λ may be chosen when the policy runs**: one training gives the whole frontier of sum rate against 5-percentile rate.
 #
 # ## In practice

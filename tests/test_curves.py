@@ -106,7 +106,7 @@ def test_an_online_training_that_goes_on_has_no_point_twice(tmp_path):
 
 @pytest.mark.parametrize("train", ["offline", "online"])
 def test_what_keeps_curves_from_being_written_is_said_before_any_work(data, tmp_path, monkeypatch, train):
-    monkeypatch.setattr("rrmlab.learning.offline.Learner", None)  # no work gets that far
+    monkeypatch.setattr("rrmlab.learning.offline.make_learner", None)  # no work gets that far
     monkeypatch.setattr("rrmlab.learning.online.Learner", None)
 
     def attempt(logdir):

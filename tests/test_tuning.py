@@ -23,6 +23,7 @@ def taken():
         if method not in NOT_COMMITTED:
             yield method, "04_training_paradigms_tuning", choice
     yield "BC", "04_training_paradigms_tuning", tuning.BC_TUNED
+    yield "G-MARL-CQL", "14_agents_that_talk_tuning", tuning.GRAPH_TUNED
     for backbone, choice in tuning.ONLINE_TUNED.items():
         yield method_name(AgentConfig(backbone=backbone), online=True), "03_datasets_tuning", choice
 
