@@ -194,6 +194,8 @@ def test_signed_noise_is_refused_or_read_but_never_crashes(copies, path):
                 LOADERS[folder.name](folder)
             except CorruptFileError as error:
                 assert str(folder) in str(error)
+            except ValueError as error:  # noise may spell the name of a part that somebody else has
+                assert "is not registered here" in str(error)
         return "alive"
 
     assert answer_of(in_child(read_all)) == "alive"

@@ -38,7 +38,7 @@ def _figures(table: pd.DataFrame) -> pd.DataFrame:
     plain = [
         name for name in table if name not in {n + end for n in names for end in ("", "_low", "_high")} | {"seeds"}
     ]
-    of = table[plain].astype(str).agg(" ".join, axis=1)
+    of = table[plain].astype(object).fillna("").astype(str).agg(" ".join, axis=1)
     parts = []
     for name in names:
         columns = {"value": table[name], "low": table[f"{name}_low"], "high": table[f"{name}_high"]}

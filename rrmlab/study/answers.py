@@ -111,8 +111,8 @@ def _messages(t: Tables) -> str:
     agent, formula = (t.row(MESSAGES, method=method) for method in ("G-MARL-CQL", "G-formula"))
     return (
         f"APs that exchange {agent.exchanged:.0f} numbers in each TTI score {agent.score:.2f} with learned values "
-        f"(G-MARL-CQL) and {formula.score:.2f} with Shannon's formula; the best action of every TTI scores "
-        f"{t.score('Exhaustive')}."
+        f"(G-MARL-CQL) and {formula.score:.2f} with Shannon's formula; the action of the largest reward in every TTI "
+        f"scores {t.score('Exhaustive')}."
     )
 
 
