@@ -58,10 +58,9 @@ def tune_scheduler(
 ) -> list[dict[str, float]]:
     """The same of any scheduler: its class, and the values of each of its arguments; one dict per point of the grid."""
     rows = []
-    for name, values in grid.items():
-        if not len(values):
-            raise ValueError(f"{name}: must be at least one number")
     tried = [scheduler(**point) for point in points(grid)]
+    if not tried:
+        return []
     scored = evaluate_all(tried, config, num_episodes, seed, "validation", deployments=deployments)
     for point, found in zip(points(grid), scored, strict=True):
         rows.append(point | dict(sum_rate=found.sum_rate, tail_rate=found.tail_rate, score=found.score))
