@@ -28,7 +28,7 @@
 # learned networks. Greedy marginal, best subset and tuned ITLinQ know gains too; the threshold rule exchanges nothing. All
 # methods are scored on the same deployments, and intervals are over seeds and deployments.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 55 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 70 minutes on 2 cores that had other work too.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -327,7 +327,8 @@ logs_table.pivot(index="transitions", columns="log", values=["score", "score_low
 # %% [markdown]
 # ## All results
 #
-# The main table has a row for each seed in each condition.
+# The main table has a row for each seed in each condition. Rounds of best response have a meaning for G-MARL-CQL and
+# G-formula alone, and λ for these and for greedy marginal and best subset.
 
 # %%
 rows = study.table("", lambda: tables.condition_rows(entries))
@@ -361,7 +362,7 @@ judged.round(3)
 # * **With late gains learning pays.** Where all gains are 10 TTIs old or more, the agent is above the formula on the same reports,
 #   and from 1 to 20 TTIs above greedy marginal: it has learned from the log how much a late gain says beside the SINR of now.
 # * **Where only the gains of the other APs are late, it does not pay against every rule**: from 20 TTIs on greedy marginal, which
-#   takes the user of the best PF factor of now and compares no slots, is not beaten, and at 50 TTIs it is better.
+#   takes each AP's user of the best PF factor and leaves the other slots aside, is not beaten, and at 50 TTIs it is better.
 # * **What is learned with 4 APs holds up to 9, not to 64.** At 9 APs the agent is near the formula and above ITLinQ tuned anew
 #   there; from 16 on it falls behind both, and the seeds differ widely. The messages are the likely cause: phi of an INR far
 #   below the noise is not 0, so the sum over 63 APs, most of them far away, lies where the networks were never trained. A
@@ -370,8 +371,9 @@ judged.round(3)
 #
 # ## In practice
 #
-# Exchange gains before training anything: a rule that knows them is better than any learner that does not. Train where the
-# gains arrive late, on logs that hold the reports as late as they will be, and take the formula where they are fresh.
+# Exchange gains before training anything: greedy marginal, best subset and tuned ITLinQ, which know them, score above every
+# learner that does not. Take the formula where the gains are fresh. Train where all of them arrive late, on logs that hold
+# the reports as late as they will be, and do not run the agent on more than about twice the APs of its training.
 
 # %%
 study.finish()
