@@ -37,10 +37,11 @@ class PlainFactors:
     def __call__(self, own, inrs):
         """q of a user that reports `own` (3,), under the other APs' INRs that are given, a list."""
         own = (np.asarray(own) - self.mean[:OWN]) / self.std[:OWN]
-        messages = [network(self.edge, [(inr - self.mean[OWN]) / self.std[OWN]]) for inr in inrs]
+        ln_inrs = [4 * (inr - self.mean[OWN]) / self.std[OWN] for inr in inrs]
+        messages = [np.exp(x) * np.log(1 + np.exp(network(self.edge, [x / 4]))) for x in ln_inrs]
         total = sum(messages, np.zeros(self.edge[-1].shape[-1]))
         known = own if self.lam is None else own[[0, 2]]
-        q = network(self.factor, [*known, *total])[0]
+        q = network(self.factor, [*known, *(np.log(1 + total) / 4)])[0]
         return q if self.lam is None else q * np.exp(self.lam * own[1])
 
 

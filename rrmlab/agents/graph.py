@@ -1,25 +1,29 @@
 """The paradigm `graph`: a critic that is a sum of factors on the interference graph, and decisions by messages.
 
-The value of a joint action is Q_tot = c + sum_i on_i q(slot of AP i, sum_{j != i} on_j phi(INR of AP j at its user)).
-One small network q and one small network phi serve all APs, users and links: the sums do not depend on an order, so a
-critic runs on any number of APs, users and slots. There are two forms of the factor:
+The value of a joint action is Q_tot = c + sum_i on_i q(slot of AP i, sum_{j != i} on_j m(INR of AP j at its user)).
+One small network of q and one of m serve all APs, users and links: the sums do not depend on an order, so a critic runs
+on any number of APs, users and slots. A message is m(INR) = INR softplus(phi(ln INR)), M numbers, where phi is a
+network: it is positive, and vanishes with the INR, so that many APs far away count as little as they disturb. q takes
+ln(1 + sum m), which grows with their number as slowly as the interference in dB. There are two forms of the factor:
 
-* "rate": q = w^lambda h(SINR, SNR, sum phi), a learned rate h times the reward's weight. As h knows no lambda, the
-  lambda of a decision is chosen when the policy runs.
-* "free": q = f(SINR, ln w, SNR, sum phi).
+* "rate": q = w^lambda h(SINR, SNR, ln(1 + sum m)), a learned rate h times the reward's weight. As h knows no lambda,
+  the lambda of a decision is chosen when the policy runs.
+* "free": q = f(SINR, ln w, SNR, ln(1 + sum m)).
 
 Source: the study; value decomposition on a coordination graph as in Guestrin et al. 2002, sums over neighbours as in
 Scarselli et al. 2009.
 
-Shapes: S seeds, B batch, I APs, N slots of an AP, M numbers of a message phi.
+Shapes: S seeds, B batch, I APs, N slots of an AP, M numbers of a message.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad, softplus
 
 from ..config import NetworkConfig
 from ..game.messages import OWN, Slots, check_neighbours
@@ -30,6 +34,8 @@ from .scale import Scale
 FORMS = ("rate", "free")
 MESSAGE = 16  # M, `study`
 EDGE_HIDDEN = 16  # hidden units of phi, `study`
+INR_SPREAD = 4.0  # of ln INR, by which networks take it and ln(1 + sum m) divided, `study`: 17 dB
+LARGEST_LN_INR = 40.0  # above which all INRs are one, `study`: 174 dB, where float32 still holds sums
 
 
 def graph_shapes(
@@ -63,13 +69,15 @@ class Factors(nn.Module):
         self.offset = nn.Parameter(first.new_zeros(len(first), 1))  # c (S, 1), which no decision needs
 
     def messages(self, inr: Tensor) -> Tensor:
-        """phi of standardised INRs (S, B, ...) -> (S, B, ..., M)."""
-        return self.edge(inr.flatten(1).unsqueeze(-1)).unflatten(1, inr.shape[1:])
+        """m of standardised INRs, ln INR / INR_SPREAD, (S, B, ...) -> (S, B, ..., M)."""
+        phi = self.edge(inr.flatten(1).unsqueeze(-1)).unflatten(1, inr.shape[1:])
+        return softplus(phi) * (INR_SPREAD * inr).clamp(max=LARGEST_LN_INR).exp().unsqueeze(-1)
 
     def values(self, own: Tensor, interference: Tensor) -> Tensor:
         """q (S, B, ...) of slots (S, B, ..., 3) under the sum of the messages at them (S, B, ..., M)."""
         known = own[..., ::2] if self.form == "rate" else own
-        q = self.factor(torch.cat([known, interference], -1).flatten(1, -2)).view(own.shape[:-1])
+        total = interference.clamp(min=0).log1p() / INR_SPREAD  # a difference of sums may lie below 0 by rounding
+        q = self.factor(torch.cat([known, total], -1).flatten(1, -2)).view(own.shape[:-1])
         return q * (self.lam * own[..., 1]).exp() if self.form == "rate" else q
 
 
@@ -100,21 +108,18 @@ def conditional_values(factors: Factors, slots: Slots, actions: Tensor) -> tuple
     # q of k with i on less q of k with i off, 0 for a silent k.
     harm = torch.where(present, values.unsqueeze(-1) - other, other - values.unsqueeze(-1)) * on.unsqueeze(-1)
     to_others = _of_others(harm).sum(-1, keepdim=True)  # (S, B, I, 1)
-    return values, torch.nn.functional.pad(own + to_others, (1, 0))
+    return values, pad(own + to_others, (1, 0))
 
 
 def shared_scale(obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
     """Standardisation that is the same for all APs, slots and links, from raw obs (R, I, N F), masks (R, I, N+1) and
-    rewards; ln w stays as it is."""
+    rewards; ln w stays as it is, and an INR in dB becomes ln INR / INR_SPREAD."""
     aps, top_n = mask.shape[-2], mask.shape[-1] - 1
     filled = mask[..., 1:].flatten(1).unsqueeze(-1)  # (R, I N, 1), as if every slot were an agent of one slot
     scale = Scale.of(obs.unflatten(-1, (top_n, -1)).flatten(1, 2), torch.cat([filled, filled], -1), rewards)
     mean, std = scale.tensors["obs_mean"].double(), scale.tensors["obs_std"].double()
-    inr_mean = mean[OWN:].mean()
-    inr_std = (std[OWN:].square() + mean[OWN:].square()).mean().sub(inr_mean.square()).sqrt()
-    mean = torch.cat([mean[:OWN], inr_mean.expand(aps - 1)])
-    std = torch.cat([std[:OWN], inr_std.expand(aps - 1)])
     mean[1], std[1] = 0, 1
+    mean[OWN:], std[OWN:] = 0, INR_SPREAD * 10 / math.log(10)
     rest = (scale.tensors[name] for name in ("reward_mean", "reward_std"))
     return Scale(mean.float().repeat(top_n), std.float().repeat(top_n), *rest)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..game.messages import MOST_ROUNDS, OWN
 from ..game.observations import other_aps
+from .graph import INR_SPREAD, LARGEST_LN_INR
 from .local import real_numbers
 
 
@@ -20,13 +21,12 @@ def decide(
 ) -> np.ndarray:
     """What `game.messages.decide` decides for one network of I APs, any number, with N slots: (I,) int64.
 
-    In NumPy, as `local.decide`. The first layer of the factor is linear in the sum of the messages, so it is applied to
-    every message once, and the turns add and subtract what it gives, L numbers.
+    In NumPy, as `local.decide`. What the first layer of the factor gives for a slot's own numbers is computed once.
 
     Args:
         edge: weights (in, out) and biases (1, out) of the two layers of phi, alternating.
         factor: those of q.
-        mean: (4,) of SINR, ln w, SNR and INR, subtracted from the observation.
+        mean: (4,) of SINR, ln w, SNR and INR, subtracted from the observation, see `graph.shared_scale`.
         std: (4,), then divides it.
         lam: lambda of the form "rate"; None for the form "free".
         rounds: of best response, as in `game.messages.decide`.
@@ -46,20 +46,23 @@ def decide(
     weight = np.ones(aps * top_n, np.float32) if lam is None else np.exp(np.float32(lam) * own[..., 1]).ravel()
     own = own if lam is None else own[..., ::2]
     of_own, of_sum = np.split(factor[0], [own.shape[-1]])
-    hidden = np.maximum((slots[..., OWN:, None] - mean[OWN]) / std[OWN] * edge[0][0] + edge[1][0], 0)
-    messages = hidden @ (edge[2] @ of_sum) + edge[3][0] @ of_sum  # (I, N, I-1, L)
-    from_each = np.zeros((aps, aps, top_n, of_sum.shape[1]), np.float32)  # from, to; 0 at its own slots
+    inr = (slots[..., OWN:, None] - mean[OWN]) / std[OWN]
+    phi = np.maximum(inr * edge[0][0] + edge[1][0], 0) @ edge[2] + edge[3][0]
+    messages = np.logaddexp(0, phi) * np.exp(np.minimum(INR_SPREAD * inr, LARGEST_LN_INR))  # (I, N, I-1, M)
+    from_each = np.zeros((aps, aps, top_n, of_sum.shape[0]), np.float32)  # from, to; 0 at its own slots
     from_each[other_aps(aps).numpy(), ap[:, None]] = messages.swapaxes(1, 2)
     sent = from_each.reshape(aps, aps * top_n, -1)
-    inputs = (own @ of_own + factor[1][0]).reshape(aps * top_n, -1)
+    sums = np.zeros_like(sent[0])
+    inputs, of_sum = (own @ of_own + factor[1][0]).reshape(aps * top_n, -1), of_sum / INR_SPREAD
 
-    def values(x: np.ndarray, of: np.ndarray | slice) -> np.ndarray:
-        """q (R,) of slots, from what their first layer gives (R, L)."""
+    def values(sums: np.ndarray, of: np.ndarray | slice) -> np.ndarray:
+        """q (R,) of slots under sums of messages (R, M)."""
+        x = inputs[of] + np.log1p(np.maximum(sums, 0)) @ of_sum
         for k in range(2, depth, 2):
             x = np.maximum(x, 0) @ factor[k] + factor[k + 1][0]
         return x[:, 0] * weight[of]
 
-    alone = values(inputs, slice(None)).reshape(aps, top_n) + barrier
+    alone = values(sums, slice(None)).reshape(aps, top_n) + barrier
     order = np.argsort(-alone.max(-1), kind="stable").tolist()
     actions, q, at = np.zeros(aps, np.int64), np.zeros(aps, np.float32), ap * top_n
     for _ in range(1 + (rounds if rounds >= 0 else MOST_ROUNDS)):
@@ -69,15 +72,15 @@ def decide(
             on = np.flatnonzero(actions)
             rows = np.concatenate([np.arange(i * top_n, (i + 1) * top_n), at[on]])
             # Its own slots, to which it sends nothing, and the others' in the state that is not known yet.
-            x = inputs[rows] - sent[i, rows] if was else inputs[rows] + sent[i, rows]
-            mine, other = np.split(values(x, rows), [top_n])
+            after = sums[rows] - sent[i, rows] if was else sums[rows] + sent[i, rows]
+            mine, other = np.split(values(after, rows), [top_n])
             harm = q[on] - other if was else other - q[on]
             gain = mine + harm.sum() + barrier[i]
             slot = int(gain.argmax())
             if go := bool(gain[slot] > 0):
                 actions[i], at[i], q[i] = slot + 1, i * top_n + slot, mine[slot]
             if go != was:
-                inputs = inputs + sent[i] if go else inputs - sent[i]
+                sums = sums + sent[i] if go else sums - sent[i]
                 q[on] = other
         if np.array_equal(actions, before):
             break

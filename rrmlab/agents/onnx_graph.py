@@ -1,6 +1,6 @@
 """Decisions by messages as one ONNX file: the turns of `local_graph.decide`, of many networks at once.
 
-Shapes: B batch, I APs, N slots, F numbers of a slot, L numbers that stand for a message in the first layer of q.
+Shapes: B batch, I APs, N slots, F numbers of a slot, M numbers of a message.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import numpy as np
 
 from ..game.messages import MOST_ROUNDS, OWN
 from . import losses
+from .graph import INR_SPREAD, LARGEST_LN_INR
 from .onnx_files import serialised
 
 GRAPH = """<ir_version: 8, opset_import: ["": 18], producer_name: "rrmlab">
@@ -28,33 +29,40 @@ graph (float[B, {aps}, {numbers}] obs) => (int64[B, {aps}] action) {{
   own = Gather<axis = 3>(scaled, known)
   of_own = MatMul(own, own_weight)
   first = Add(of_own, own_bias)
-  alone = Reshape(first, inputs_shape)
+  inputs = Reshape(first, inputs_shape)
   inr = Gather<axis = 3>(scaled, others)
   inr1 = Unsqueeze(inr, axis4)
   edge0 = Mul(inr1, edge_weight)
   edge1 = Add(edge0, edge_bias)
   edge2 = Relu(edge1)
-  message0 = MatMul(edge2, message_weight)
-  message1 = Add(message0, message_bias)
+  edge3 = MatMul(edge2, message_weight)
+  edge4 = Add(edge3, message_bias)
+  softplus = Softplus(edge4)
+  log_inr = Mul(inr1, spread)
+  bounded_inr = Min(log_inr, bound)
+  linear = Exp(bounded_inr)
+  message1 = Mul(softplus, linear)
   message2 = Pad(message1, one_more)
   message3 = Transpose<perm = [0, 1, 3, 2, 4]>(message2)
   message4 = Reshape(message3, links_shape)
   message5 = Gather<axis = 1>(message4, from_to)
   sent = Reshape(message5, sent_shape)
-  {alone_layers}
-  alone_slots = Reshape(alone_values, slots_of_aps)
+  no_sum0 = Gather<axis = 1>(sent, int_zero)
+  no_sum = Mul(no_sum0, zero)
+  {no_sum_layers}
+  alone_slots = Reshape(no_sum_values, slots_of_aps)
   alone_allowed = Add(alone_slots, barrier)
   alone_best = ReduceMax<keepdims = 0>(alone_allowed, axis2)
   sorted, order = TopK(alone_best, num_aps)
   no_float = Mul(alone_best, zero)
   no_action = Cast<to = 7>(no_float)
   first_slots = Add(no_action, starts)
-  action, at, q, inputs = Loop<body = turn (
+  action, at, q, sums = Loop<body = turn (
     int64 t, bool go_on, int64[B, {aps}] action_in, int64[B, {aps}] at_in, float[B, {aps}] q_in,
-    float[B, {slots}, {width}] inputs_in
+    float[B, {slots}, {width}] sums_in
   ) => (
     bool on_and_on, int64[B, {aps}] action_out, int64[B, {aps}] at_out, float[B, {aps}] q_out,
-    float[B, {slots}, {width}] inputs_out
+    float[B, {slots}, {width}] sums_out
   ) {{
     on_and_on = Identity(go_on)
     place = Mod(t, num_aps_0)
@@ -71,7 +79,7 @@ graph (float[B, {aps}, {numbers}] obs) => (int64[B, {aps}] action) {{
     sign3 = Unsqueeze(sign, axis2)
     mine = GatherND<batch_dims = 1>(sent, index)
     signed = Mul(sign3, mine)
-    changed = Add(inputs_in, signed)
+    changed = Add(sums_in, signed)
     {changed_layers}
     changed_slots = Reshape(changed_values, slots_of_aps)
     own_values = GatherND<batch_dims = 1>(changed_slots, index)
@@ -97,8 +105,8 @@ graph (float[B, {aps}, {numbers}] obs) => (int64[B, {aps}] action) {{
     others_q = Where(flips, others_values, q_in)
     q_out = Where(is_it, its_q, others_q)
     flips3 = Unsqueeze(flips, axis2)
-    inputs_out = Where(flips3, changed, inputs_in)
-  }}>(turns, yes, no_action, first_slots, no_float, alone)
+    sums_out = Where(flips3, changed, sums_in)
+  }}>(turns, yes, no_action, first_slots, no_float, no_sum)
 }}"""
 
 
@@ -118,7 +126,7 @@ def graph_model(
     """
     known, which = [0, 1, 2] if lam is None else [0, 2], np.arange(OWN + aps - 1).clip(max=OWN)
     of_own, of_sum = np.split(factor[0], [len(known)])
-    width, features, ap = of_sum.shape[1], len(which), np.arange(aps)
+    width, features, ap = of_sum.shape[0], len(which), np.arange(aps)
     to, source = ap, ap[:, None]
     # Of the I - 1 others of an AP and, last, the 0 that it sends to its own slots.
     from_to = to * aps + np.where(source == to, aps - 1, source - (source > to))
@@ -126,7 +134,7 @@ def graph_model(
         "slots_shape": np.array([0, aps, top_n, features]),  # 0: as many as there are
         "slots_of_aps": np.array([0, aps, top_n]),
         "flat_shape": np.array([0, aps * top_n]),
-        "inputs_shape": np.array([0, aps * top_n, width]),
+        "inputs_shape": np.array([0, aps * top_n, of_sum.shape[1]]),
         "links_shape": np.array([0, aps * aps, top_n, width]),
         "sent_shape": np.array([0, aps, aps * top_n, width]),
         **{f"axis{k}": np.array([k]) for k in (1, 2, 3, 4)},
@@ -152,21 +160,27 @@ def graph_model(
         "own_bias": factor[1][0],
         "edge_weight": edge[0][0],
         "edge_bias": edge[1][0],
-        "message_weight": edge[2] @ of_sum,
-        "message_bias": edge[3][0] @ of_sum,
+        "message_weight": edge[2],
+        "message_bias": edge[3][0],
+        "spread": np.float32(INR_SPREAD),
+        "bound": np.float32(LARGEST_LN_INR),
+        "of_sum": of_sum / np.float32(INR_SPREAD),
         "one_more": np.array([0, 0, 0, 0, 0, 0, 0, 0, 1, 0]),
         "from_to": from_to,
     }
     constants |= {f"weight{k}": factor[k] for k in range(2, len(factor), 2)}
     constants |= {f"bias{k}": factor[k + 1][0] for k in range(2, len(factor), 2)}
-    layers = {f"{name}_layers": "\n  ".join(_layers(name, len(factor))) for name in ("alone", "changed")}
+    layers = {f"{name}_layers": "\n  ".join(_layers(name, len(factor))) for name in ("no_sum", "changed")}
     sizes = {"aps": aps, "numbers": top_n * features, "slots": aps * top_n, "width": width}
     return serialised(GRAPH.format(**sizes, **layers), constants)
 
 
 def _layers(name: str, depth: int) -> list[str]:
-    """Steps from what the first layer of q gives, `name` (B, I N, L), to NAME_values (B, I N)."""
-    steps, x = [], name
+    """Steps from the sums of the messages at all slots, NAME (B, I N, M), to NAME_values (B, I N)."""
+    steps = [f"{name}_positive = Relu({name})", f"{name}_more = Add({name}_positive, plus)"]
+    steps += [f"{name}_log = Log({name}_more)", f"{name}_of_sum = MatMul({name}_log, of_sum)"]
+    steps.append(f"{name}_first = Add({name}_of_sum, inputs)")
+    x = f"{name}_first"
     for k in range(2, depth, 2):
         steps += [f"{name}_r{k} = Relu({x})", f"{name}_m{k} = MatMul({name}_r{k}, weight{k})"]
         steps.append(f"{name}_x{k} = Add({name}_m{k}, bias{k})")
