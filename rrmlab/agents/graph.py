@@ -114,7 +114,7 @@ def conditional_values(factors: Factors, slots: Slots, actions: Tensor) -> tuple
 def shared_scale(obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
     """Standardisation that is the same for all APs, slots and links, from raw obs (R, I, N F), masks (R, I, N+1) and
     rewards; ln w stays as it is, and an INR in dB becomes ln INR / INR_SPREAD."""
-    aps, top_n = mask.shape[-2], mask.shape[-1] - 1
+    top_n = mask.shape[-1] - 1
     filled = mask[..., 1:].flatten(1).unsqueeze(-1)  # (R, I N, 1), as if every slot were an agent of one slot
     scale = Scale.of(obs.unflatten(-1, (top_n, -1)).flatten(1, 2), torch.cat([filled, filled], -1), rewards)
     mean, std = scale.tensors["obs_mean"].double(), scale.tensors["obs_std"].double()
