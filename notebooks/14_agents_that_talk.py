@@ -8,6 +8,7 @@
 #     needs:
 #     - 04_training_paradigms
 #     - 07_lambda_sensitivity
+#     - 13_benchmarks
 # ---
 
 # %% [markdown]
@@ -18,9 +19,9 @@
 # learning add anything to a formula?
 #
 # **What is done here.** The paradigm *graph* (`rrmlab.agents.graph`): Q_tot is a sum over the APs of one small network, which
-# sees SINR, weight and SNR of the served user and a sum over the other transmitting APs of a second small network of their
-# interference-to-noise ratio (INR) there. All APs and links share both networks, so one policy runs on any number of APs. It is
-# trained by conservative Q-learning from a random walk's log with the team's reward. It decides by messages: the APs take
+# sees SINR, weight and SNR of the served user and a sum over the other transmitting APs of what a second small network makes of
+# their interference-to-noise ratio (INR) there; it vanishes with the INR, and q takes the logarithm of the sum. All APs and
+# links share both networks, so one policy runs on any number of APs. It is trained by conservative Q-learning from a random walk's log with the team's reward. It decides by messages: the APs take
 # turns, each takes the action that is best for the sum and broadcasts what the others must know of its user; then come rounds
 # of best response (`rrmlab.game.messages`).
 #
@@ -37,6 +38,7 @@ device = "cpu"  # where networks are trained: "cpu" or "cuda"
 seed = 0  # of the deployments and of the first training seed
 
 # %%
+import contextlib
 import itertools
 from dataclasses import replace
 
@@ -47,7 +49,7 @@ from rrmlab.agents.config import method_name
 from rrmlab.game.messages import messages_sent
 from rrmlab.study import methods, tables, tuning
 from rrmlab.study.figures import agents_that_talk as figures
-from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
 from rrmlab.study.logs import collected, log_writer
 from rrmlab.study.notebook import Study
 from rrmlab.study.scoring import ScoreJob
@@ -85,13 +87,15 @@ def facts(method, **more):
     learned = (
         {"log": "random", "transitions": study.sizes.transitions} if method == name else {"log": "", "transitions": 0}
     )
-    condition = {"method": method, "lam": 1.0, "rounds": agent.rounds, "own_age_ttis": 0, "neighbour_age_ttis": 0}
+    decides = {
+        "lam": 1.0 if method in (name, "G-formula", "Greedy marginal", "Best subset") else None,
+        "rounds": agent.rounds if method in (name, "G-formula") else pd.NA,
+    }
+    condition = {"method": method} | decides | {"own_age_ttis": 0, "neighbour_age_ttis": 0}
     condition |= {"num_aps": network.num_aps, "density": 1.0} | learned | more
-    num_aps = condition["num_aps"]
+    num_aps, rounds = condition["num_aps"], condition["rounds"]
     place = replace(network, num_aps=num_aps, num_users=network.num_users * num_aps // network.num_aps)
-    sent = methods.find(method).knowledge.exchanged(place)
-    if method in (name, "G-formula"):
-        sent = messages_sent(place.num_aps, condition["rounds"])
+    sent = methods.find(method).knowledge.exchanged(place) if rounds is pd.NA else messages_sent(num_aps, rounds)
     return condition | {"exchanged": sent}
 
 
@@ -297,20 +301,23 @@ study.show(figures.lambdas(along, name), "lambda")
 # %% [markdown]
 # ## Which log, and how much of it
 #
-# The random walk, and the mixture of schedulers of notebook 03. Subsets are drawn at random; three seeds where not all of the
-# random walk's log is taken.
+# The random walk, the mixture of schedulers of notebook 03, and the second half of the training of one online SAC agent
+# (CTDE), which observes the neighbours too. Subsets are drawn at random; three seeds where not all of the random walk's log is
+# taken.
 
 # %%
-WRITERS = ["random", "mixture"]
-SHARES = [1 / 32, 1 / 8, 1 / 2]  # 10,000, 40,000 and 160,000 transitions at the `paper` preset
+SHARES = [1 / 32, 1 / 8, 1 / 2, 1]  # 10,000, 40,000, 160,000 and 320,000 transitions at the `paper` preset
 if study.recompute:
-    logs = {w: collected(study, w, study.sizes.transitions, network=network) for w in WRITERS}
+    total, few = study.sizes.transitions, study.seeds[:3]
+    logs = {writer: collected(study, writer, total, network=network) for writer in ("random", "mixture")}
+    sac = tuning.online_agents()["Online SAC"]
+    online = OnlineJob(network, sac, study.seeds[:1], scoring, 2 * total, study.sizes.envs, logs=1, device=device)
+    (logs["sac"],) = online.datasets(run_jobs(study.data, {"Online SAC": online})["Online SAC"].folder)
     jobs = {}
-    for writer, share in itertools.product(WRITERS, SHARES):
-        size = round(study.sizes.transitions * share)
-        jobs[writer, size] = OfflineJob(
-            logs[writer], agent, study.seeds[:3], scoring, num_transitions=size, device=device
-        )
+    for writer, share in itertools.product(logs, SHARES):
+        if (writer, share) != ("random", 1):  # that is `fresh`
+            size = round(total * share)
+            jobs[writer, size] = OfflineJob(logs[writer], agent, few, scoring, num_transitions=size, device=device)
     from_logs = run_jobs(study.data, jobs)
     entries += [(facts(name, log=w, transitions=n), result) for (w, n), result in from_logs.items()]
 
@@ -325,10 +332,36 @@ logs_table = study.table("logs", by_log)
 logs_table.pivot(index="transitions", columns="log", values=["score", "score_low", "score_high"]).round(3)
 
 # %% [markdown]
+# ## What a decision costs
+#
+# Networks of the acting agent: one pair for all APs in the graph, one for each AP with CTDE, one over all joint actions in the
+# centralized agent, which ends where these are too many. The time of a decision by messages is that of notebook 13, of many
+# networks at once.
+
+
+# %%
+def costs():
+    measured = study.table_of("13_benchmarks", "growth")
+    measured = measured[measured.kind == "decision by messages"].set_index("aps").ms
+    rows = []
+    for num_aps in SIZES:
+        place = replace(network, num_aps=num_aps, num_users=network.num_users * num_aps // network.num_aps)
+        row = {"num_aps": num_aps, "exchanged": messages_sent(num_aps, agent.rounds)}
+        for method, config in {name: agent, **COMPARED}.items():
+            with contextlib.suppress(ValueError):  # too many joint actions
+                row[f"parameters of {method}"] = methods.acting_parameters(place, config)
+        rows.append(row | {"decision_ms": measured.get(num_aps)})
+    return pd.DataFrame(rows).astype({f"parameters of {method}": "Int64" for method in (name, *COMPARED)})
+
+
+COMPARED = {m: tuning.offline_agents(study.sizes.updates)[m] for m in ("CTDE-MARL-CQL", "C-MARL-CQL")}
+study.table("cost", costs)
+
+# %% [markdown]
 # ## All results
 #
-# The main table has a row for each seed in each condition. Rounds of best response have a meaning for G-MARL-CQL and
-# G-formula alone, and λ for these and for greedy marginal and best subset.
+# The main table has a row for each seed in each condition. Rounds of best response are empty but for G-MARL-CQL and
+# G-formula, and λ but for these, greedy marginal and best subset.
 
 # %%
 rows = study.table("", lambda: tables.condition_rows(entries))

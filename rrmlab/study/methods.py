@@ -8,6 +8,7 @@ and the choices of notebook 00 all come from these records. A scheduler is added
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -286,6 +287,17 @@ def cost(network: NetworkConfig, agent: AgentConfig) -> dict[str, float]:
         "heads": heads,
         "inputs": sizes[0],
         "outputs": sizes[-1],
-        "parameters": heads * (products + sum(sizes[1:])),
+        "parameters": acting_parameters(network, agent),
         "multiply_adds": heads * products,
     }
+
+
+def acting_parameters(network: NetworkConfig, agent: AgentConfig) -> int:
+    """Parameters of the networks that act for all APs; those of a graph are the same for any number of APs.
+
+    Raises:
+        ValueError: a centralized head with too many joint actions.
+    """
+    shapes = network_shapes(agent, network)
+    acting = shapes.values() if agent.paradigm == "graph" else [(shapes["critic"][0][-1:], shapes["critic"][1])]
+    return sum(math.prod(heads) * sum((a + 1) * b for a, b in itertools.pairwise(sizes)) for heads, sizes in acting)

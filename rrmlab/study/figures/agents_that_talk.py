@@ -39,7 +39,7 @@ def frontier(table: pd.DataFrame, agent: str) -> Figure:
         text = ", ".join(group.method[::-1])
         ax.annotate(text, place, shift, textcoords="offset points", ha=align, fontsize=7)
     for _, point in table[table.method == agent].iterrows():
-        text = f"{point['rounds']} round{'s' * (point['rounds'] != 1)}"
+        text = f"{point['rounds']:g} round{'s' * (point['rounds'] != 1)}"
         shift, align = ((8, -4), "left") if point["rounds"] == 0 else ((0, -9), "center")
         place = (point.exchanged, point.score if point["rounds"] == 0 else point.score_low)
         look = {"fontsize": 7, "color": plotting.style_of(agent)["color"], "textcoords": "offset points"}
