@@ -40,6 +40,8 @@ NETWORKS = {
     "least power": {"tx_power_dbm": -50.0},
     "most power": {"tx_power_dbm": 60.0},
     "strongest links": {**POWERFUL, "area_m": 1.0, "min_ap_ap_m": 0.0, "min_ap_user_m": 1e-3, "shadowing_db": 30.0},
+    "strongest interference": {**POWERFUL, "area_m": 10.0, "min_ap_ap_m": 0.0, "min_ap_user_m": 1.0, "cross_gain_db": 40.0},
+    "weakest interference": {**FEEBLE, "area_m": 1e6, "shadowing_db": 30.0, "cross_gain_db": -40.0},
     "weakest links": {**FEEBLE, "area_m": 1e6, "shadowing_db": 30.0},
     "an AP without users": {"num_users": 3, "require_users": False},
     "1 TTI": {"episode_ttis": 1},
@@ -251,7 +253,8 @@ LIMITS = {
     "min_ap_user_m": (1e-3, 10.0), "require_users": (False, True), "shadowing_db": (0.0, 7.0, 30.0),
     "carrier_hz": (1e6, 2.4e9, 1e12), "speed_mps": (0.0, 1.0, 1e3), "tti_s": (1e-6, 1e-3, 0.1),
     "num_sinusoids": (1, 2, 16), "tx_power_dbm": (-50.0, 10.0, 60.0), "bandwidth_hz": (1e3, 1e7, 1e11),
-    "noise_psd_dbm_hz": (-200.0, -174.0, -100.0), "episode_ttis": (1, 3), "warmup_ttis": (0, 4),
+    "noise_psd_dbm_hz": (-200.0, -174.0, -100.0), "cross_gain_db": (-40.0, 0.0, 40.0), "episode_ttis": (1, 3),
+    "warmup_ttis": (0, 4),
     "averaging": (1e-9, 0.01, 1.0), "average_floor": (1e-6, 0.01, 1e3), "lam": (0.0, 0.8, 1.0),
     "tail_weight": (0.0, 3.0, 1e6),
 }  # fmt: skip
