@@ -69,7 +69,7 @@ study = Study("12_coupling_stress", preset, recompute, device, seed)
 PLACES = [(1000, 0), (500, 0), (200, 0), (500, -20), (500, -10), (500, 10), (500, 20), (200, -20), (1000, 20)]
 ENDS = [(1000, 0), (200, 0), (500, -20), (500, 20)]
 if preset == "smoke":
-    PLACES, ENDS = [(500, 0), (500, -20), (200, 0), (500, 20)], [(500, -20), (500, 20)]
+    PLACES, ENDS = [(500, 0), (500, -20), (500, 20)], [(500, -20), (500, 20)]
 offline, graph = tuning.offline_agents(study.sizes.updates), tuning.graph_agent(study.sizes.updates // 2)
 INDEPENDENT, SUM, QMIX, JOINT = (
     f"{name}-MARL-CQL ({mark})" for name, mark in (("I", "DQN"), ("CTDE", "DQN"), ("CTDE", "QMIX, DQN"), ("C", "DQN"))

@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrmlab import NetworkConfig, RRMEnv, make_scheduler
+from rrmlab.agents.paradigms import PARADIGMS
 from rrmlab.game.link_schedulers import joint_rewards
 from rrmlab.game.views import CrossGainView
+from rrmlab.study import observed_oracle as oracles
+from rrmlab.study.cells import KNOWN, REPRESENTED, CellJob
 from rrmlab.study.interactions import (
     AdditiveSearch,
     interaction_share,
@@ -20,7 +23,9 @@ from rrmlab.study.interactions import (
     variance_by_order,
     visited_states,
 )
-from rrmlab.study.scoring import Scoring
+from rrmlab.study.predictors import crossing, predictor_row
+from rrmlab.study.scoring import Scoring, score_scheduler
+from rrmlab.study.store import read_result
 
 APS, ACTIONS = 4, 4
 JOINT = np.array(list(itertools.product(range(ACTIONS), repeat=APS)))  # (256, 4), the last AP's varies fastest
@@ -146,3 +151,70 @@ def test_share_of_several_resamples():
     values = drawn(2, 3, 5, 4) ** 2
     pooled = values.mean(1)
     np.testing.assert_allclose(interaction_share(values), 1 - pooled[:, 0] / pooled.sum(1))
+
+
+# --- what is known against how the reward is represented ------------------------------------------------------
+
+
+def test_the_misfit_is_zero_at_the_main_effects_alone():
+    rng = torch.Generator().manual_seed(0)
+    mask = torch.from_numpy(np.stack([allowed_actions(seed) for seed in range(6)]))
+    rewards = torch.randn(6, 256, generator=rng)
+    effects = main_effects(rewards, uniform(mask)).float().movedim(1, 0).unsqueeze(0)  # (1, I, E, A)
+    logits = effects / oracles.EXPLORATION + torch.randn(1, APS, 6, 1, generator=rng)
+    logits = logits.masked_fill(~mask.movedim(1, 0), -math.inf)
+    exact = oracles._misfit(logits.log_softmax(-1), rewards, mask)
+    torch.testing.assert_close(exact, torch.zeros(1, 6), atol=1e-9, rtol=0)
+    off = logits + torch.randn(logits.shape, generator=rng)
+    assert (oracles._misfit(off.log_softmax(-1), rewards, mask) > 0).all()
+
+
+def test_heads_that_see_all_cells_see_the_same():
+    kind = oracles._JointlyObserved("ctde", joint=False, mixed=True)
+    assert kind.heads(NETWORK) == (4, 24, 4) and PARADIGMS["ctde"].heads(NETWORK) == (4, 6, 4)
+    obs = torch.randn(5, 4, 6)
+    seen = kind.observations(obs)
+    assert seen.shape == (4, 5, 24) and all(torch.equal(head, obs.flatten(1)) for head in seen)
+
+
+def test_every_cell_is_scored_and_all_gains_with_a_joint_value_are_exhaustive(tmp_path):
+    scoring = Scoring(NETWORK, 2)
+    rates = {}
+    for cell in itertools.product(KNOWN, REPRESENTED):
+        rates[cell] = read_result(CellJob(*cell, scoring, steps=2).run(tmp_path)).rates
+        assert rates[cell].shape == (1, 2, NETWORK.num_users) and (rates[cell] >= 0).all()
+    exhaustive = score_scheduler(tmp_path, {"name": "exhaustive", "lam": NETWORK.lam}, scoring).rates
+    np.testing.assert_array_equal(rates["all gains", "joint"], exhaustive)
+    for change in ({"known": "nothing"}, {"represented": "product"}):
+        with pytest.raises(ValueError, match=f"^{next(iter(change))} = "):
+            CellJob(**{"known": "all gains", "represented": "joint", "scoring": scoring, "steps": 2} | change)
+
+
+# --- predictors --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        ([1.0, 0.9, 0.8, 0.7], 1.5),
+        ([1.0, 1.0, 0.9, 0.9], 2.5),
+        ([0.9, 0.9, 0.9, 0.9], 1.0),  # below everywhere
+        ([1.0, 1.1, 1.2, 1.0], 4.0),  # nowhere
+        ([1.0, 0.9, 0.94, 0.8], 1.625),  # the two in the middle are pooled at 0.92
+    ],
+)
+def test_the_threshold_by_hand(y, expected):
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    order = np.random.default_rng(0).permutation(4)  # whatever the order of the points
+    assert crossing(x[order], np.array(y)[order], 0.95) == pytest.approx(expected)
+
+
+def test_a_predictor_is_described_with_its_intervals():
+    rng = np.random.default_rng(0)
+    x, y = np.arange(6.0), 1 - 0.04 * np.arange(6.0)
+    draws = x + 0 * rng.normal(size=(200, 6)), y + 0.01 * rng.normal(size=(200, 6))
+    row, ranks = predictor_row("x", x, y, *draws, 0.9)
+    assert row["predictor"] == "x" and row["rank"] == pytest.approx(-1) and len(ranks) == 200
+    assert row["threshold"] == pytest.approx(2.5)
+    assert 1.5 < row["threshold_low"] < 2.5 < row["threshold_high"] < 3.5
+    assert -1 <= row["rank_low"] <= row["rank_high"] < -0.9

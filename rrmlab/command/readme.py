@@ -52,7 +52,7 @@ CLAIMS = {
     "K9": "The exponent λ trades sum rate for tail rate (sum rate at λ = 0.5 minus that at 0.9).",
     "K10": "A penalty weight α above 1 costs R_score (α = 1 minus α = 50) and makes losses oscillate.",
     "K11": "CTDE costs less than the centralized agent (share of a decision's multiply-adds that it saves).",
-    "N5": "CTDE falls below 95% of C as APs interact more (share of the reward's variance that no sum of APs explains).",
+    "N5": "CTDE falls below 95% of C as APs interact more (share of the reward's variance that no sum explains).",
     "N6": "That share ranks networks by CTDE over C better than interference does (difference of rank correlations).",
 }
 

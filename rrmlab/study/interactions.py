@@ -128,7 +128,9 @@ def visited_states(behaviour: Behaviour, scoring: Scoring) -> pd.DataFrame:
     config: NetworkConfig = scoring.network
     deployment = Deployment.draw(config, scoring.episodes, scoring.seed, scoring.split)
     env = RRMEnv(config, scoring.episodes)
-    orders, snr, inr = [], [], []
+    orders: list[Tensor] = []
+    snr: list[Tensor] = []
+    inr: list[Tensor] = []
     for t, _ in enumerate(run_episode(behaviour, env, deployment)):
         if t % EVERY_TTIS:
             continue

@@ -72,7 +72,9 @@ def orders(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     for name, word, shade, hatch in zip(names, words, shades, ("", "//", "..", ""), strict=False):
         ax.barh(np.arange(len(table)), table[name], left=left, color=shade, hatch=hatch, edgecolor="white", label=word)
         left += table[name].to_numpy()
-    ax.set_yticks(np.arange(len(table)), [_name(*place) for place in zip(table.side_m, table.cross_gain_db)])
+    ax.set_yticks(
+        np.arange(len(table)), [_name(*place) for place in zip(table.side_m, table.cross_gain_db, strict=True)]
+    )
     ax.set(xlim=(0, 1), xlabel="share of the reward's variance over joint actions, by how many APs interact")
     ax.grid(axis="y", visible=False)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(names))
@@ -90,8 +92,8 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     best = table[table.method == "Exhaustive"].set_index(["side_m", "cross_gain_db"]).score
     keys = pd.MultiIndex.from_frame(table[["side_m", "cross_gain_db"]])
     table = table.assign(share=table.score / best.reindex(keys).to_numpy())
-    _along(axes[0], table[table.cross_gain_db == STANDARD[1]], "side_m", methods)
     axes[0].set(xlabel="side of the square (m)", xscale="log", ylabel="R_score over Exhaustive")
+    _along(axes[0], table[table.cross_gain_db == STANDARD[1]], "side_m", methods)
     _along(axes[1], table[table.side_m == STANDARD[0]], "cross_gain_db", methods)
     axes[1].set_xlabel("factor on the gains between cells (dB)")
     axes[0].minorticks_off()
