@@ -183,12 +183,14 @@ def _conservatism(t: Tables) -> str:
 
 
 def _coupling(t: Tables) -> str:
-    row = t.row("12_coupling_stress_predictors", predictor="kappa")
-    rank, inr = (t.row("12_coupling_stress_predictors", predictor=name).rank for name in ("kappa", "inr_db"))
+    row, inr = (
+        t.row("12_coupling_stress_predictors", ratio="ctde_over_c", predictor=name) for name in ("kappa", "inr_db")
+    )
     return (
         "CTDE-MARL-CQL (DQN) falls below 95% of C-MARL-CQL (DQN) where a sum over APs leaves out "
         f"{row.threshold:.2f} [{row.threshold_low:.2f}, {row.threshold_high:.2f}] of the reward's variance; that share "
-        f"has a rank correlation of {rank:.2f} with the ratio of both, the interference-to-noise ratio {inr:.2f}."
+        f"has a rank correlation of {row['rank']:.2f} with the ratio of both, the interference-to-noise ratio "
+        f"{inr['rank']:.2f}."
     )
 
 

@@ -31,7 +31,7 @@ def ratios(points: pd.DataFrame, predictors: pd.DataFrame, level: float) -> Figu
 
     Args:
         points: columns side_m, cross_gain_db, kappa, inr_db, and ctde_over_c with its interval.
-        predictors: columns predictor, and threshold and rank with intervals.
+        predictors: threshold and rank with intervals, indexed by the predictor.
         level: of the threshold.
     """
     fig, axes = plotting.figure(columns=2, width=plotting.PAGE_IN, height=3.0, sharey=True)
@@ -44,9 +44,11 @@ def ratios(points: pd.DataFrame, predictors: pd.DataFrame, level: float) -> Figu
             look = {"color": colour, "marker": marker, "elinewidth": 0.8, "markersize": 8 if marker == "*" else 5}
             ax.errorbar(getattr(place, name), place.ctde_over_c, bar, **look)
             text, where = _name(place.side_m, place.cross_gain_db), (getattr(place, name), place.ctde_over_c)
-            ax.annotate(text, where, (5, 4), textcoords="offset points", fontsize=7)
+            left = getattr(place, name) > points[name].quantile(0.5)
+            shift, align = ((-5, 4), "right") if left else ((5, 4), "left")
+            ax.annotate(text, where, shift, textcoords="offset points", fontsize=7, ha=align)
         ax.axhline(level, color="0.4", linestyle="--", linewidth=0.9)
-        row = predictors.set_index("predictor").loc[name]
+        row = predictors.loc[name]
         ax.axvspan(row.threshold_low, row.threshold_high, color="0.85", zorder=0)
         rank = f"{row['rank']:.2f} [{row['rank_low']:.2f}, {row['rank_high']:.2f}]"
         ax.set(xlabel=label, title=f"rank correlation {rank}")
