@@ -13,13 +13,7 @@ from matplotlib.figure import Figure
 from .. import plotting
 
 STANDARD = (500, 0)  # side in m, factor in dB
-WAYS = {"standard": ("black", "*"), "side": ("C0", "s"), "factor": ("C3", "o"), "both": ("C2", "^")}
-
-
-def _way(side: float, db: float) -> str:
-    """In which way a network differs from the standard one."""
-    changed = (side != STANDARD[0], db != STANDARD[1])
-    return {(False, False): "standard", (True, False): "side", (False, True): "factor", (True, True): "both"}[changed]
+MARKERS = "*soD^vP<X"  # of the networks, in the order of the first predictor
 
 
 def _name(side: float, db: float) -> str:
@@ -34,28 +28,26 @@ def ratios(points: pd.DataFrame, predictors: pd.DataFrame, level: float) -> Figu
         predictors: threshold and rank with intervals, indexed by the predictor.
         level: of the threshold.
     """
-    fig, axes = plotting.figure(columns=2, width=plotting.PAGE_IN, height=3.0, sharey=True)
-    labels = {"kappa": "κ, share of the reward's variance that no sum over APs explains",
+    fig, axes = plotting.figure(columns=2, width=plotting.PAGE_IN, height=3.2, sharey=True)
+    labels = {"kappa": "κ, share of the variance that no sum over APs explains",
               "inr_db": "median interference-to-noise ratio (dB)"}  # fmt: skip
+    points = points.sort_values("kappa")
+    colours = sns.color_palette("colorblind", len(points))
     for ax, (name, label) in zip(axes, labels.items(), strict=True):
-        for place in points.itertuples(index=False):
-            colour, marker = WAYS[_way(place.side_m, place.cross_gain_db)]
+        for place, colour, marker in zip(points.itertuples(index=False), colours, MARKERS, strict=False):
             bar = [[place.ctde_over_c - place.ctde_over_c_low], [place.ctde_over_c_high - place.ctde_over_c]]
-            look = {"color": colour, "marker": marker, "elinewidth": 0.8, "markersize": 8 if marker == "*" else 5}
-            ax.errorbar(getattr(place, name), place.ctde_over_c, bar, **look)
-            text, where = _name(place.side_m, place.cross_gain_db), (getattr(place, name), place.ctde_over_c)
-            left = getattr(place, name) > points[name].quantile(0.5)
-            shift, align = ((-5, 4), "right") if left else ((5, 4), "left")
-            ax.annotate(text, where, shift, textcoords="offset points", fontsize=7, ha=align)
+            look = {"color": colour, "marker": marker, "elinewidth": 0.8, "markersize": 6, "linestyle": "none"}
+            text = _name(place.side_m, place.cross_gain_db)
+            ax.errorbar(getattr(place, name), place.ctde_over_c, bar, label=text, **look)
         ax.axhline(level, color="0.4", linestyle="--", linewidth=0.9)
         row = predictors.loc[name]
         ax.axvspan(row.threshold_low, row.threshold_high, color="0.85", zorder=0)
         rank = f"{row['rank']:.2f} [{row['rank_low']:.2f}, {row['rank_high']:.2f}]"
         ax.set(xlabel=label, title=f"rank correlation {rank}")
-        ax.margins(x=0.16)
     axes[0].set_ylabel("R_score, CTDE over C")
     note = f"4 APs, DQN; dashed: {level:g}, shaded: where the best decreasing fit meets it; 95% intervals"
-    fig.suptitle(f"{note}; other networks than 500 m differ by side, factor or both", fontsize=7)
+    fig.suptitle(note, fontsize=7)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return fig
 
 
