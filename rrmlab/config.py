@@ -46,6 +46,9 @@ class NetworkConfig:
     tx_power_dbm: float = constant(10.0, "dBm", "lineage", "transmit power of an AP")
     bandwidth_hz: float = constant(10e6, "Hz", "lineage", "bandwidth")
     noise_psd_dbm_hz: float = constant(-174.0, "dBm/Hz", "lineage", "noise power spectral density")
+    cross_gain_db: float = constant(
+        0.0, "dB", "study", "added to the gain of every link to another AP's user, drawn or given; not to own links"
+    )
     episode_ttis: int = constant(2000, "TTIs", "study", "counted TTIs of an episode")
     warmup_ttis: int = constant(
         200, "TTIs", "study", "round-robin TTIs at full power before counting starts: no transients in the rewards"
@@ -73,6 +76,7 @@ class NetworkConfig:
         check_range(self, "tx_power_dbm", -50, 60)
         check_range(self, "bandwidth_hz", 1e3, 1e11)
         check_range(self, "noise_psd_dbm_hz", -200, -100)
+        check_range(self, "cross_gain_db", -40, 40)
         check_range(self, "averaging", 0, 1, open_low=True)
         check_range(self, "average_floor", 1e-6, 1e3)
         check_range(self, "lam", 0, 1)
@@ -108,6 +112,11 @@ class NetworkConfig:
     def snr_scale(self) -> float:
         """Transmit power over noise power, linear: SNR = snr_scale * channel gain."""
         return 10 ** ((self.tx_power_dbm - self.noise_dbm) / 10)
+
+    @property
+    def cross_gain(self) -> float:
+        """Factor on the gains of links to other APs' users, linear. Which AP serves a user does not depend on it."""
+        return 10 ** (self.cross_gain_db / 10)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict, for JSON."""

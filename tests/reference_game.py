@@ -74,7 +74,7 @@ class ReferenceGame:
         """Linear SINR of user j as if its own AP transmitted, beside the other APs in `transmitting`."""
         own = self.serving[j]
         interference = sum(snr[i, j] for i in range(self.num_aps) if transmitting[i] and i != own)
-        return snr[own, j] / (1 + interference)
+        return snr[own, j] / (1 + 10 ** (self.c["cross_gain_db"] / 10) * interference)
 
     # --- game -----------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def test_configs_from_dicts(cls, data):
         ("tx_power_dbm", 100.0, "mW"), ("tx_power_dbm", 1e4, "mW"), ("tti_s", 1.0, "ms"), ("tti_s", 1000, "us"),
         ("area_m", 0.5, "km"), ("speed_mps", 3600.0, "m/h"), ("shadowing_db", 49.0, "the variance"),
         ("averaging", 100.0, "TTIs"), ("lam", 80, "percent"), ("min_ap_ap_m", 35e3, "mm"),
-        ("min_ap_user_m", 0.0, "none"),
+        ("min_ap_user_m", 0.0, "none"), ("cross_gain_db", 100.0, "a ratio"),
     ],
 )  # fmt: skip
 def test_slips_of_the_unit_are_recognised(field, value, meant):

@@ -56,6 +56,7 @@ def random_config(case):
         averaging=float(rng.uniform(0.005, 0.2)),
         average_floor=float(rng.choice([0.001, 0.01, 0.1])),
         lam=float(rng.uniform(0, 1)),
+        cross_gain_db=float(rng.choice([-20.0, 0.0, 20.0])),
     )
 
 

@@ -316,6 +316,8 @@ BAD_FIELDS = [
     ("tx_power_dbm", math.nan),
     ("bandwidth_hz", 0.0),
     ("noise_psd_dbm_hz", math.inf),
+    ("cross_gain_db", -41.0),
+    ("cross_gain_db", math.nan),
     ("episode_ttis", 0),
     ("warmup_ttis", -1),
     ("averaging", 0.0),

@@ -54,6 +54,7 @@ def networks(draw, max_aps=6, max_users=16, num_aps=None):
         tx_power_dbm=draw(st.floats(-50, 60)),
         bandwidth_hz=draw(st.floats(1e4, 1e9)),
         noise_psd_dbm_hz=draw(st.floats(-200, -140)),
+        cross_gain_db=draw(st.sampled_from([0.0, -20.0, 20.0])),
         episode_ttis=draw(st.integers(1, 30)),
         warmup_ttis=draw(st.integers(0, 30)),
         averaging=draw(st.sampled_from([0.01, 1.0]) | st.floats(1e-3, 1)),

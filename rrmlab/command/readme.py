@@ -39,7 +39,7 @@ PROMISES = (
 )  # fmt: skip
 
 SIGNS = {"✔": "reproduced", "◐": "reproduced in part", "✘": "not reproduced", "?": "undecided"}
-# Each claim of the paper as a sentence, with what was measured for it.
+# Each claim, of the paper (K) or the study's own (N), as a sentence, with what was measured for it.
 CLAIMS = {
     "K1": "CTDE-MARL-CQL scores at least 15% more than the best baseline scheduler (ratio of R_score).",
     "K2": "Without CQL's penalty values are too high (value minus return, log of full reuse).",
@@ -52,6 +52,8 @@ CLAIMS = {
     "K9": "The exponent λ trades sum rate for tail rate (sum rate at λ = 0.5 minus that at 0.9).",
     "K10": "A penalty weight α above 1 costs R_score (α = 1 minus α = 50) and makes losses oscillate.",
     "K11": "CTDE costs less than the centralized agent (share of a decision's multiply-adds that it saves).",
+    "N5": "CTDE falls below 95% of C as APs interact more (share of the reward's variance that no sum explains).",
+    "N6": "That share ranks networks by CTDE over C better than interference does (difference of rank correlations).",
 }
 
 

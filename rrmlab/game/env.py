@@ -181,7 +181,7 @@ class RRMEnv:
 
     @property
     def snr(self) -> Tensor:
-        """Current SNR of every link (E, I, J), linear."""
+        """Current SNR of every link (E, I, J), linear, between cells with the factor `cross_gain`."""
         return self._link_snr().permute(2, 0, 1)
 
     @property

@@ -51,7 +51,8 @@ class LinkGains:
         return {**self.__dict__, "_memory": (), "_start": -1}
 
     def at(self, t: int) -> tuple[Tensor, Tensor]:
-        """SNR at TTI t from the serving AP (J, E), and from the other APs (I, J, E), 0 at the serving one; linear."""
+        """SNR at TTI t from the serving AP (J, E), and from the other APs (I, J, E), 0 at the serving one; linear. The
+        latter with the factor `cross_gain`."""
         if t // self._block_len * self._block_len != self._start:
             self._compute(t // self._block_len * self._block_len)
         signal, cross, _, _ = self._memory
@@ -94,7 +95,7 @@ class LinkGains:
             own = self._own[..., part].permute(2, 0, 1).unsqueeze(-1).to(self._dtype)
             # Separate sums, no difference of large ones: the serving signal is up to 10^7 times the interference.
             signal[:num, :, part] = (snr * own).sum(1).permute(2, 1, 0)
-            cross[:num, :, :, part] = (snr * (1 - own)).permute(3, 1, 2, 0)
+            cross[:num, :, :, part] = (snr * ((1 - own) * self._config.cross_gain)).permute(3, 1, 2, 0)
 
 
 def neighbour_gains(cross: Tensor, users: Tensor, top_n: int) -> Tensor:

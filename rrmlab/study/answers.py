@@ -182,6 +182,18 @@ def _conservatism(t: Tables) -> str:
     )
 
 
+def _coupling(t: Tables) -> str:
+    row, inr = (
+        t.row("12_coupling_stress_predictors", ratio="ctde_over_c", predictor=name) for name in ("kappa", "inr_db")
+    )
+    return (
+        "CTDE-MARL-CQL (DQN) falls below 95% of C-MARL-CQL (DQN) where a sum over APs leaves out "
+        f"{row.threshold:.2f} [{row.threshold_low:.2f}, {row.threshold_high:.2f}] of the reward's variance; that share "
+        f"has a rank correlation of {row['rank']:.2f} with the ratio of both, the interference-to-noise ratio "
+        f"{inr['rank']:.2f}."
+    )
+
+
 def _benchmarks(t: Tables) -> str:
     steps, update = (
         t.row("13_benchmarks", row=name) for name in ("environment steps, batch", "update, centralized DQN-CQL")
@@ -213,6 +225,7 @@ NOTEBOOKS: dict[str, tuple[str, str, Callable[[Tables], str]]] = {
     "07_lambda_sensitivity": ("What does the fairness exponent λ trade?", "07_lambda_sensitivity_summary", _trade),
     "08_backbones": ("SAC or DQN?", "08_backbones_differences", _backbones),
     "09_conservatism": ("How conservative should the learner be?", "09_conservatism_alpha", _conservatism),
+    "12_coupling_stress": ("When does value decomposition stop paying?", "12_coupling_stress", _coupling),
     "13_benchmarks": ("How fast is it?", "13_benchmarks", _benchmarks),
     "14_agents_that_talk": ("What are messages between APs worth?", "14_agents_that_talk", _messages),
     "15_your_own_data": ("What becomes of your own log?", "15_your_own_data_coverage", _own_data),

@@ -29,6 +29,7 @@ from ..learning.online import NUM_ENVS, OnlineRun, train_online
 from ..learning.progress import progress_bar
 from ..memory import keep_freed_memory, release_freed_memory
 from ..storage import SUMS, CorruptFileError, sha256
+from .cells import CellJob
 from .cluster import DASK, compute
 from .scoring import ScoreJob, Scoring
 from .store import Result, read_result, score_result, stored
@@ -172,7 +173,7 @@ class OfflineJob:
         score_result(folder, evaluate_seeds(policies, *self.scoring.arguments, **self.reports), seconds, policies)
 
 
-Job = OfflineJob | OnlineJob | ScoreJob
+Job = OfflineJob | OnlineJob | ScoreJob | CellJob
 
 
 def run_jobs(root: Path, jobs: Mapping[Any, Job], workers: int | None = None) -> dict[Any, Result]:

@@ -1,4 +1,5 @@
-"""The paper's claims K1 to K11: the text of each, and its verdict from the intervals that a notebook measured.
+"""The paper's claims K1 to K11 and the study's own, N: the text of each, and its verdict from the intervals that a
+notebook measured.
 
 Every function returns one row of a table of claims. Intervals are (value, low, high), 95%.
 """
@@ -226,3 +227,36 @@ def k11(cost: pd.DataFrame) -> dict[str, Any]:
     reason += f"{took[0]} a seed with SAC, {took[1]} with DQN (one timing each)"
     claim = "share of a decision's multiply-adds that CTDE saves against centralized"
     return claim_row("K11", claim, "> 0", (saved, saved, saved), combine_verdicts(verdicts), reason)
+
+
+def n5(threshold: Interval, least: Interval, most: Interval, fixed: Mapping[str, Interval]) -> dict[str, Any]:
+    """As the reward has more interactions, CTDE falls below 95% of the centralized agent.
+
+    Args:
+        threshold: share of the reward's variance left by the best sum over APs at which it does.
+        least, most: score of CTDE over that of C in the networks of the smallest and the largest share.
+        fixed: the same with the QMIX mixer, and that of the exact additive decisions over the exhaustive ones, in the
+            latter network.
+    """
+    value, low, high = most
+    parts = {"above at the smallest share": (least[0] - 0.95, least[1] - 0.95, least[2] - 0.95)}
+    parts["below at the largest share"] = (0.95 - value, 0.95 - high, 0.95 - low)
+    claim = "share of the reward's variance that no sum over APs explains, at which CTDE-MARL-CQL (DQN) falls below "
+    claim += "95% of C-MARL-CQL (DQN) in R_score"
+    reason = f"CTDE over C at the smallest share: {format_interval(least)}, at the largest: {format_interval(most)}"
+    reason += "".join(f"; there {name}: {format_interval(ratio)}" for name, ratio in fixed.items())
+    return claim_row("N5", claim, "our own: a threshold exists", threshold, verdict_all_above(parts), reason)
+
+
+def n6(better: Interval, ranks: Mapping[str, Interval]) -> dict[str, Any]:
+    """That share predicts CTDE over C better than the interference does.
+
+    Args:
+        better: size of the rank correlation of the share with CTDE over C, minus that of the interference.
+        ranks: both rank correlations, by name.
+    """
+    reason = "rank correlations with CTDE over C: "
+    reason += "; ".join(f"{name} {format_interval(rank)}" for name, rank in ranks.items())
+    claim = "size of the rank correlation with CTDE over C: share of the reward's variance that no sum over APs "
+    claim += "explains, minus median interference-to-noise ratio"
+    return claim_row("N6", claim, "our own: > 0", better, verdict_above(better), reason)

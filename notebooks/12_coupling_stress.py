@@ -1,0 +1,376 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 12 · When does value decomposition stop paying?
+#
+# **Question.** CTDE learns a value that is a sum over the access points (APs). How strongly may the APs be coupled before
+# that costs much? And is there a number, to be had before anything is trained, that says so?
+#
+# **What the paper says.** Nothing about it: it has one network density. N5 and N6 below are claims of this study's own,
+# judged by the same rules as the paper's.
+#
+# **What is done here.** Networks of the study are stressed in two ways: by the side of the square, and by a factor on the
+# gains between cells at fixed own gains (`NetworkConfig(cross_gain_db=...)`). A smaller side also raises the signal and what
+# there is to gain; the factor changes the interference alone. In each network the reward of all 256 joint actions is computed
+# in the visited states, and its variance is split exactly: what a sum over APs explains, what pairs of APs add, triples, all
+# four (`rrmlab.study.interactions`). The share that no sum explains is called κ. Beside it stands the median
+# interference-to-noise ratio (INR).
+#
+# **What is trained.** From a random walk's log in each network: C, I, CTDE with a sum and with QMIX, and graph agents. All of
+# them have the DQN backbone, in which the value itself decides. The log's actions are uniform, so κ under uniform actions is
+# κ under the log's.
+#
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 12 minutes on 2 cores.
+
+# %% tags=["parameters"]
+preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
+recompute = False  # False draws from the stored tables, True computes them again
+device = "cpu"  # where networks are trained: "cpu" or "cuda"
+seed = 0  # of the deployments and of the first training seed
+
+# %%
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from rrmlab.agents.config import method_name
+from rrmlab.game.schedulers import make_scheduler
+from rrmlab.study import methods, paper_claims, statistics, tables, tuning
+from rrmlab.study.cells import KNOWN, REPRESENTED, CellJob
+from rrmlab.study.claims import claim_table
+from rrmlab.study.figures import coupling_stress as figures
+from rrmlab.study.interactions import interaction_share, visited_states
+from rrmlab.study.jobs import OfflineJob, run_jobs
+from rrmlab.study.logs import collected
+from rrmlab.study.notebook import Study
+from rrmlab.study.predictors import predictor_row
+from rrmlab.study.scoring import ScoreJob
+
+study = Study("12_coupling_stress", preset, recompute, device, seed)
+
+# %% [markdown]
+# ## The experiment
+#
+# Nine networks: side in m, factor on the gains between cells in dB. The last two stress both in opposite directions, so that
+# κ and INR do not rise together everywhere. At the four ends every method is tuned anew, by six trials each on validation
+# deployments; elsewhere it has the values of the standard network. An episode has half of the usual length, and there are half
+# as many deployments, transitions and, for the graph agent, updates. The agents have the first three seeds.
+
+# %%
+PLACES = [(1000, 0), (500, 0), (200, 0), (500, -20), (500, -10), (500, 10), (500, 20), (200, -20), (1000, 20)]
+ENDS = [(1000, 0), (200, 0), (500, -20), (500, 20)]
+if preset == "smoke":
+    PLACES, ENDS = [(500, 0), (500, -20), (500, 20)], [(500, -20), (500, 20)]
+offline, graph = tuning.offline_agents(study.sizes.updates), tuning.graph_agent(study.sizes.updates // 2)
+INDEPENDENT, SUM, QMIX, JOINT = (
+    f"{name}-MARL-CQL ({mark})" for name, mark in (("I", "DQN"), ("CTDE", "DQN"), ("CTDE", "QMIX, DQN"), ("C", "DQN"))
+)
+agents = {method: offline[method] for method in (INDEPENDENT, SUM, QMIX, JOINT)} | {method_name(graph): graph}
+seeds, size = study.seeds[:3], study.sizes.transitions // 2
+tables.experiment_table(agents, seeds, "random", transitions=size, networks=len(PLACES))
+
+
+# %%
+def at(place, part, method=JOINT):
+    """A scoring in one of the networks, with the observation that the method needs."""
+    side, db = place
+    changes = {"area_m": float(side), "cross_gain_db": float(db), "observation": methods.find(method).observation}
+    network = replace(part.network, **changes, episode_ttis=max(20, part.network.episode_ttis // 2))
+    return replace(part, network=network, episodes=max(2, part.episodes // 2))
+
+
+if study.recompute:
+    logs = {
+        (place, method): collected(study, "random", size, network=at(place, study.scoring, method).network)
+        for place, method in itertools.product(PLACES, agents)
+    }
+
+# %% [markdown]
+# ## The states: interactions and interference
+#
+# A row per network, behaviour and test deployment. The states are those that the random walk visits, and those that the first
+# seed of CTDE visits after its training.
+#
+# ## Tuning at the ends
+#
+# Six trials for each method that has something to tune: discount and penalty for what learns, two parameters or λ for rules.
+# Rules are tuned and scored by one job; the trials of what learns stand in the table.
+
+# %%
+POINTS = tuning.points({name: tuning.TUNING_GRID[name] for name in ("gamma", "alpha")})
+LAMBDAS = {"lam": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
+GRIDS = {
+    "ITLinQ (tuned)": {"m_db": (0.0, 10.0, 20.0), "eta": (0.2, 0.5)},
+    "Threshold": {"b": (0.7, 1.0), "c": (3.0, 4.5, 6.5)},
+    "Greedy marginal": LAMBDAS, "Best subset": LAMBDAS, "G-formula": LAMBDAS,
+}  # fmt: skip
+if study.recompute:
+    updates = study.sizes.tuning_updates
+    trials = {}
+    for place, (method, agent), k in itertools.product(ENDS, agents.items(), range(len(POINTS))):
+        tried = replace(agent, num_updates=updates // 2 if agent is graph else updates, **POINTS[k])
+        validation = at(place, study.tuning, method)
+        trials[place, method, k] = OfflineJob(logs[place, method], tried, seeds[:1], validation, device=device)
+    tried = run_jobs(study.data, trials)
+
+
+# %%
+def tuning_rows():
+    rows = []
+    for (place, method, k), result in tried.items():
+        same = all(getattr(agents[method], name) == value for name, value in POINTS[k].items())
+        row = {"side_m": place[0], "cross_gain_db": place[1], "method": method, "trial": k, **POINTS[k]}
+        rows.append(row | {"standard": same, **tables.scores(result.rates[0]), "run": result.folder.name})
+    return pd.DataFrame(rows)
+
+
+trial_table = study.table("tuning", tuning_rows)
+PLACE = ["side_m", "cross_gain_db"]
+best = trial_table.loc[trial_table.groupby([*PLACE, "method"]).score.idxmax()].set_index([*PLACE, "method"])
+best[["gamma", "alpha", "score", "standard"]].round(3)
+
+# %% [markdown]
+# ## Training and scoring
+
+
+# %%
+def job_of(place, method):
+    """What is trained or scored in a network: as tuned there at the ends, else as in the standard network."""
+    there = at(place, study.scoring, method)
+    if method in agents:
+        point = best.loc[(*place, method), ["gamma", "alpha"]].to_dict() if place in ENDS else {}
+        return OfflineJob(logs[place, method], replace(agents[method], **point), seeds, there, device=device)
+    spec = methods.find(method).scheduler
+    if place not in ENDS or method not in GRIDS:
+        return ScoreJob(there, None, spec)
+    return ScoreJob(there, None, {"name": spec["name"]}, grid=GRIDS[method], validation=at(place, study.tuning, method))
+
+
+RULES = [name for name, method in methods.METHODS.items() if method.scheduler is not None]
+if study.recompute:
+    results = run_jobs(study.data, {key: job_of(*key) for key in itertools.product(PLACES, (*agents, *RULES))})
+
+
+# %%
+def all_states():
+    parts = []
+    for place in PLACES:
+        behaviours = {"Random walk": make_scheduler("random_walk"), SUM: results[place, SUM].policies[0]}
+        for name, behaviour in behaviours.items():
+            part = visited_states(behaviour, at(place, study.scoring)).rename_axis("deployment").reset_index()
+            parts.append(part.assign(side_m=place[0], cross_gain_db=place[1], visited_by=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+states = study.table("states", all_states)
+ORDERS = [name for name in states if name.startswith("order_")]
+
+# %%
+entries = []
+if study.recompute:
+    facts = {key: dict(zip(PLACE, key[0], strict=True)) | {"method": key[1]} for key in results}
+    entries = [(facts[key], result) for key, result in results.items()]
+rows = study.table("", lambda: tables.condition_rows(entries))
+summary = study.table("summary", lambda: tables.condition_summary(entries))
+summary.pivot(index="method", columns=PLACE, values="score").round(2)
+
+# %% [markdown]
+# ## κ, INR, and what decomposition costs
+#
+# `kappa` is of the states that the random walk visits, `kappa_visited` of those that CTDE visits. The ratios of R_score are
+# paired on the same deployments. `headroom` is the exhaustive search over full reuse, `additive` the exact best sum over APs,
+# with all gains, over the exhaustive search: decomposition without any learning and without a limit of information.
+
+# %%
+RATIOS = {"ctde_over_c": (SUM, JOINT), "qmix_over_c": (QMIX, JOINT), "ctde_over_i": (SUM, INDEPENDENT),
+          "ctde_over_threshold": (SUM, "Threshold"), "graph_over_c": (method_name(graph), JOINT),
+          "headroom": ("Exhaustive", "Full reuse")}  # fmt: skip
+if study.recompute:
+    exact = {place: CellJob("all gains", "additive", at(place, study.scoring), 0) for place in PLACES}
+    additive = run_jobs(study.data, exact)
+
+
+def of_states(place, visited_by="Random walk"):
+    there = (states.side_m == place[0]) & (states.cross_gain_db == place[1])
+    return states[there & (states.visited_by == visited_by)]
+
+
+def share_at(place, visited_by="Random walk"):
+    """κ with its interval over deployments, and its bootstrap draws."""
+    variances = of_states(place, visited_by)[ORDERS].to_numpy()
+    draws = statistics.bootstrap(variances, interaction_share)
+    return (float(interaction_share(variances)), *statistics.interval(draws)), draws
+
+
+# %%
+def point_rows():
+    rows = []
+    for place in PLACES:
+        row = dict(zip(PLACE, place, strict=True)) | of_states(place)[["snr_db", "inr_db"]].median().to_dict()
+        row |= tables.columns("kappa", share_at(place)[0]) | tables.columns("kappa_visited", share_at(place, SUM)[0])
+        for name, (first, second) in RATIOS.items():
+            ratio = tables.paired(results[place, first], results[place, second], kind="ratio")
+            row |= tables.columns(name, ratio)
+        ratio = tables.paired(additive[place], results[place, "Exhaustive"], kind="ratio")
+        rows.append(row | tables.columns("additive", ratio))
+    return pd.DataFrame(rows)
+
+
+points = study.table("points", point_rows)
+points[[*PLACE, "snr_db", "inr_db", "kappa", "kappa_visited", *RATIOS, "additive"]].sort_values("kappa").round(3)
+
+# %% [markdown]
+# The variance by the number of APs that interact:
+
+
+# %%
+def order_rows():
+    means = states.groupby([*PLACE, "visited_by"])[ORDERS].mean()
+    return means.div(means.sum(axis=1), axis=0).reset_index()
+
+
+orders = study.table("orders", order_rows)
+study.show(figures.orders(orders[orders.visited_by == "Random walk"], ORDERS), "orders")
+
+# %% [markdown]
+# ## The threshold, and which number predicts better
+#
+# `threshold` is where the best decreasing fit of a ratio through the networks meets 0.95, `rank` the rank correlation with that
+# ratio, and `better` how much larger it is in size than that of the INR. There are two ratios: CTDE over C, and the exact best
+# sum over APs over the exhaustive search, which is decomposition alone. All intervals are over training seeds and deployments;
+# which networks were chosen is not in them.
+
+# %%
+LEVEL = 0.95
+
+
+def score_draws(result):
+    return statistics.bootstrap(result.rates, tables.SCORES["score"])
+
+
+def draws_at(place):
+    """Of one network, bootstrap draws of the predictors and of the ratios."""
+    inr = statistics.bootstrap(of_states(place)[["inr_db"]].to_numpy(), lambda values: np.median(values, (-2, -1)))
+    drawn = {"kappa": share_at(place)[1], "kappa_visited": share_at(place, SUM)[1], "inr_db": inr}
+    drawn["ctde_over_c"] = score_draws(results[place, SUM]) / score_draws(results[place, JOINT])
+    return drawn | {"additive": score_draws(additive[place]) / score_draws(results[place, "Exhaustive"])}
+
+
+# %%
+def predictor_rows():
+    drawn = [draws_at(place) for place in PLACES]
+    rows = []
+    for ratio in ("ctde_over_c", "additive"):
+        made = {}
+        for name in ("inr_db", "kappa", "kappa_visited"):
+            x, y = (np.stack([part[column] for part in drawn], 1) for column in (name, ratio))  # (replicates, P)
+            made[name] = predictor_row(name, points[name].to_numpy(), points[ratio].to_numpy(), x, y, LEVEL)
+        inr, inr_ranks = made["inr_db"]
+        for row, ranks in made.values():
+            better = abs(row["rank"]) - abs(inr["rank"])
+            better = better, *statistics.interval(np.abs(ranks) - np.abs(inr_ranks))
+            rows.append({"ratio": ratio} | row | tables.columns("better", better))
+    return pd.DataFrame(rows)
+
+
+predictors = study.table("predictors", predictor_rows)
+of_ctde = predictors[predictors.ratio == "ctde_over_c"].set_index("predictor")
+predictors.round(3)
+
+# %%
+study.show(figures.ratios(points, of_ctde, LEVEL))
+
+# %%
+RATED = [*agents, "Threshold", "Full reuse", "TDM", "ITLinQ (tuned)", "Greedy marginal"]
+study.show(figures.scores(summary, RATED), "summary")
+
+# %% [markdown]
+# ## Decomposition or information?
+#
+# C differs from CTDE twice: it has a joint value, and it sees all cells. Four cells take these apart, {own cell, all cells} ×
+# {additive, joint}, and two more have all gains. They are one-step policies trained on the exact rewards of all joint actions,
+# without a log (`observed_oracle`): a joint value is that of a policy trained on its expected reward, an additive one the
+# least-squares fit of the main effects, of which each AP takes the best action. With all gains both are exact. These are bounds
+# of what can be represented in one step, not learners: what a log or a discount add is not in them. Each was trained once.
+
+# %%
+if study.recompute:
+    steps = max(2, study.sizes.oracle_steps // 3)
+    cells = {
+        (place, *cell): CellJob(*cell, at(place, study.scoring), steps, study.seed)
+        for place in [(500, 0), (500, 20)]
+        for cell in itertools.product(KNOWN, REPRESENTED)
+    }
+    found = run_jobs(study.data, cells)
+
+
+def cell_rows():
+    rows = []
+    for (place, known, represented), result in found.items():
+        row = dict(zip(PLACE, place, strict=True)) | {"known": known, "represented": represented}
+        row |= tables.columns("score", tables.scored(result))
+        ratio = tables.paired(found[place, known, "additive"], found[place, known, "joint"], kind="ratio")
+        rows.append(row | tables.columns("additive_over_joint", ratio) | {"run": result.folder.name})
+    return pd.DataFrame(rows)
+
+
+by_cell = study.table("cells", cell_rows)
+study.show(figures.cells(by_cell, summary, {"own cell": SUM, "all cells": JOINT}), "cells")
+
+# %%
+by_cell.pivot(index=[*PLACE, "known"], columns="represented", values=["score", "score_low", "score_high"]).round(3)
+
+# %% [markdown]
+# ## The claims
+
+
+# %%
+def claims():
+    by_share = points.sort_values("kappa")
+    ends = [tables.interval_at(by_share.iloc[k], "ctde_over_c") for k in (0, -1)]
+    others = {"CTDE with QMIX over C": "qmix_over_c", "exact additive over exhaustive": "additive"}
+    others = {text: tables.interval_at(by_share.iloc[-1], name) for text, name in others.items()}
+    first = paper_claims.n5(tables.interval_at(of_ctde.loc["kappa"], "threshold"), *ends, others)
+    names = {"the share": "kappa", "the interference-to-noise ratio": "inr_db"}
+    ranks = {text: tables.interval_at(of_ctde.loc[name], "rank") for text, name in names.items()}
+    return claim_table(study.slug, first, paper_claims.n6(tables.interval_at(of_ctde.loc["kappa"], "better"), ranks))
+
+
+judged = study.table("claims", claims)
+judged.round(3)
+
+# %% [markdown]
+# ## In practice
+
+
+# %%
+def extremes(name):
+    """The value in the network of the smallest κ, and in that of the largest."""
+    return [f"{value:.2f}" for value in points.sort_values("kappa")[name].iloc[[0, -1]]]
+
+
+share, better = (tables.interval_at(of_ctde.loc["kappa"], name) for name in ("threshold", "better"))
+first, last = extremes("kappa")
+verdict = "better than" if better[1] > 0 else "worse than" if better[2] < 0 else "not clearly better or worse than"
+Markdown(f"""
+1. **Measure κ first.** It needs gains and Shannon's rate, no training. Over these networks it runs from {first} to {last}, and
+CTDE over C from {" to ".join(extremes("ctde_over_c"))}. As a predictor it is {verdict} the interference-to-noise ratio.
+2. **The threshold** of 95% lies at κ = {share[0]:.2f} [{share[1]:.2f}, {share[2]:.2f}].
+3. **A mixer is not the cure**: with QMIX, CTDE over C goes from {" to ".join(extremes("qmix_over_c"))}.
+4. **Where κ is large, exchange gains, and keep the joint value**: the graph agent over C goes from
+{" to ".join(extremes("graph_over_c"))}. Gains alone are not enough: the exact best sum over APs, which knows them all, goes
+from {" to ".join(extremes("additive"))} of the exhaustive search.
+""")
+
+# %%
+study.finish()
+pd.Series(study.versions(), name="version").to_frame()
