@@ -15,6 +15,7 @@ from .paradigms import PARADIGMS
 
 BACKBONES = ("dqn", "sac")
 TD_LOSSES = ("mse", "huber", "none")
+REWARDS = ("team", "own")
 PREFIXES = {"centralized": "C", "independent": "I", "ctde": "CTDE", "graph": "G"}  # of method names
 
 
@@ -41,6 +42,7 @@ class AgentConfig:
     alpha: float = constant(1.0, "", "paper", "weight of the penalty")
     gamma: float = constant(0.9, "", "study", "discount factor")
     td_loss: str = constant("mse", "", "study", "mse, huber, or none for behaviour cloning")
+    reward: str = constant("team", "", "paper", "of a TD target: team, the sum over all APs, or own, of each AP's cell")
     hidden: tuple[int, ...] = constant((64, 64), "units", "study", "hidden layers of every network")
     learning_rate: float = constant(1e-3, "", "study", "of Adam, for all that learns; offline it falls to 0")
     adam_eps: float = constant(1e-8, "", "study", "epsilon of Adam")
@@ -56,12 +58,17 @@ class AgentConfig:
         check_types(self)
         paradigms = (*PARADIGMS, "graph")
         names = {"paradigm": paradigms, "backbone": BACKBONES, "mixer": MIXERS, "td_loss": TD_LOSSES, "factor": FORMS}
-        for name, allowed in (names | {"penalty": (*PENALTIES, "none")}).items():
+        for name, allowed in (names | {"penalty": (*PENALTIES, "none"), "reward": REWARDS}).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(allowed)}")
         if self.mixer != "sum" and self.paradigm != "ctde":
             raise ValueError(f"mixer = {self.mixer!r}: paradigm = {self.paradigm!r} takes no mixer, 'ctde' does")
         self._check_graph()
+        if self.reward == "own" and (self.paradigm not in ("independent", "graph") or self.clones):
+            raise ValueError(
+                f"reward = 'own': must be 'team' with paradigm = {self.paradigm!r}, td_loss = {self.td_loss!r}; "
+                "'own' is for the TD loss of 'independent' and 'graph', which learn a value of each AP"
+            )
         if self.clones and (self.backbone != "dqn" or self.penalty == "none" or not self.alpha):
             raise ValueError(
                 "td_loss = 'none': the penalty trains one critic; take backbone = 'dqn', a penalty, alpha > 0"
@@ -150,6 +157,7 @@ def method_name(config: AgentConfig, online: bool = False) -> str:
     if config.clones:
         return "BC"
     defaults = ((config.mixer, "sum"), (config.backbone, "dqn" if config.paradigm == "graph" else "sac"))
-    marks = [mark.upper() for mark, default in (*defaults, (config.factor, "rate")) if mark != default]
+    others = ((config.factor, "rate"), (config.reward, "team"))
+    marks = [mark.upper() for mark, default in (*defaults, *others) if mark != default]
     penalty = f"-{config.penalty.upper()}" if config.penalty != "none" and config.alpha else ""
     return f"{PREFIXES[config.paradigm]}-MARL{penalty}" + (f" ({', '.join(marks)})" if marks else "")

@@ -37,6 +37,15 @@ class GraphLearner(Learner):
     All that does not depend on an AP's own action cancels, so q of that AP and what it does to the q of the others is
     enough (`conditional_values`). Where the q do not depend on other APs, this is the joint penalty exactly.
 
+    With each AP's own reward r_i (`AgentConfig(reward="own")`) AP i has the value Q_i = c/I + q_i, and the TD loss is
+
+        sum_i TD(Q_i, r_i + gamma Q_i(s'))
+
+    The Q_i add up to Q_tot and the r_i to the team's reward, so what solves these I equations solves that of Q_tot too;
+    a transition gives I numbers to learn from in place of their sum. The q_i of a silent AP is 0, so c/I is its value:
+    the mean that standardisation subtracts from its reward 0, and what an AP earns later on average. Both are the same
+    for all APs, so there is one c and not one of each factor. Decisions and the penalty stay those of Q_tot.
+
     The next observation's value is that of the decision which the policy would take there (`decide`, by the learned
     networks), by the target networks: double Q-learning with the policy's own maximisation.
     """
@@ -61,9 +70,9 @@ class GraphLearner(Learner):
             q, values = conditional_values(factors, slots, batch.actions)  # (S, B, I), (S, B, I, N+1)
             heads = values.transpose(1, 2), batch.mask.transpose(1, 2), batch.actions.transpose(1, 2)
             penalty = losses.taken_and_penalty(*heads, losses.PENALTIES[config.penalty])[1]  # (S, I, B)
-        predicted = factors.offset + q.sum(-1)  # (S, B)
+        predicted = self._learned(factors, q)
         with torch.no_grad():
-            target = losses.td_target(batch.reward, batch.terminated, config.gamma, self._next_value(batch))
+            target = batch.td_target(config.gamma, self._next_value(batch))
         error = losses.td_loss(predicted, target, config.td_loss)
         loss = error.mean(-1).sum()
         if config.penalty != "none" and config.alpha:
@@ -73,7 +82,7 @@ class GraphLearner(Learner):
         with torch.no_grad():
             some = Slots(*(values[:, :GREEDY_SHARE] for values in slots))
             best = decide(factors, some, batch.mask[:, :GREEDY_SHARE], rounds=0)
-            greedy = factors.offset + joint_values(factors, some, best).sum(-1)
+            greedy = self._learned(factors, joint_values(factors, some, best))
             metrics = (error, penalty, predicted, greedy, torch.zeros_like(predicted))
             return Metrics(*(x.detach().flatten(1).mean(1) for x in metrics))
 
@@ -84,13 +93,19 @@ class GraphLearner(Learner):
     def _modules(self) -> list[tuple[str, nn.Module]]:
         return [("factors", self.factors), ("target", self.target_factors)]
 
+    def _learned(self, factors: Factors, q: Tensor) -> Tensor:
+        """The values with a TD loss (S, V, B), from q (S, B, I): Q_tot (V = 1), or each AP's c/I + q_i (V = I)."""
+        if self.config.reward == "own":
+            return (factors.offset.unsqueeze(-1) / q.shape[-1] + q).mT
+        return (factors.offset + q.sum(-1)).unsqueeze(1)
+
     def _next_value(self, batch: Batch) -> Tensor:
-        """Value of the next observation (S, B)."""
+        """Value of the next observation (S, V, B)."""
         if self.config.gamma == 0:
-            return torch.zeros_like(batch.reward)
+            return torch.zeros_like(batch.terminated, dtype=batch.reward.dtype).unsqueeze(1)
         slots, target = Slots.of(batch.next_obs), self.target_factors
         actions = decide(self.factors, slots, batch.next_mask, self.config.rounds)
-        return target.offset + joint_values(target, slots, actions).sum(-1)
+        return self._learned(target, joint_values(target, slots, actions))
 
 
 def make_learner(

@@ -32,10 +32,15 @@ class Batch(NamedTuple):
     obs: Tensor  # (S, B, I, N F)
     mask: Tensor  # (S, B, I, N+1)
     actions: Tensor  # (S, B, I)
-    reward: Tensor  # (S, B)
+    reward: Tensor  # (S, B), or (S, B, I) each AP's own
     terminated: Tensor  # (S, B)
     next_obs: Tensor  # (S, B, I, N F)
     next_mask: Tensor  # (S, B, I, N+1)
+
+    def td_target(self, gamma: float, next_value: Tensor) -> Tensor:
+        """`losses.td_target` (S, V, B) of values of the next observation (S, V, B); for own rewards V is I."""
+        reward = self.reward.unsqueeze(1) if self.reward.ndim == self.terminated.ndim else self.reward.mT
+        return losses.td_target(reward, self.terminated.unsqueeze(1), gamma, next_value)
 
 
 class Metrics(NamedTuple):
@@ -104,9 +109,7 @@ class Learner:
         error = torch.zeros_like(predicted)
         if not config.clones:
             with torch.no_grad():
-                target = losses.td_target(  # (S, V, B)
-                    batch.reward.unsqueeze(1), batch.terminated.unsqueeze(1), config.gamma, self._next_value(batch)
-                )
+                target = batch.td_target(config.gamma, self._next_value(batch))  # (S, V, B)
             error = losses.td_loss(predicted, target.unsqueeze(1).expand_as(predicted), config.td_loss)
         # Sums over everything that has its own parameters, means over the batch alone.
         loss = error.mean(-1).sum()
@@ -175,7 +178,7 @@ class Learner:
         summed heads that is below the minimum of the two sums.
         """
         if self.config.gamma == 0:
-            return torch.zeros_like(batch.reward).unsqueeze(1)
+            return torch.zeros_like(batch.terminated, dtype=batch.reward.dtype).unsqueeze(1)
         obs = self.paradigm.observations(batch.next_obs)
         mask = self.paradigm.barriers(batch.next_mask)
         q = _pessimistic(self.target(obs.unsqueeze(1)))  # (S, H, B, A)

@@ -12,14 +12,19 @@ from torch import Tensor
 
 
 class Scale:
-    """Mean and spread of each number of an observation (N F), and of the rewards, in the training data."""
+    """Mean and spread of each number of an observation (N F), and of the rewards, in the training data.
+
+    The APs' own rewards have one mean and one spread over all APs, in which the 0 of a silent AP counts: their scale is
+    the same for all APs, so that their sum, standardised, still ranks joint actions as the team's reward does.
+    """
 
     def __init__(self, obs_mean: Tensor, obs_std: Tensor, reward_mean: Tensor, reward_std: Tensor) -> None:
         self.tensors = {"obs_mean": obs_mean, "obs_std": obs_std, "reward_mean": reward_mean, "reward_std": reward_std}
 
     @classmethod
     def of(cls, obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
-        """From raw obs (..., I, N F), masks (..., I, N+1) and rewards; empty slots do not count."""
+        """From raw obs (..., I, N F), masks (..., I, N+1) and rewards of any shape, the team's or each AP's own; empty
+        slots do not count."""
         features = obs.shape[-1] // (mask.shape[-1] - 1)
         filled = mask[..., 1:].repeat_interleave(features, -1).flatten(0, -2).double()
         values = obs.flatten(0, -2).double()

@@ -114,7 +114,8 @@ class RRMEnv:
 
         Returns:
             obs (E, I, N F), reward (E,), terminated (E,) bool (never), truncated (E,) bool, and info with "rates"
-            (E, J) in bit/s/Hz and "action_mask" (E, I, N+1) bool.
+            (E, J) in bit/s/Hz, "own_rewards" (E, I), each AP's part of the reward, that of the user whom it serves, and
+            "action_mask" (E, I, N+1) bool.
 
         Raises:
             ValueError: a wrong shape or dtype, an action out of range or masked.
@@ -249,7 +250,7 @@ class RRMEnv:
         self.ttis += 1
         self._time += 1
         obs, info = self._observe()
-        info["rates"] = rates.T
+        info |= {"rates": rates.T, "own_rewards": (earned.gather(0, users.clamp(min=0)) * self._on).T}
         ended = torch.full((self.num_envs,), self.ttis == self.config.episode_ttis, device=self.device)
         # Summed along contiguous users: the order of a sum across rows would depend on E.
         return obs, earned.T.contiguous().sum(1), torch.zeros_like(ended), ended, info

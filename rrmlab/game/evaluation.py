@@ -73,8 +73,8 @@ class Scores:
 
 def run_episode(
     behaviour: Behaviour, env: RRMEnv, deployment: Deployment | None = None
-) -> Iterator[tuple[Any, Tensor, Tensor, Tensor]]:
-    """Reset and run to truncation, yielding (view, users, reward (E,), rates (E, J)) of each TTI.
+) -> Iterator[tuple[Any, Tensor, Tensor, dict[str, Any]]]:
+    """Reset and run to truncation, yielding (view, users, reward (E,), info) of each TTI, see `RRMEnv.step`.
 
     Raises:
         ValueError: the behaviour serves what it may not (the message names it), or it is running in another thread,
@@ -89,7 +89,7 @@ def run_episode(
             users = behaviour.serve(view)
             with naming(behaviour, "serve"):
                 _, reward, _, ended, info = env.step_users(users)
-            yield view, users, reward, info["rates"]
+            yield view, users, reward, info
             truncated = bool(ended.any())
 
 
@@ -238,8 +238,8 @@ def evaluate_copies(
             deployment = given_or_drawn(deployments, config, num, seed, split, first)
             env = RRMEnv(config, num * copies, seed, split, device, copies=copies)
             total, earned = torch.zeros((), device=device), torch.zeros((), device=device)
-            for _, _, reward, rate in run_episode(behaviour, env, deployment):
-                total, earned = total + rate.double(), earned + reward.double()
+            for _, _, reward, info in run_episode(behaviour, env, deployment):
+                total, earned = total + info["rates"].double(), earned + reward.double()
             rates.append(total.cpu().numpy().reshape(copies, num, -1) / config.episode_ttis)
             rewards.append(earned.cpu().numpy().reshape(copies, num) / config.episode_ttis)
     return [

@@ -94,11 +94,12 @@ def _cut(data: Dataset, num: int) -> Dataset:
 def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, metadata: dict[str, Any]) -> Dataset:
     """One whole episode of every environment."""
     steps = env.config.episode_ttis
-    log: dict[str, list[Tensor]] = {"obs": [], "mask": [], "actions": [], "rewards": [], "log_prob": []}
+    names = ("obs", "mask", "actions", "rewards", "own_rewards", "log_prob")
+    log: dict[str, list[Tensor]] = {name: [] for name in names}
     late = behaviour if isinstance(behaviour, ImperfectReports) else None
     author = late.behaviour if late else behaviour
     with torch.no_grad():
-        for view, users, reward, _ in run_episode(behaviour, env, deployment):
+        for view, users, reward, info in run_episode(behaviour, env, deployment):
             view = late.shown if late else view
             with naming(behaviour, "serve"):
                 actions = view.actions(users)
@@ -106,6 +107,7 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, met
             log["mask"].append(view.action_mask)
             log["actions"].append(actions)
             log["rewards"].append(reward)
+            log["own_rewards"].append(info["own_rewards"])
             log["log_prob"].append(_log_prob(author, view, actions, reward))
             if len(log["rewards"]) in (1, steps):  # at the first TTI, and all at the end: the check takes time
                 probable = torch.stack(log["log_prob"])

@@ -22,7 +22,7 @@ from ..game.observations import observation_of
 from ..random_streams import subsample
 from ..storage import reading
 from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
-from .tables import read_log
+from .tables import adds_up, read_log
 
 _DTYPES = {
     "obs": torch.float32,
@@ -33,6 +33,7 @@ _DTYPES = {
     "terminated": torch.bool,
     "truncated": torch.bool,
     "log_prob": torch.float64,
+    "own_rewards": torch.float32,
 }
 
 
@@ -50,6 +51,7 @@ class Dataset:
         terminated, truncated: (n,) bool.
         log_prob: (n,) float64, ln of the behaviour's probability of the joint action; 0 where it is deterministic.
         metadata: "network" (a NetworkConfig as dict), "behaviour", "seed" and what else describes the data.
+        own_rewards: (n, I) float32, what each AP's own user adds to the reward; None where a log has only their sum.
 
     Arrays, pandas columns and lists are converted to these types.
 
@@ -66,9 +68,12 @@ class Dataset:
     truncated: Tensor
     log_prob: Tensor
     metadata: dict[str, Any] = field(default_factory=dict)
+    own_rewards: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
+            if name == "own_rewards" and self.own_rewards is None:
+                continue
             object.__setattr__(self, name, exact_tensor(name, getattr(self, name), dtype))
 
     @classmethod
@@ -90,23 +95,41 @@ class Dataset:
             raise ValueError('metadata: must be a dict with the key "network", a NetworkConfig as a dict')
         return NetworkConfig.from_dict(self.metadata["network"])
 
+    def _columns(self) -> dict[str, Any]:
+        """All columns that there are, by name."""
+        return {name: column for name in _DTYPES if (column := getattr(self, name)) is not None}
+
+    def rewards_of(self, kind: str) -> Tensor:
+        """What a learner takes by its `AgentConfig.reward`: "team", `rewards` (n,), or "own", `own_rewards` (n, I);
+        ValueError where the log has none."""
+        if kind == "team":
+            return self.rewards
+        if self.own_rewards is None:
+            raise ValueError(f"reward = {kind!r}: must be 'team' for data without own_rewards, the reward of each AP")
+        return self.own_rewards
+
     def check(self) -> None:
         """Raise ValueError, with column and row, unless there are transitions, all shapes fit the network of the
-        metadata, all is finite, silence is always allowed, no action is masked, and every transition has its own next
-        observation: an episode of T transitions has T+1 rows, and no transition starts at the last of them."""
+        metadata, all is finite, own rewards add up to the team's but for rounding to float32, silence is always
+        allowed, no action is masked, and every transition has its own next observation: an episode of T transitions has
+        T+1 rows, and no transition starts at the last of them."""
         aps, n, numbers = self.network.num_aps, self.network.top_n, observation_of(self.network).size(self.network)
-        size, stored = self.rows.numel(), self.obs.shape[:1]
+        size, stored, columns = self.rows.numel(), self.obs.shape[:1], self._columns()
         if not size:
             raise ValueError("rows: the dataset has no transitions")
         wanted: dict[str, tuple[int, ...]]
-        wanted = {"actions": (size, aps), "obs": (*stored, aps, numbers), "mask": (*stored, aps, n + 1)}
-        for name in _DTYPES:
-            found, shape = tuple(getattr(self, name).shape), wanted.get(name, (size,))
+        wanted = {"obs": (*stored, aps, numbers), "mask": (*stored, aps, n + 1)}
+        wanted |= {"actions": (size, aps), "own_rewards": (size, aps)}
+        for name, column in columns.items():
+            found, shape = tuple(column.shape), wanted.get(name, (size,))
             if found != shape:
                 raise ValueError(f"{name} of shape {found}: the network of the dataset wants {shape}")
-        for name in ("obs", "rewards", "log_prob"):
-            column = getattr(self, name)
-            check_all(name, column, column.isfinite(), "must be finite")
+        for name, column in columns.items():
+            if column.is_floating_point():
+                check_all(name, column, column.isfinite(), "must be finite")
+        if self.own_rewards is not None:
+            total, good = self.own_rewards.double().sum(1), adds_up(self.own_rewards, self.rewards)
+            check_all("own_rewards.sum(1)", total, good, "must be rewards, but for rounding to float32")
         rows, actions, last = self.rows, self.actions, len(self.obs) - 2
         check_all("rows", rows, (rows >= 0) & (rows <= last), f"must lie in 0 ... {last}, its next observation follows")
         check_all("actions", actions, (actions >= 0) & (actions <= n), f"must lie in 0 ... {n}")
@@ -130,8 +153,8 @@ class Dataset:
             raise ValueError(f"index: must be an int64 tensor of shape (k,), got {got}")
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(self):
             raise ValueError(f"index: must lie in 0 ... {len(self) - 1}")
-        names = ("rows", "actions", "rewards", "terminated", "truncated", "log_prob")
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        columns = {name: column for name, column in self._columns().items() if name not in ("obs", "mask")}
+        return replace(self, **{name: column[index] for name, column in columns.items()})
 
     def take(self, num_transitions: int, seed: int = 0) -> Dataset:
         """A random subset, in logged order, with its own observations only. With the same seed a smaller one is part of
@@ -169,20 +192,20 @@ class Dataset:
         ends = self.terminated | self.truncated
         breaks = (self.rows[1:] != self.rows[:-1] + 1) | ends[:-1]
         bounds = [0, *(breaks.nonzero().flatten() + 1).tolist(), len(self)]
+        columns = {name: column for name, column in self._columns().items() if name != "rows"}
         episodes: list[Episode] = []
         for first, last in itertools.pairwise(bounds):
             rows = slice(int(self.rows[first]), int(self.rows[last - 1]) + 2)
             truncated = self.truncated[first:last].numpy().copy()
             truncated[-1] |= not bool(self.terminated[last - 1])
-            names = ("actions", "rewards", "terminated", "log_prob")
-            columns = {name: getattr(self, name)[first:last].numpy() for name in names}
-            columns |= {"obs": self.obs[rows].numpy(), "mask": self.mask[rows].numpy(), "truncated": truncated}
-            episodes.append(columns)
+            episode = {name: column[first:last].numpy() for name, column in columns.items()}
+            episode |= {"obs": self.obs[rows].numpy(), "mask": self.mask[rows].numpy(), "truncated": truncated}
+            episodes.append(episode)
         return episodes
 
 
 def join(parts: Sequence[Dataset], metadata: dict[str, Any]) -> Dataset:
-    """Datasets of one shape, one after the other.
+    """Datasets of one shape, one after the other; with own rewards where all have them.
 
     Raises:
         ValueError: data of different networks; only their episodes may differ in length.
@@ -195,10 +218,9 @@ def join(parts: Sequence[Dataset], metadata: dict[str, Any]) -> Dataset:
         if different:
             raise ValueError(f"datasets of different networks cannot be joined: {'; '.join(different)}")
     starts = np.cumsum([0] + [len(part.obs) for part in parts[:-1]]).tolist()
-    rows = torch.cat([part.rows + start for part, start in zip(parts, starts, strict=True)])
-    names = ("obs", "mask", "actions", "rewards", "terminated", "truncated", "log_prob")
-    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    return Dataset(rows=rows, metadata=metadata, **columns)
+    tables = [part._columns() | {"rows": part.rows + start} for part, start in zip(parts, starts, strict=True)]
+    names = [name for name in _DTYPES if all(name in table for table in tables)]
+    return Dataset(**{name: torch.cat([table[name] for table in tables]) for name in names}, metadata=metadata)
 
 
 def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitions: int, seed: int = 0) -> Dataset:

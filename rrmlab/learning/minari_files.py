@@ -85,13 +85,16 @@ def _check_json(key: Any, value: Any) -> None:
 
 
 def _buffer(episode: Episode) -> EpisodeBuffer:
+    infos = {"action_mask": episode["mask"], "log_prob": episode["log_prob"]}
+    if "own_rewards" in episode:
+        infos["own_rewards"] = episode["own_rewards"]
     return EpisodeBuffer(
         observations=episode["obs"].reshape(len(episode["obs"]), -1),
         actions=episode["actions"],
         rewards=episode["rewards"],
         terminations=episode["terminated"],
         truncations=episode["truncated"],
-        infos={"action_mask": episode["mask"], "log_prob": episode["log_prob"]},
+        infos=infos,
     )
 
 
@@ -102,7 +105,8 @@ def read_episodes(path: str | Path) -> tuple[list[Episode], dict[str, Any]]:
 
     Returns:
         for each episode "obs" (T+1, I, N F) float32, "mask" (T+1, I, N+1) bool, "actions" (T, I) int64, "rewards" (T,)
-        float32, "terminated" and "truncated" (T,) bool, "log_prob" (T,) float64; and the metadata.
+        float32, "terminated" and "truncated" (T,) bool, "log_prob" (T,) float64, and in all of them or in none
+        "own_rewards" (T, I) float32; and the metadata.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -129,7 +133,8 @@ def read_episodes(path: str | Path) -> tuple[list[Episode], dict[str, Any]]:
     with reading(file), h5py.File(file, "r") as opened:
         if len(opened) != stored.get("total_episodes") or not len(opened):
             raise ValueError(f"it has {len(opened)} episodes, its metadata say {stored.get('total_episodes')}")
-        return [_read_episode(opened, f"episode_{k}", network) for k in range(len(opened))], metadata
+        own = any(f"{episode}/infos/own_rewards" in opened for episode in opened)
+        return [_read_episode(opened, f"episode_{k}", network, own) for k in range(len(opened))], metadata
 
 
 def _check_own(folder: Path, stored: dict[str, Any]) -> None:
@@ -140,7 +145,7 @@ def _check_own(folder: Path, stored: dict[str, Any]) -> None:
         )
 
 
-def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> Episode:
+def _read_episode(file: h5py.File, episode: str, network: NetworkConfig, own: bool) -> Episode:
     """The columns of an episode; ValueError unless all are there, of the shape and type that `read_episodes` states."""
     rewards = file.get(f"{episode}/rewards")
     steps = rewards.shape[0] if isinstance(rewards, h5py.Dataset) and rewards.ndim else 0
@@ -154,6 +159,8 @@ def _read_episode(file: h5py.File, episode: str, network: NetworkConfig) -> Epis
         "truncated": ("truncations", (steps,), bool),
         "log_prob": ("infos/log_prob", (steps,), np.float64),
     }
+    if own:
+        wanted["own_rewards"] = ("infos/own_rewards", (steps, aps), np.float32)
     columns = {}
     for name, (place, shape, kind) in wanted.items():
         stored = file.get(f"{episode}/{place}")

@@ -18,16 +18,25 @@ from ..game.observations import observation_of
 from ..random_streams import INDEX_BLOCK, MinibatchStream
 from .dataset import Dataset
 
+STEPS = ("actions", "rewards", "own_rewards", "log_prob")  # what a replay holds of each step
+
 
 class Minibatches:
-    """Minibatches of all seeds from a dataset held in contiguous tensors."""
+    """Minibatches of all seeds from a dataset held in contiguous tensors, with `Dataset.rewards_of` a kind."""
 
     def __init__(
-        self, data: Dataset, scale: Scale, size: int, seeds: Sequence[int], device: str | torch.device
+        self,
+        data: Dataset,
+        scale: Scale,
+        size: int,
+        seeds: Sequence[int],
+        device: str | torch.device,
+        reward: str = "team",
     ) -> None:
         self.obs, self.mask = scale.obs(data.obs).to(device), data.mask.to(device)
         self.rows, self.actions = data.rows.to(device), data.actions.to(device)
-        self.reward, self.terminated = scale.reward(data.rewards).to(device), data.terminated.to(device)
+        self.reward = scale.reward(data.rewards_of(reward)).to(device)
+        self.terminated = data.terminated.to(device)
         self.stream = MinibatchStream(
             seeds,
             lambda g: torch.randint(len(self.rows), (INDEX_BLOCK, size), generator=g, device="cpu"),
@@ -62,18 +71,18 @@ class Replay:
         self.mask = torch.empty(rows, seeds, envs, aps, n + 1, dtype=torch.bool, device=device)
         self.actions = torch.empty(steps, seeds, envs, aps, dtype=torch.int64, device=device)
         self.rewards = torch.empty(steps, seeds, envs, dtype=torch.float32, device=device)
+        self.own_rewards = torch.empty(steps, seeds, envs, aps, dtype=torch.float32, device=device)
         self.log_prob = torch.empty(steps, seeds, envs, dtype=torch.float64, device=device)
         self.rows = torch.empty(steps, dtype=torch.int64, device=device)
         self.last = torch.zeros(steps, dtype=torch.bool, device=device)
         self.steps = self._row = 0
 
-    def add(self, obs: Tensor, mask: Tensor, actions: Tensor, reward: Tensor, log_prob: Tensor) -> None:
-        """Append one step of all S * E environments."""
+    def add(self, obs: Tensor, mask: Tensor, *step: Tensor) -> None:
+        """Append one step of all S * E environments: its observation and mask, and the columns `STEPS`."""
         self._put(obs, mask)
         self.rows[self.steps] = self._row - 1
-        self.actions[self.steps] = actions.unflatten(0, self.size)
-        self.rewards[self.steps] = reward.unflatten(0, self.size)
-        self.log_prob[self.steps] = log_prob.unflatten(0, self.size)
+        for name, values in zip(STEPS, step, strict=True):
+            getattr(self, name)[self.steps] = values.unflatten(0, self.size)
         self.steps += 1
 
     def close(self, obs: Tensor, mask: Tensor) -> None:
@@ -90,7 +99,7 @@ class Replay:
         """What the episode that just ended has added, by name."""
         before = self.last[: self.steps - 1].nonzero()
         first = int(before[-1]) + 1 if len(before) else 0
-        columns = {name: getattr(self, name)[first : self.steps] for name in ("actions", "rewards", "log_prob")}
+        columns = {name: getattr(self, name)[first : self.steps] for name in STEPS}
         rows = slice(int(self.rows[first]), self._row)
         return columns | {"obs": self.obs[rows], "mask": self.mask[rows]}
 
@@ -98,7 +107,7 @@ class Replay:
         """Add an episode that `last_episode` gave."""
         rows, steps = len(episode["obs"]), len(episode["actions"])
         self.rows[self.steps : self.steps + steps] = torch.arange(self._row, self._row + steps, device="cpu")
-        for name in ("actions", "rewards", "log_prob"):
+        for name in STEPS:
             getattr(self, name)[self.steps : self.steps + steps] = episode[name].to(self.rows.device)
         for name in ("obs", "mask"):
             getattr(self, name)[self._row : self._row + rows] = episode[name].to(self.rows.device)
@@ -122,20 +131,19 @@ class Replay:
             obs=column(self.obs, start, rows),
             mask=column(self.mask, start, rows),
             rows=(offset + self.rows[begin : self.steps].cpu() - start).flatten(),
-            actions=column(self.actions, begin, steps),
-            rewards=column(self.rewards, begin, steps),
             terminated=torch.zeros_like(truncated),
             truncated=truncated,
-            log_prob=column(self.log_prob, begin, steps),
             metadata=metadata,
+            **{name: column(getattr(self, name), begin, steps) for name in STEPS},
         )
 
 
 class ReplaySampler:
     """Minibatches of all seeds from the replay, uniform over what is there, each seed from its own generator."""
 
-    def __init__(self, replay: Replay, scale: Scale, size: int, seeds: Sequence[int]) -> None:
+    def __init__(self, replay: Replay, scale: Scale, size: int, seeds: Sequence[int], reward: str = "team") -> None:
         self.replay, self.scale = replay, scale
+        self._rewards = replay.own_rewards if reward == "own" else replay.rewards
         self._seed = torch.arange(len(seeds), device=replay.rows.device)[:, None]
         # The buffer grows, so what is drawn ahead is a place in [0, 1), not an index.
         self.stream = MinibatchStream(
@@ -152,13 +160,12 @@ class ReplaySampler:
         index = (self.stream.next() * count).long()  # (S, B)
         step, env = index // replay.size[1], index % replay.size[1]
         row = replay.rows[step]
-        reward = replay.rewards[step, self._seed, env]
         return Batch(
             self.scale.obs(replay.obs[row, self._seed, env]),
             replay.mask[row, self._seed, env],
             replay.actions[step, self._seed, env],
-            self.scale.reward(reward),
-            torch.zeros_like(reward, dtype=torch.bool),
+            self.scale.reward(self._rewards[step, self._seed, env]),
+            torch.zeros_like(step, dtype=torch.bool),
             self.scale.obs(replay.obs[row + 1, self._seed, env]),
             replay.mask[row + 1, self._seed, env],
         )

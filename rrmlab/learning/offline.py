@@ -64,9 +64,9 @@ def train_offline(
         "eval_update", "eval_sum_rate", "eval_tail_rate", "eval_score".
 
     Raises:
-        ValueError: no seeds, seeds named twice, data that do not pass `Dataset.check`, no AgentConfig, a negative
-            `evaluate_every`, an `evaluation` that cannot be called, a device that is not there, or a checkpoint of
-            another training.
+        ValueError: no seeds, seeds named twice, data that do not pass `Dataset.check` or have no own rewards for
+            `AgentConfig(reward="own")`, no AgentConfig, a negative `evaluate_every`, an `evaluation` that cannot be
+            called, a device that is not there, or a checkpoint of another training.
         CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
         ImportError: a `logdir` without TensorBoard.
         FloatingPointError: the losses of all seeds became NaN or infinite.
@@ -85,14 +85,14 @@ def train_offline(
     if whole_number("checkpoint_every", checkpoint_every) < 1:
         raise ValueError(f"checkpoint_every = {checkpoint_every}: must be at least 1")
     seeds, device = check_seeds(seeds), known_device(device)
-    network = data.network
+    network, rewards = data.network, data.rewards_of(config.reward)
     data.check()
     learner, total = make_learner(config, network, seeds, device), config.num_updates
-    scale = make_scale(config, data.obs, data.mask, data.rewards)
-    source = Minibatches(data, scale, config.batch_size, seeds, device)
+    scale = make_scale(config, data.obs, data.mask, rewards)
+    source = Minibatches(data, scale, config.batch_size, seeds, device, config.reward)
     training, done = Training(learner, network, scale, seeds, max(1, total // LOG_POINTS)), 0
     if checkpoint is not None:
-        columns = (data.obs, data.mask, data.rows, data.actions, data.rewards, data.terminated)
+        columns = (data.obs, data.mask, data.rows, data.actions, rewards, data.terminated)
         facts = {"agent": config.to_dict(), "seeds": seeds, "data": digest(columns), "evaluate_every": evaluate_every}
         facts |= {"network": network.to_dict(), "version": version("rrmlab")}
         done = training.resume(as_path(checkpoint), facts)

@@ -133,10 +133,10 @@ def train_online(
         deployments.check(network)
         pilot_size = min(pilot_size, len(deployments) * episode)
     pilot = collect(RandomWalk(seed=0), network, pilot_size, seed=0, deployments=deployments)
-    scale = Scale.of(pilot.obs, pilot.mask, pilot.rewards)
+    scale = Scale.of(pilot.obs, pilot.mask, pilot.rewards_of(config.reward))
     learner = Learner(config, network, seeds, device)
     replay = Replay(steps, episode, len(seeds), num_envs, network, device)
-    batches = ReplaySampler(replay, scale, config.batch_size, seeds)
+    batches = ReplaySampler(replay, scale, config.batch_size, seeds, config.reward)
     training, done = Training(learner, network, scale, seeds, max(1, steps // LOG_POINTS)), 0
     env = RRMEnv(network, len(seeds) * num_envs, device=device)
     label = method_name(config, online=True)
@@ -169,8 +169,8 @@ def train_online(
                 uniform = stream.next().to(device).unflatten(0, (len(seeds), num_envs))
                 actions, log_prob = _explore(learner, scale, env, uniform, step, steps, warmup)
             obs, mask = env.obs, env.action_mask
-            _, reward, _, truncated, _ = env.step(actions)
-            replay.add(obs, mask, actions, reward, log_prob)
+            _, reward, _, truncated, info = env.step(actions)
+            replay.add(obs, mask, actions, reward, info["own_rewards"], log_prob)
             if bool(truncated[0]) or step == steps - 1:
                 replay.close(env.obs, env.action_mask)
             if step >= max(warmup, 1):

@@ -43,6 +43,8 @@ def read_log(table: pd.DataFrame | str | Path, network: NetworkConfig) -> tuple[
     * `mask_1` ... `mask_N`, optional: 1 if the slot may be served, else 0. Default: 0 where all its features are 0.
     * `action`: 0 for silence, n for the n-th top user.
     * `reward`: of the team, the same for all APs of a TTI.
+    * `own_reward`, optional: what the AP's own user adds to `reward`; those of a TTI add up to it, but for rounding to
+      float32. Default: none, so that a learner can take the team's reward alone.
     * `log_prob`, optional: natural logarithm of the behaviour's probability of the joint action, the same for all APs
       of a TTI. Default: 0.
     * `terminated`, optional: 1 if the episode ended with this transition other than by a time limit. Default: 0.
@@ -79,7 +81,8 @@ def read_log(table: pd.DataFrame | str | Path, network: NetworkConfig) -> tuple[
             "the table: its transition is left out; to keep it, add a TTI with it, action and reward empty",
             stacklevel=3,
         )
-    columns = {key: kept[key][rows] for key in ("actions", "rewards", "terminated", "log_prob")}
+    names = ("actions", "rewards", "own_rewards", "terminated", "log_prob")
+    columns = {key: kept[key][rows] for key in names if key in kept}
     columns |= {"rows": rows, "truncated": last[rows + 1] & ~columns["terminated"]}
     columns |= {"obs": kept["obs"], "mask": kept["mask"]}
     return name, {key: torch.from_numpy(values) for key, values in columns.items()}
@@ -150,7 +153,7 @@ def _check_header(name: str, header: list[str], network: NetworkConfig) -> None:
         needed += masks
     if missing := [column for column in needed if column not in header]:
         raise ValueError(f"{name}: column {', '.join(missing)} is missing; the table has {', '.join(header)}")
-    known = [*needed, "log_prob", "terminated"]
+    known = [*needed, "own_reward", "log_prob", "terminated"]
     if twice := [column for column in known if header.count(column) > 1]:
         raise ValueError(f"{name}: column {', '.join(twice)} stands there more than once")
     if ignored := [column for column in header if column.strip() and column not in known]:
@@ -255,6 +258,12 @@ def _read(lines: _Lines, network: NetworkConfig, before: Columns | None) -> Colu
     lines.refuse(~mask[np.arange(length), action], "action", "this slot is empty or masked")
     part |= {"obs": obs.reshape(-1, aps, obs.shape[1]), "mask": mask.reshape(-1, aps, n + 1)}
     part |= {"actions": action.reshape(-1, aps), "rewards": lines.of_team("reward", part["empty"]).astype(np.float32)}
+    if "own_reward" in lines.frame:
+        own = np.where(empty.ravel(), 0, lines.numbers("own_reward")).astype(float)
+        lines.refuse(~(abs(own) <= LARGEST), "own_reward", "must be a finite number")
+        part["own_rewards"] = own.astype(np.float32).reshape(-1, aps)
+        fits = adds_up(*(torch.from_numpy(part[name]) for name in ("own_rewards", "rewards"))).numpy()
+        lines.refuse(~fits, "own_reward", "those of the TTI do not add up to its reward")
     part["log_prob"] = lines.of_team("log_prob", part["empty"])
     lines.refuse(part["log_prob"] > ROUNDING, "log_prob", "must be at most 0, a natural logarithm of a probability")
     terminated = lines.of_team("terminated", part["empty"])
@@ -262,6 +271,13 @@ def _read(lines: _Lines, network: NetworkConfig, before: Columns | None) -> Colu
     part["terminated"] = terminated == 1
     _check_order(lines, part, before)
     return part
+
+
+def adds_up(own: Tensor, rewards: Tensor) -> Tensor:
+    """Whether own rewards (G, I) float32 add up to the team's (G,), but for rounding to float32: (G,) bool."""
+    # A rounding of each number, and one of each sum on the way.
+    allowed = torch.finfo(torch.float32).eps * own.double().abs().sum(1) * own.shape[1]
+    return (own.double().sum(1) - rewards).abs() <= allowed
 
 
 def _check_order(lines: _Lines, part: Columns, before: Columns | None) -> None:

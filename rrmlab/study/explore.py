@@ -72,7 +72,7 @@ def record(behaviour: Any, config: NetworkConfig, seed: int = 0, index: int = 0,
         ValueError: a policy that does not fit the network, or a geometry that cannot be drawn.
     """
     env, deployment = RRMEnv(config), Deployment.draw(config, 1, seed, "test", index)
-    episode = ((users[0], rates[0]) for _, users, _, rates in run_episode(behaviour, env, deployment))
+    episode = ((users[0], info["rates"][0]) for _, users, _, info in run_episode(behaviour, env, deployment))
     users, rates = (torch.stack(column).numpy() for column in zip(*episode, strict=True))
     user_xy = user_position(config, deployment, config.warmup_ttis, config.episode_ttis)[0].transpose(0, 1)
     known = method or behaviour.name, config.area_m, deployment.ap_xy[0].numpy(), user_xy.numpy()
