@@ -12,6 +12,9 @@
 # %% [markdown]
 # # 07 · What does λ trade?
 #
+# <!-- answer -->
+# <!-- /answer -->
+#
 # **Question.** The reward of a TTI is Σ w^λ · C: λ = 0 counts bits, λ = 1 is proportional fairness. Which points between sum
 # rate and tail rate does each way of learning reach?
 #
@@ -34,8 +37,9 @@ seed = 0  # of the deployments and of the first training seed
 from dataclasses import replace
 
 import pandas as pd
+from IPython.display import display
 
-from rrmlab.study import methods, paper_claims, tables, tuning
+from rrmlab.study import methods, paper_claims, reading, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import lambda_sensitivity as figures
 from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
@@ -105,10 +109,14 @@ def seeds_of(part):
 rows = study.table("", lambda: tables.by_condition(results, "lam", seeds_of))
 table = study.table("summary", lambda: tables.by_condition(results, "lam", lambda part: tables.summary(part, scale)))
 points = study.table("schedulers", lambda: tables.summary(schedulers, scale))
-table.pivot(index="lam", columns="method", values=["sum_rate", "tail_rate", "score"]).round(3)
+for name in tables.SCORES:
+    display(reading.shown(reading.grid(table, "lam", "method", name).rename(columns={"λ": f"{reading.NAMES[name]}, λ"})))
 
 # %%
-study.show(figures.summary(table, points, LEARNERS), "summary")
+caption = f"""5-percentile rate against sum rate as λ varies (a), and R_score over λ (b). Numbers at the points: λ. Nothing was
+measured between λ = 0 and 0.5, so no line is drawn there. Interquartile means over {study.sizes.sweep_seeds} training seeds and
+{study.sizes.episodes} test deployments (Exhaustive and single points: deployments); bars: 95% bootstrap intervals."""
+study.show(figures.summary(table, points, LEARNERS), "summary", caption)
 
 # %% [markdown]
 # ## The claims
@@ -127,7 +135,7 @@ def claims():
 
 
 judged = study.table("claims", claims)
-judged.round(3)
+reading.shown(judged)
 
 # %% [markdown]
 # ## What follows
@@ -139,7 +147,12 @@ judged.round(3)
 #   of what it is at 0.8. To the oracle λ = 0 brings the largest sum rate, to the learners 2 to 6% less than 0.5 does; why was
 #   not looked into. All of them stay below Max-SINR, which may serve anybody: the slots offer the best users by PF factor,
 #   not by SINR.
+#
+# ## In practice
+#
+# <!-- practice -->
+# <!-- /practice -->
 
 # %%
 study.finish()
-pd.Series(study.versions(), name="version").to_frame()
+study.folded_versions()

@@ -125,25 +125,22 @@ MESSAGES = Knowledge(
 def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -> Method:
     """The record of an agent that is trained offline or online.
 
-    Its name and the rest follow from the configuration: the paradigm decides what it knows, its colour and its marker,
-    the backbone and the penalty decide its line.
+    Its name and the rest follow from the configuration: the paradigm decides what it knows, its colour, marker and line;
+    markers are hollow with DQN and without a penalty.
     """
     if agent.paradigm == "graph":
         style = Style("crimson", "*", "-")
         return Method(method_name(agent), None, agent, "", MESSAGES, style, "neighbours", "study", in_readme)
     joint, dqn = PARADIGMS[agent.paradigm].joint, agent.backbone == "dqn" and not agent.clones
-    colour, marker = {"centralized": ("blue", "s"), "independent": ("red", "^"), "ctde": ("green", "o")}[agent.paradigm]
+    looks = {"centralized": ("blue", "s", "-"), "independent": ("red", "^", ":"), "ctde": ("green", "o", "--")}
+    colour, marker, line = looks[agent.paradigm]
     if agent.mixer != "sum":
-        colour, marker = "pink", "v"
+        colour, marker, line = "pink", "v", "-."
     if agent.clones:
         colour, marker, line = "purple", "h", "-."
-    elif agent.alpha or online:
-        line = "--" if dqn else "-"
-    else:
-        line = "-." if dqn else ":"
     if online and agent.paradigm == "ctde":
-        colour, marker = "orange", "D" if dqn else "o"
-    style = Style(colour, marker, line, hollow=dqn and not online)
+        colour, marker, line = "orange", "D" if dqn else "o", "--" if dqn else "-"
+    style = Style(colour, marker, line, hollow=not online and not agent.clones and (dqn or agent.alpha == 0))
     knowledge = ALL_USERS if joint else OWN_USERS
     return Method(method_name(agent, online), None, agent, "", knowledge, style, "local", "paper", in_readme)
 

@@ -28,7 +28,9 @@ def targets(margins: pd.DataFrame) -> Figure:
         ax.annotate("not measured", (1, k), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
     ax.axvline(1, color="0.3", linewidth=0.8)
     ax.set(xscale="log", xlabel="margin to the target (right of 1: reached)")
-    ax.xaxis.set_major_formatter("{x:g}")
+    ticks = [tick for tick in (0.5, 1, 2, 5, 20, 100, 500) if tick <= 1.2 * rows.high.max()]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
     ax.set_yticks(range(len(rows)), rows.label)
     ax.set_ylim(-0.6, len(rows) - 0.4)
     fig.legend(loc="outside lower center", ncols=2)
@@ -43,18 +45,23 @@ def roofline(points: pd.DataFrame, rate: pd.Series) -> Figure:
             gflops_high.
         rate: of "sgemm" and "dgemm" in GFLOP/s, of "copy" in GB/s.
     """
-    fig, ax = plotting.figure(height=2.8)
+    fig, ax = plotting.figure(height=2.6)
     x = np.geomspace(0.1, 100 * max(1, points.flop_per_byte.max() / 50), 200)
     for name, line in (("sgemm", "-"), ("dgemm", "--")):
-        ax.plot(x, np.minimum(rate["copy"] * x, rate[name]), color="0.4", linestyle=line, label=name)
+        ax.plot(x, np.minimum(rate["copy"] * x, rate[name]), color="0.4", linestyle=line)
+        ax.text(x[-1], rate[name] * 1.1, name, ha="right", va="bottom", fontsize=plotting.SMALL)
+    ax.text(x[0], rate["copy"] * x[0] * 2, "memory", fontsize=plotting.SMALL, rotation=35)
     step: dict[str, Any] = {"color": "black", "marker": "D"}
     styles = (step, plotting.style_of("C-MARL-CQL (DQN)"), plotting.style_of("CTDE-MARL-CQL"))
     for point, style in zip(points.itertuples(), styles, strict=True):
         error = [[point.gflops - point.gflops_low], [point.gflops_high - point.gflops]]
         style = {**style, "linestyle": "none"}
-        ax.errorbar([point.flop_per_byte], [point.gflops], yerr=error, label=point.what, **style)
+        ax.errorbar([point.flop_per_byte], [point.gflops], yerr=error, **style)
+        look = {"fontsize": plotting.SMALL, "color": style["color"], "ha": "center", "va": "top"}
+        place = point.flop_per_byte, point.gflops_low
+        ax.annotate(point.what.replace(", ", ",\n"), place, (0, -5), textcoords="offset points", **look)
     ax.set(xscale="log", yscale="log", xlabel="arithmetic intensity (flop/byte)", ylabel="GFLOP/s")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    ax.set_ylim(bottom=0.2 * points.gflops_low.min())
     return fig
 
 
@@ -71,11 +78,15 @@ def growth(grown: pd.DataFrame) -> Figure:
     for kind, (ax, style) in looks.items():
         part = grown[grown.kind == kind]
         x = part.aps * part.users if ax is left else part.aps
-        ax.errorbar(x, part.ms, yerr=plotting.errors(part, "ms"), label=kind, elinewidth=0.8, **style)
+        ax.errorbar(x, part.ms, yerr=plotting.errors(part, "ms"), elinewidth=0.8, **style)
+        shift, align = ((-6, 6), "right") if kind == "centralized update" else ((0, 8), "right")
+        look = {"fontsize": plotting.SMALL, "color": style["color"], "textcoords": "offset points", "ha": align}
+        ax.annotate(kind, (x.iloc[-1], part.ms.iloc[-1]), shift, **look)
         if kind != "centralized update":
-            ax.plot(
-                x, part.ms.iloc[0] * x / x.iloc[0], "--", color="0.5", linewidth=0.8, label="proportional", zorder=0
-            )
+            grows = part.ms.iloc[0] * x / x.iloc[0]
+            ax.plot(x, grows, "--", color="0.5", linewidth=0.8, zorder=0)
+            look |= {"color": "0.4", "ha": "right", "va": "top"}
+            ax.annotate("proportional", (x.iloc[-1], grows.iloc[-1]), (0, -8), **look)
     left.set(xscale="log", yscale="log", xlabel="links I·J", ylabel="ms per step of one environment")
     right.set(xscale="log", yscale="log", xlabel="access points I", ylabel="ms per update")
     ticks = sorted(set(grown.aps) - {3, 5})
@@ -83,7 +94,5 @@ def growth(grown: pd.DataFrame) -> Figure:
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_major_formatter("{x:g}")
     right.minorticks_off()
-    left.legend()
-    right.legend()
-    fig.suptitle(f"medians of {int(grown.repeats.min())} repeats, bars from the smallest to the largest", fontsize=7)
+    plotting.panel_letters((left, right))
     return fig
