@@ -10,6 +10,7 @@
 # # 00 · A walk through the network
 #
 # <!-- answer -->
+# **Answer.** In the pictured network the best decision silences at least one AP in 85% of the TTIs.
 # <!-- /answer -->
 #
 # **Question.** What does "radio resource management" decide, TTI by TTI, and what does a good decision look like?
@@ -149,6 +150,10 @@ else:
 # ## In practice
 #
 # <!-- practice -->
+# * Judge a rule by the users' means over an episode, the weakest of them too, and not by a TTI: in this network full
+#   reuse ends at 16.3 bit/s/Hz in sum and 0.28 for the 5-percentile user, the best action of every TTI at 20.3 and
+#   0.43.
+# * Look at maps of your own network before training anything: who disturbs whom decides what coordination is worth.
 # <!-- /practice -->
 
 # %%

@@ -10,6 +10,7 @@
 # # 01 · What is simulated, and is it what it claims to be?
 #
 # <!-- answer -->
+# **Answer.** 9 of 9 measured quantities agree with their closed forms within the tolerance.
 # <!-- /answer -->
 #
 # **Question.** A learner optimises whatever the simulator rewards, mistakes included. So before anything is learned: is
@@ -493,6 +494,9 @@ study.show(figures.checks(table), caption=caption)
 # ## In practice
 #
 # <!-- practice -->
+# * Hold a simulator to its closed forms before a learner is trained in it.
+# * Start the averaged rates near where they stay. Started from zero, the rewards of the first 100 TTIs are 4.4 times
+#   the later ones, with an initial value and a warm-up 1.11 times.
 # <!-- /practice -->
 
 # %%

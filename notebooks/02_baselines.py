@@ -10,6 +10,7 @@
 # # 02 · What can be reached without learning?
 #
 # <!-- answer -->
+# **Answer.** Full reuse scores 1.10, ITLinQ 1.12 and 1.60 when tuned; the best action of every TTI scores 1.73.
 # <!-- /answer -->
 #
 # **Question.** How good are the schedulers that the paper compares with, how much room is there above them, and what
@@ -193,6 +194,9 @@ study.show(figures.knowledge(known), "knowledge", caption)
 # ## In practice
 #
 # <!-- practice -->
+# * Tune a baseline before anything is compared with it: two parameters bring ITLinQ from 1.12 to 1.60.
+# * Where gains between cells can be exchanged, a rule is a good first choice: tuned ITLinQ reaches 1.60 of the 1.73
+#   that the best action of every TTI scores, without any training.
 # <!-- /practice -->
 
 # %%

@@ -13,6 +13,7 @@
 # # 06 · How much data is enough?
 #
 # <!-- answer -->
+# **Answer.** CTDE-MARL-CQL scores 1.27 from 5,000 transitions, 1.32 from 20,000 and 1.32 from 640,000.
 # <!-- /answer -->
 #
 # **Question.** From five thousand transitions to 640 thousand: when does offline learning start to work, and when does more
@@ -219,6 +220,8 @@ reading.shown(judged)
 # ## In practice
 #
 # <!-- practice -->
+# * For agents that act on their own observation 20,000 transitions are enough (1.32; 1.32 from 640,000).
+# * A centralized agent needs more: 1.40 from 20,000, 1.52 from 160,000, 1.52 from 640,000.
 # <!-- /practice -->
 
 # %%

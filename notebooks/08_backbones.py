@@ -13,6 +13,7 @@
 # # 08 · SAC or DQN underneath?
 #
 # <!-- answer -->
+# **Answer.** R_score of CTDE-MARL-CQL with SAC minus that with DQN is 0.003 [-0.005, 0.013].
 # <!-- /answer -->
 #
 # **Question.** The same three paradigms on two backbones, learning online and from a log. Who gives up what?
@@ -163,6 +164,9 @@ reading.shown(judged)
 # ## In practice
 #
 # <!-- practice -->
+# * Take either backbone for agents that act on their own observation (difference of R_score 0.003 [-0.005, 0.013]), and
+#   spend the time on tuning: a separate tuning makes more of a difference.
+# * For a centralized agent that learns online prefer SAC: its R_score is 0.033 [0.011, 0.048] above DQN's.
 # <!-- /practice -->
 
 # %%

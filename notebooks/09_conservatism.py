@@ -13,6 +13,7 @@
 # # 09 · How conservative, and how far-sighted?
 #
 # <!-- answer -->
+# **Answer.** From α = 0.1 to 50, C-MARL-CQL falls from 1.52 to 1.17, CTDE-MARL-CQL from 1.32 to 1.30.
 # <!-- /answer -->
 #
 # **Question.** The penalty's weight α holds the policy to what the log did; the discount γ says how far it looks ahead. What do
@@ -210,6 +211,9 @@ reading.shown(judged)
 # ## In practice
 #
 # <!-- practice -->
+# * Try small penalties first: C-MARL-CQL scores 1.52 with α = 0.1, 1.42 with 1 and 1.17 with 50. On a narrow log a
+#   larger one may be needed (notebook 05).
+# * Do not look ahead without need: with γ = 0 it scores 1.52, with 0.9 1.42.
 # <!-- /practice -->
 
 # %%

@@ -12,6 +12,8 @@
 # # 13 · How fast is it?
 #
 # <!-- answer -->
+# **Answer.** A batch steps 258,256 environments a second, 2,928 times mobile-env's rate; an update is 2.4 times as fast
+# as d3rlpy's.
 # <!-- /answer -->
 #
 # **Question.** How many environment steps and updates a second, against public peers and against what the machine can do?
@@ -411,6 +413,8 @@ for missed in margins[~margins.reached].itertuples():
 # ## In practice
 #
 # <!-- practice -->
+# * Simulate in batches: 258,256 steps a second, 1,325 for an environment alone.
+# * Train seeds together: ten of them take 0.38 of the time that they take one after the other.
 # <!-- /practice -->
 
 # %%

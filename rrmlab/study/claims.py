@@ -11,6 +11,7 @@ import pandas as pd
 from .reading import write_table
 from .store import read_table
 from .tables import Interval
+from .tables import format_interval as format_interval
 
 COLUMNS = ("id", "claim", "paper", "ours", "low", "high", "verdict", "reason", "notebook")
 FILE = "claims.csv"
