@@ -113,7 +113,7 @@ for log, part in table.groupby("dataset", sort=False):
     display(reading.shown(reading.grid(part, "num_samples", "method", "score")))
 
 # %%
-spread = rows.groupby(["dataset", "num_samples", "method"]).score.std().rename("spread").reset_index()
+spread = rows.groupby(["dataset", "num_samples", "method"], sort=False).score.std().rename("spread").reset_index()
 few = f"{study.sizes.sweep_seeds} training seeds"
 caption = f"""R_score over the number of transitions, by log. Interquartile means over {few} and {study.sizes.episodes} test
 deployments; bands: 95% bootstrap intervals over both; cross: a single seed that ends below TDM (grey)."""

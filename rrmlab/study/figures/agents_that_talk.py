@@ -106,8 +106,11 @@ def lambdas(table: pd.DataFrame, agent: str) -> Figure:
     fig, ax = plotting.figure(width=plotting.COLUMN_IN * 1.4, height=3.6)
     for method in ("I-MARL-CQL", "CTDE-MARL-CQL", "C-MARL-CQL", "Exhaustive", "G-formula", agent):
         part = table[table.method == method].sort_values("lam")
-        bars = {"xerr": plotting.errors(part, "sum_rate"), "yerr": plotting.errors(part, "tail_rate")}
-        ax.errorbar(part.sum_rate, part.tail_rate, **bars, elinewidth=0.6, label=method, **plotting.style_of(method))
+        alone = part.lam < part.lam[part.lam > 0].min() - 0.4  # nothing was measured between it and the next point
+        for piece, label in ((part[~alone], method), (part[alone], "")):
+            bars = {"xerr": plotting.errors(piece, "sum_rate"), "yerr": plotting.errors(piece, "tail_rate")}
+            look = {"elinewidth": 0.6, "capsize": 0, "label": label} | plotting.style_of(method)
+            ax.errorbar(piece.sum_rate, piece.tail_rate, **bars, **look)
     _label_lambdas(ax, table[table.method == agent])
     ax.set(xlabel=plotting.LABELS["sum_rate"], ylabel=plotting.LABELS["tail_rate"])
     plotting.legend_below(fig, ax, 2)

@@ -20,19 +20,18 @@ def differences(table: pd.DataFrame, pairs: Pairs) -> Figure:
             difference with difference_low and difference_high.
         pairs: the first method of each paradigm gives its style.
     """
-    labels = {"sum_rate": "sum rate", "tail_rate": "5-percentile rate", "score": plotting.R_SCORE}
     fills = {"offline": "full", "matched": "left", "online": "none"}
     fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.3, sharey=True)
     places = list(table.set_index(["training", "paradigm"]).index.unique())
     heights = range(len(places))[::-1]
-    for ax, (name, label) in zip(axes, labels.items(), strict=True):
+    for ax, (name, label) in zip(axes, plotting.LABELS.items(), strict=True):
         part = table[table.figure == name].set_index(["training", "paradigm"])
         for y, (how, paradigm) in zip(heights, places, strict=True):
             one = part.loc[[(how, paradigm)]]
-            style = plotting.style_of(pairs[paradigm][0]) | {"linestyle": "none", "fillstyle": fills[how]}
+            style = plotting.style_of(pairs[paradigm][0]) | {"linestyle": "none", "fillstyle": fills[how], "markersize": 6}
             ax.errorbar(one.difference, y, xerr=plotting.errors(one, "difference"), elinewidth=1, **style)
         ax.axvline(0, color="0.5", linewidth=0.8)
-        ax.set_xlabel(f"{label}, SAC − DQN (bit/s/Hz)")
+        ax.set_xlabel(f"Δ {label}")
         ax.set_title("SAC better →", loc="right", fontsize=plotting.SMALL)
         ax.set_yticks(heights, [f"{paradigm}, {how}" for how, paradigm in places])
     return fig

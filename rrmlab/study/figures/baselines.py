@@ -83,5 +83,5 @@ def knowledge(known: pd.DataFrame) -> Figure:
     fig, ax = plotting.figure(height=0.7 + 0.2 * len(points))
     plotting.grouped_points([ax], ["score"], points, "exchanged")
     ax.set_xlabel(plotting.LABELS["score"])
-    ax.set_title("numbers exchanged", loc="right", fontsize=plotting.SMALL)
+    ax.set_title("numbers exchanged in a TTI", loc="right", fontsize=plotting.SMALL)
     return fig

@@ -13,6 +13,11 @@ from matplotlib.ticker import LogLocator
 from .. import plotting
 
 
+SHORTER = {"^environment steps": "steps", "share of the machine's limit": "share of limit", "collecting [0-9,]+ transitions": "log",
+           "centralized DQN-CQL": "C, DQN", "as one program": "together", "an environment step": "a step",
+           "of the graph, 1,000 updates": "of the graph", "time of notebooks 03 to 09": "time of the study"}  # fmt: skip
+
+
 def targets(margins: pd.DataFrame) -> Figure:
     """Margin of each row to its target on a logarithmic axis: columns label, margin, low, high, reached."""
     rows = margins.iloc[::-1].reset_index(drop=True)
@@ -31,7 +36,7 @@ def targets(margins: pd.DataFrame) -> Figure:
     ticks = [tick for tick in (0.5, 1, 2, 5, 20, 100, 500) if tick <= 1.2 * rows.high.max()]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set_yticks(range(len(rows)), rows.label)
+    ax.set_yticks(range(len(rows)), rows.label.replace(SHORTER, regex=True))
     ax.set_ylim(-0.6, len(rows) - 0.4)
     fig.legend(loc="outside lower center", ncols=2)
     return fig
@@ -57,9 +62,11 @@ def roofline(points: pd.DataFrame, rate: pd.Series) -> Figure:
         error = [[point.gflops - point.gflops_low], [point.gflops_high - point.gflops]]
         style = {**style, "linestyle": "none"}
         ax.errorbar([point.flop_per_byte], [point.gflops], yerr=error, **style)
-        look = {"fontsize": plotting.SMALL, "color": style["color"], "ha": "center", "va": "top"}
-        place = point.flop_per_byte, point.gflops_low
-        ax.annotate(point.what.replace(", ", ",\n"), place, (0, -5), textcoords="offset points", **look)
+        beside = point.what.startswith("CTDE")  # else below
+        align = {"ha": "left", "va": "bottom"} if beside else {"ha": "center", "va": "top"}
+        look = {"fontsize": plotting.SMALL, "color": style["color"], "textcoords": "offset points"} | align
+        place = point.flop_per_byte, point.gflops if beside else point.gflops_low
+        ax.annotate(point.what.replace(", ", ",\n"), place, (6, 0) if beside else (0, -5), **look)
     ax.set(xscale="log", yscale="log", xlabel="arithmetic intensity (flop/byte)", ylabel="GFLOP/s")
     ax.set_ylim(bottom=0.2 * points.gflops_low.min())
     return fig
@@ -79,14 +86,15 @@ def growth(grown: pd.DataFrame) -> Figure:
         part = grown[grown.kind == kind]
         x = part.aps * part.users if ax is left else part.aps
         ax.errorbar(x, part.ms, yerr=plotting.errors(part, "ms"), elinewidth=0.8, **style)
-        shift, align = ((-6, 6), "right") if kind == "centralized update" else ((0, 8), "right")
-        look = {"fontsize": plotting.SMALL, "color": style["color"], "textcoords": "offset points", "ha": align}
-        ax.annotate(kind, (x.iloc[-1], part.ms.iloc[-1]), shift, **look)
-        if kind != "centralized update":
-            grows = part.ms.iloc[0] * x / x.iloc[0]
-            ax.plot(x, grows, "--", color="0.5", linewidth=0.8, zorder=0)
-            look |= {"color": "0.4", "ha": "right", "va": "top"}
-            ax.annotate("proportional", (x.iloc[-1], grows.iloc[-1]), (0, -8), **look)
+        look = {"fontsize": plotting.SMALL, "color": style["color"], "textcoords": "offset points"}
+        if kind == "centralized update":
+            ax.annotate(kind, (x.iloc[-1], part.ms.iloc[-1]), (-6, 0), ha="right", **look)
+            continue
+        middle, grows = len(x) // 2, part.ms.iloc[0] * x / x.iloc[0]
+        ax.annotate(kind, (x.iloc[middle], part.ms.iloc[middle]), (7, -9), ha="left", **look)
+        ax.plot(x, grows, "--", color="0.5", linewidth=0.8, zorder=0)
+        look["color"] = "0.4"
+        ax.annotate("proportional", (x.iloc[-2], grows.iloc[-2]), (-6, 6), ha="right", **look)
     left.set(xscale="log", yscale="log", xlabel="links I·J", ylabel="ms per step of one environment")
     right.set(xscale="log", yscale="log", xlabel="access points I", ylabel="ms per update")
     ticks = sorted(set(grown.aps) - {3, 5})

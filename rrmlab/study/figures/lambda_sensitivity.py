@@ -54,6 +54,7 @@ def summary(table: pd.DataFrame, schedulers: pd.DataFrame, learners: Sequence[st
         look = {"fontsize": plotting.SMALL, "ha": align, "va": "center"}
         front.annotate(method, (point.sum_rate, point.tail_rate), shift, textcoords="offset points", **look)
     front.set(xlabel=plotting.LABELS["sum_rate"], ylabel=plotting.LABELS["tail_rate"])
+    front.set_ylim(bottom=-0.03)
     by_lam.set(xlabel="λ", ylabel=plotting.LABELS["score"])
     plotting.panel_letters((front, by_lam))
     plotting.legend_below(fig, front, 4)

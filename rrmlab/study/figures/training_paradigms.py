@@ -18,8 +18,7 @@ def summary(table: pd.DataFrame, exchanged: Sequence[int]) -> Figure:
     plotting.grouped_points(axes, list(plotting.LABELS), table, "exchanged")
     for ax, label in zip(axes, plotting.LABELS.values(), strict=True):
         ax.set_xlabel(label)
-        ax.set_xlim(left=0)
-    axes[-1].set_title("numbers exchanged", loc="right", fontsize=plotting.SMALL)
+    axes[-1].set_title("numbers exchanged in a TTI", loc="right", fontsize=plotting.SMALL)
     return fig
 
 
