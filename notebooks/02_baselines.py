@@ -85,7 +85,7 @@ study.show(figures.itlinq(surface), "itlinq", caption)
 # An AP serves its best user by the PF factor if $w^b \log_2(1 + \mathrm{SINR}) \ge c$, else it is silent: it spares the others
 # its interference where it has little to gain. It looks at its own observation and exchanges nothing, as the agents of the
 # paper. Two parameters are tuned, by as many points as ITLinQ's; with b = 1 (top row) one is left, the least PF factor that
-# is worth a transmission. 
+# is worth a transmission.
 
 # %%
 threshold = study.table("threshold", lambda: tuning.threshold_surface(study))

@@ -112,7 +112,9 @@ rows = study.table("", lambda: tables.by_condition(results, "lam", seeds_of))
 table = study.table("summary", lambda: tables.by_condition(results, "lam", lambda part: tables.summary(part, scale)))
 points = study.table("schedulers", lambda: tables.summary(schedulers, scale))
 for name in tables.SCORES:
-    display(reading.shown(reading.grid(table, "lam", "method", name).rename(columns={"λ": f"{reading.NAMES[name]}, λ"})))
+    display(
+        reading.shown(reading.grid(table, "lam", "method", name).rename(columns={"λ": f"{reading.NAMES[name]}, λ"}))
+    )
 
 # %%
 caption = f"""5-percentile rate against sum rate as λ varies (a), and R_score over λ (b). Numbers at the points: λ. Nothing was

@@ -153,7 +153,12 @@ def summaries():
 
 
 table = study.table("summary", summaries)
-shown = ["axis", "value", "method", *(name for each in ("score", "tail_rate", *FIGURES) for name in tables.interval_columns(each))]
+shown = [
+    "axis",
+    "value",
+    "method",
+    *(name for each in ("score", "tail_rate", *FIGURES) for name in tables.interval_columns(each)),
+]
 reading.shown(table[shown])
 
 # %%

@@ -67,7 +67,9 @@ def draw_map(ax: Axes, nodes: pd.DataFrame, area_m: float) -> None:
     for user in users[users.on].itertuples():
         away = np.array([user.x_m - aps.x_m[user.ap], user.y_m - aps.y_m[user.ap]])  # beyond the end of the line
         text = {"textcoords": "offset points", "ha": "center", "va": "center", "size": 7, "zorder": 6, "bbox": box}
-        ax.annotate(f"{user.sinr_db:.0f} dB", (user.x_m, user.y_m), tuple(away / max(np.hypot(*away), 1e-9) * (16, 11)), **text)
+        ax.annotate(
+            f"{user.sinr_db:.0f} dB", (user.x_m, user.y_m), tuple(away / max(np.hypot(*away), 1e-9) * (16, 11)), **text
+        )
     margin = 0.03 * area_m  # a user at the edge is seen whole
     limits = (-margin, area_m + margin)
     ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="x (m)", ylabel="y (m)")

@@ -112,7 +112,8 @@ def check(args: argparse.Namespace) -> int:
     if len(rows) and (not written.is_file() or rows.to_csv(index=False) != written.read_text(encoding="utf-8")):
         problems.append(f"{claims.FILE}: not the rows of the notebooks' tables; renew it with `rrmlab figures`")
     print(
-        "\n".join(problems) or f"{len(everything)} notebooks in step with their pairs, README, docs and figures/README with the tables"
+        "\n".join(problems)
+        or f"{len(everything)} notebooks in step with their pairs, README, docs and figures/README with the tables"
     )
     return int(bool(problems))
 
@@ -245,11 +246,13 @@ def parser() -> argparse.ArgumentParser:
         "figures",
         figures,
         "run the notebooks as they are, from the committed tables, and renew their .ipynb pairs",
-        "\nAlso renewed: what README.md, docs/, figures/README.md and the notebooks' sources say from tables. With --format\n"
-        "or --width nothing of this is written: the figures are drawn for another use, into data/figures/.",
+        "\nAlso renewed: what README.md, docs/, figures/README.md and the notebooks' sources say from tables. With\n"
+        "--format or --width nothing of this is written: the figures are drawn for another use, into data/figures/.",
     )
     sub.add_argument("notebooks", **which)
-    sub.add_argument("--format", choices=("pdf", "png", "svg"), help="of the figures in data/figures/; default: pdf and png")
+    sub.add_argument(
+        "--format", choices=("pdf", "png", "svg"), help="of the figures in data/figures/; default: pdf and png"
+    )
     sub.add_argument(
         "--width", choices=WIDTHS, help="of all figures in data/figures/: 3.5 or 7.16 inches; default: each has its own"
     )

@@ -50,7 +50,7 @@ def make_pair(notebook: Notebook, root: Path, kernels: Kernels, keep: bool = Tru
 
 
 def elsewhere(root: Path, kind: str | None, width: str | None) -> dict[str, str]:
-    """The variables that make notebooks draw in another format or width, into data/figures/; none if neither is given."""
+    """The variables with which notebooks draw in another format or width, into data/figures/; none if none is given."""
     if kind is None and width is None:
         return {}
     asked = {FIGURES: str(root / "data" / "figures")}

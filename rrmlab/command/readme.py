@@ -1,5 +1,5 @@
-"""The numbers of README.md, docs/ and the notebooks' texts, written from the stored tables so that they cannot drift from
-them, and figures/README.md, written from the captions in the notebooks' pairs."""
+"""The numbers of README.md, docs/ and the notebooks' texts, written from the stored tables so that they cannot drift
+from them, and figures/README.md, written from the captions in the notebooks' pairs."""
 
 from __future__ import annotations
 
@@ -222,9 +222,11 @@ def captions(notebook: Path) -> dict[str, str]:
 
 def figures_page(root: Path) -> str:
     """figures/README.md: every figure with its caption."""
-    parts = ["# Figures", "Each is drawn by its notebook from `tables/` and lies here as PNG and PDF. `rrmlab figures --format "
-             "svg --width column` draws all of them in another format or width. The main tables lie beside their CSV as "
-             "LaTeX (booktabs)."]  # fmt: skip
+    parts = [
+        "# Figures",
+        "Each is drawn by its notebook from `tables/` and lies here as PNG and PDF. `rrmlab figures --format svg --width "
+        "column` draws all of them in another format or width. The main tables lie beside their CSV as LaTeX (booktabs).",
+    ]
     for pair in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         for name, caption in captions(pair).items():
             alt = caption.partition(". ")[0].replace("`", "").rstrip(".")
@@ -235,8 +237,8 @@ def figures_page(root: Path) -> str:
 
 def filled(root: Path) -> dict[Path, str]:
     """The pages: README.md and docs/**/*.md with their blocks `<!-- name -->` ... `<!-- /name -->` written anew from
-    `figures/tables`, the sources of the notebooks with theirs, the picture docs/system.svg, and figures/README.md. A page
-    links to the repository's files relative to itself.
+    `figures/tables`, the sources of the notebooks with theirs, the picture docs/system.svg, and figures/README.md. A
+    page links to the repository's files relative to itself.
 
     Raises:
         ValueError: a block that no function makes, or that stands on no page.

@@ -122,8 +122,8 @@ def snapshots(nodes: pd.DataFrame, area_m: float) -> Figure:
 
 
 def running_rates(running: pd.DataFrame, first: int) -> Figure:
-    """Sum and 5-percentile of the users' mean rates so far, over the episode: `Recording.running` of each method, the TTI
-    from which on it is drawn."""
+    """Sum and 5-percentile of the users' mean rates so far, over the episode: `Recording.running` of each method,
+    drawn from a first TTI on."""
     fig, axes = plotting.figure(2, width=plotting.PAGE_IN, height=2.4)
     running = running[running.tti >= first]
     last = running.groupby("method", sort=False).last()

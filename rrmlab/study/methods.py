@@ -125,8 +125,8 @@ MESSAGES = Knowledge(
 def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -> Method:
     """The record of an agent that is trained offline or online.
 
-    Its name and the rest follow from the configuration: the paradigm decides what it knows, its colour, marker and line;
-    markers are hollow with DQN and without a penalty.
+    Its name and the rest follow from the configuration: the paradigm decides what it knows, its colour, marker and
+    line; markers are hollow with DQN and without a penalty.
     """
     if agent.paradigm == "graph":
         style = Style("crimson", "*", "-")

@@ -6,7 +6,7 @@ All functions draw into a given Axes from a table (a DataFrame) and never comput
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -67,6 +67,14 @@ def figure(
     return fig, axes.reshape(rows, columns) if rows > 1 else axes
 
 
+def y_label(axes: Iterable[Axes], text: str) -> None:
+    """The label of panels that share it: at the first of a row, at all of a column."""
+    for ax in axes:
+        spec = ax.get_subplotspec()
+        if spec is not None and spec.is_first_col():
+            ax.set_ylabel(text)
+
+
 def legend_below(fig: Figure, ax: Axes, columns: int, **options: Any) -> None:
     """The legend of the axes below all panels, in fewer columns where the figure is narrow."""
     columns = columns if fig.get_figwidth() > COLUMN_IN * 1.5 else min(columns, 2)
@@ -82,7 +90,7 @@ def end_labels(ax: Axes, ends: Mapping[str, tuple[float, float]], style: Callabl
     place = -np.inf
     for name, (x, y) in sorted(ends.items(), key=lambda item: item[1][1]):
         place = max(y, place + step)
-        where = {"xytext": (x, place), "va": "center", "fontsize": SMALL, "annotation_clip": False}
+        where: dict[str, Any] = {"xytext": (x, place), "va": "center", "fontsize": SMALL, "annotation_clip": False}
         ax.annotate(f" {name}", (x, y), color=style(name)["color"], **where)
 
 
@@ -92,7 +100,7 @@ def five_percent(ax: Axes) -> None:
     ax.text(0.99, 0.052, "5%", ha="right", va="bottom", fontsize=SMALL, color="0.3", transform=ax.get_yaxis_transform())
 
 
-def panel_letters(axes: Sequence[Axes]) -> None:
+def panel_letters(axes: Iterable[Axes]) -> None:
     """(a), (b), ... above the panels."""
     for letter, ax in zip("abcdefgh", axes, strict=False):
         ax.set_title(f"({letter}) {ax.get_title()}".rstrip(), loc="left")

@@ -33,8 +33,8 @@ TEX = {"λ": r"$\lambda$", "α": r"$\alpha$", "γ": r"$\gamma$", "η": r"$\eta$"
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text: <name>, <name>_low and <name>_high are one column of cells "1.32 [1.28, 1.36]", columns have the
-    names of the README, and what is missing is blank."""
+    """The table as text: <name>, <name>_low and <name>_high are one column of cells "1.32 [1.28, 1.36]", columns have
+    the names of the README, and what is missing is blank."""
     columns = {}
     for name in table.columns:
         ends = ["low", "high"] if name == "ours" else [f"{name}_low", f"{name}_high"]
@@ -46,7 +46,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         digits = DIGITS.get(name, 3)
         cells = [_cell(values, digits) for values in table[triple].itertuples(index=False, name=None)]
         if name in SETTINGS:
-            cells = [f"{value:g}" if cell and isinstance(value, float) else cell for value, cell in zip(table[name], cells, strict=True)]
+            cells = [
+                f"{value:g}" if cell and isinstance(value, float) else cell
+                for value, cell in zip(table[name], cells, strict=True)
+            ]
         elif name == "seeds":  # what is not trained has none
             cells = [cell if cell != "0" else "" for cell in cells]
         columns[NAMES.get(name, str(name).replace("_", " "))] = cells

@@ -67,7 +67,7 @@ def ages(table: pd.DataFrame, agent: str, rules: Sequence[str]) -> Figure:
         ticks = sorted(table.age_ttis.unique())
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
-    axes[0].set_ylabel(plotting.LABELS["score"])
+    plotting.y_label(axes, plotting.LABELS["score"])
     plotting.panel_letters(axes)
     plotting.legend_below(fig, axes[0], 4)
     return fig
@@ -90,7 +90,7 @@ def sizes(table: pd.DataFrame, agent: str, rules: Sequence[str]) -> Figure:
         ax.set_xticks(ticks, [str(tick) for tick in ticks])
         ax.minorticks_off()
         ax.set(xlabel="APs", title=f"{density:g} × the density of training")
-    axes[0].set_ylabel(plotting.LABELS["score"])
+    plotting.y_label(axes, plotting.LABELS["score"])
     plotting.panel_letters(axes)
     plotting.legend_below(fig, axes[0], 3)
     return fig
@@ -120,7 +120,9 @@ def lambdas(table: pd.DataFrame, agent: str) -> Figure:
 def _label_lambdas(ax: Axes, part: pd.DataFrame) -> None:
     for _, point in part[part.lam.isin([0.0, 0.5, 0.8, 1.0])].iterrows():
         place = (point.sum_rate, point.tail_rate)
-        ax.annotate(f"λ={point.lam:g}", place, (-5, -9), textcoords="offset points", fontsize=plotting.SMALL, ha="right")
+        ax.annotate(
+            f"λ={point.lam:g}", place, (-5, -9), textcoords="offset points", fontsize=plotting.SMALL, ha="right"
+        )
 
 
 def aims(summary: pd.DataFrame, by_age: pd.DataFrame, by_size: pd.DataFrame, agent: str) -> pd.DataFrame:

@@ -28,7 +28,11 @@ def differences(table: pd.DataFrame, pairs: Pairs) -> Figure:
         part = table[table.figure == name].set_index(["training", "paradigm"])
         for y, (how, paradigm) in zip(heights, places, strict=True):
             one = part.loc[[(how, paradigm)]]
-            style = plotting.style_of(pairs[paradigm][0]) | {"linestyle": "none", "fillstyle": fills[how], "markersize": 6}
+            style = plotting.style_of(pairs[paradigm][0]) | {
+                "linestyle": "none",
+                "fillstyle": fills[how],
+                "markersize": 6,
+            }
             ax.errorbar(one.difference, y, xerr=plotting.errors(one, "difference"), elinewidth=1, **style)
         ax.axvline(0, color="0.5", linewidth=0.8)
         ax.set_xlabel(f"Δ {label}")

@@ -12,7 +12,8 @@ from .. import plotting
 
 
 def itlinq(surface: pd.DataFrame) -> Figure:
-    """R_score over the grid of (M, eta), with frames around the best point and the lineage's: columns m_db, eta, score."""
+    """R_score over the grid of (M, eta), with frames around the best point and the lineage's: columns m_db, eta,
+    score."""
     best = surface.loc[surface.score.idxmax()]
     framed = {"tuned": (best.m_db, best.eta), "literature": (25.0, 0.7)}
     return _surface(surface, {"m_db": "M (dB)", "eta": "η"}, framed)

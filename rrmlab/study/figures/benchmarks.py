@@ -12,10 +12,16 @@ from matplotlib.ticker import LogLocator
 
 from .. import plotting
 
-
-SHORTER = {"^environment steps": "steps", "share of the machine's limit": "share of limit", "collecting [0-9,]+ transitions": "log",
-           "centralized DQN-CQL": "C, DQN", "as one program": "together", "an environment step": "a step",
-           "of the graph, 1,000 updates": "of the graph", "time of notebooks 03 to 09": "time of the study"}  # fmt: skip
+SHORTER = {  # parts of the rows' names, as patterns
+    "^environment steps": "steps",
+    "share of the machine's limit": "share of limit",
+    "collecting [0-9,]+ transitions": "log",
+    "centralized DQN-CQL": "C, DQN",
+    "as one program": "together",
+    "an environment step": "a step",
+    "of the graph, 1,000 updates": "of the graph",
+    "time of notebooks 03 to 09": "time of the study",
+}
 
 
 def targets(margins: pd.DataFrame) -> Figure:

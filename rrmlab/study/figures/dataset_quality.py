@@ -66,8 +66,8 @@ def _points(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[str], l
 
 
 def values(gaps: pd.DataFrame) -> Figure:
-    """Learned value minus realised return over the penalty weight, a panel for each log: columns dataset, alpha, gap with
-    gap_low and gap_high (standardised reward)."""
+    """Learned value minus realised return over the penalty weight, a panel for each log: columns dataset, alpha, gap
+    with gap_low and gap_high (standardised reward)."""
     logs, alphas = list(gaps.dataset.unique()), sorted(gaps.alpha.unique())
     fig, axes = plotting.figure(columns=len(logs), width=plotting.PAGE_IN, height=2.3)
     for ax, log in zip(axes, logs, strict=True):
@@ -76,6 +76,6 @@ def values(gaps: pd.DataFrame) -> Figure:
         ax.axhline(0, color="0.5", linewidth=0.8)
         ax.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
         ax.set(title=f"log: {log}", xlabel="penalty weight α")
-    axes[0].set_ylabel("learned value − return\n(standardised reward)")
+    plotting.y_label(axes, "learned value − return\n(standardised reward)")
     plotting.panel_letters(axes)
     return fig

@@ -28,7 +28,7 @@ def summary(table: pd.DataFrame, seeds: pd.DataFrame, tdm: float, methods: Seque
         for k, seed in enumerate(failed.itertuples()):
             look = {"color": plotting.style_of(seed.method)["color"], "label": "a seed below TDM" if k == 0 else ""}
             ax.plot(seed.num_samples, seed.score, "x", markersize=6, **look)
-    axes[0].set_ylabel(plotting.LABELS["score"])
+    plotting.y_label(axes, plotting.LABELS["score"])
     plotting.legend_below(fig, axes[0], 5)
     return fig
 
@@ -45,7 +45,7 @@ def spread(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
         for method in methods:
             part = table[(table.dataset == log) & (table.method == method)]
             ax.plot(part.num_samples, part.spread, label=method, **plotting.style_of(method))
-    axes[0].set_ylabel(f"standard deviation of {plotting.R_SCORE}\nover seeds (bit/s/Hz)")
+    plotting.y_label(axes, f"standard deviation of {plotting.R_SCORE}\nover seeds (bit/s/Hz)")
     plotting.legend_below(fig, axes[0], 3)
     return fig
 

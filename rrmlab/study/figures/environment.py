@@ -109,7 +109,7 @@ def autocorrelation(correlation: pd.DataFrame, config: NetworkConfig) -> Figure:
         ax.plot(part.lag, part.ar1, "--", color=RED, label="first-order autoregressive")
         doppler_hz = replace(config, speed_mps=speed).doppler_hz
         ax.set(xlabel="lag (TTIs of 1 ms)", title=f"{speed:g} m/s, Doppler {doppler_hz:.0f} Hz")
-    axes[0].set_ylabel("autocorrelation of h")
+    plotting.y_label(axes, "autocorrelation of h")
     plotting.legend_below(fig, axes[0], 3)
     return fig
 
@@ -137,7 +137,7 @@ def sinr(table: pd.DataFrame) -> Figure:
         for condition, (name, color, marker) in looks.items():
             compare(ax, table[table.condition == condition], x, name, color, marker)
         ax.set(xlabel=label, ylim=(-0.03, 1.03))
-    axes[0].set_ylabel("share of users below")
+    plotting.y_label(axes, "share of users below")
     axes[0].set_xlim(-20, 65)
     axes[1].set_xlim(0, 20)
     axes[1].set_xticks(range(0, 21, 5))

@@ -24,8 +24,8 @@ def _label_lambdas(ax: Axes, part: pd.DataFrame, method: str, shift: tuple[int, 
 
 
 def summary(table: pd.DataFrame, schedulers: pd.DataFrame, learners: Sequence[str]) -> Figure:
-    """Frontiers of the learners and of the exhaustive oracle with schedulers as points, and R_score over λ. Between λ = 0
-    and the next value no line is drawn.
+    """Frontiers of the learners and of the exhaustive oracle with schedulers as points, and R_score over λ. Between
+    λ = 0 and the next value no line is drawn.
 
     Args:
         table: columns of `tables.summary` and lam.
@@ -40,8 +40,8 @@ def summary(table: pd.DataFrame, schedulers: pd.DataFrame, learners: Sequence[st
             bars = {"xerr": plotting.errors(piece, "sum_rate"), "yerr": plotting.errors(piece, "tail_rate")}
             look = {"elinewidth": 0.6, "capsize": 0, "label": label} | plotting.style_of(method)
             front.errorbar(piece.sum_rate, piece.tail_rate, **bars, **look)
-            bars = {"yerr": plotting.errors(piece, "score"), "elinewidth": 0.8}
-            by_lam.errorbar(piece.lam, piece.score, **bars, **plotting.style_of(method))
+            error = plotting.errors(piece, "score")
+            by_lam.errorbar(piece.lam, piece.score, yerr=error, elinewidth=0.8, **plotting.style_of(method))
         if method == "C-MARL-CQL":
             _label_lambdas(front, part, method, (-5, -9), "right")
         elif method == "Exhaustive":

@@ -11,8 +11,8 @@ from .. import plotting
 
 
 def summary(table: pd.DataFrame, exchanged: Sequence[int]) -> Figure:
-    """The three scores of every method, put together by what is exchanged: columns of `tables.summary`, and for each row
-    the numbers that its method exchanges between cells in a TTI."""
+    """The three scores of every method, put together by what is exchanged: columns of `tables.summary`, and for each
+    row the numbers that its method exchanges between cells in a TTI."""
     table = table.assign(exchanged=list(exchanged))
     fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=0.8 + 0.17 * len(table), sharey=True)
     plotting.grouped_points(axes, list(plotting.LABELS), table, "exchanged")
@@ -53,7 +53,7 @@ def reports(table: pd.DataFrame) -> Figure:
         plotting.curve(ax, part, "place", "score", list(table.method.unique()))
         ax.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
         ax.set_xlabel(label)
-    late.set_ylabel(plotting.LABELS["score"])
+    plotting.y_label((late, noisy), plotting.LABELS["score"])
     plotting.panel_letters((late, noisy))
     plotting.legend_below(fig, late, 4)
     return fig
