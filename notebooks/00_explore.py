@@ -153,7 +153,7 @@ else:
 # * Judge a rule by the users' means over an episode, the weakest of them too, and not by a TTI: in this network full
 #   reuse ends at 16.3 bit/s/Hz in sum and 0.28 for the 5-percentile user, the best action of every TTI at 20.3 and
 #   0.43.
-# * Look at maps of your own network before training anything: who disturbs whom decides what coordination is worth.
+# * Look at maps of your own network before training: who disturbs whom decides what coordination is worth.
 # <!-- /practice -->
 
 # %%

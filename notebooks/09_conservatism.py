@@ -218,7 +218,7 @@ reading.shown(judged)
 # <!-- practice -->
 # * Try small penalties first: C-MARL-CQL scores 1.52 with α = 0.1, 1.42 with 1 and 1.17 with 50. On a narrow log a
 #   larger one may be needed (notebook 05).
-# * Do not look ahead without need: with γ = 0 it scores 1.52, with 0.9 1.42.
+# * Look ahead only where needed: with γ = 0 it scores 1.52, with 0.9 1.42.
 # <!-- /practice -->
 
 # %%

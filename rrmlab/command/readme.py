@@ -224,8 +224,9 @@ def figures_page(root: Path) -> str:
     """figures/README.md: every figure with its caption."""
     parts = [
         "# Figures",
-        "Each is drawn by its notebook from `tables/` and lies here as PNG and PDF. `rrmlab figures --format svg --width "
-        "column` draws all of them in another format or width. The main tables lie beside their CSV as LaTeX (booktabs).",
+        "Each is drawn by its notebook from `tables/` and lies here as PNG and PDF. `rrmlab figures --format svg "
+        "--width column` draws all of them in another format or width. The main tables lie beside their CSV as LaTeX "
+        "(booktabs).",
     ]
     for pair in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         for name, caption in captions(pair).items():

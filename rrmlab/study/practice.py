@@ -106,9 +106,9 @@ def _trade(t: Tables) -> list[str]:
     rows = t.read("07_lambda_sensitivity_summary")
     rows = rows[rows.method == JUDGED].set_index("lam")
     return [
-        f"Set λ by what the weakest users are to get: {JUDGED}'s 5-percentile rate is {rows.tail_rate[0.0]:.3f} bit/s/Hz "
-        f"at λ = 0, {rows.tail_rate[0.8]:.3f} at 0.8 and {rows.tail_rate[1.0]:.3f} at 1. Its R_score is best at "
-        f"λ = {rows.score.idxmax():g} ({rows.score.max():.2f}).",
+        f"Set λ by what the weakest users are to get: {JUDGED}'s 5-percentile rate is {rows.tail_rate[0.0]:.3f} "
+        f"bit/s/Hz at λ = 0, {rows.tail_rate[0.8]:.3f} at 0.8 and {rows.tail_rate[1.0]:.3f} at 1. Its R_score is best "
+        f"at λ = {rows.score.idxmax():g} ({rows.score.max():.2f}).",
         "Collect a log for each λ that you may want, or take a policy whose λ is chosen when it runs (notebook 14).",
     ]
 
@@ -116,8 +116,8 @@ def _trade(t: Tables) -> list[str]:
 def _backbones(t: Tables) -> list[str]:
     joint = t.row("08_backbones_differences", training="online", paradigm="C", figure="score")
     return [
-        f"Take either backbone for agents that act on their own observation (difference of R_score {t.claim('K8', 3)}), "
-        "and spend the time on tuning: a separate tuning makes more of a difference.",
+        f"Take either backbone for agents that act on their own observation (difference of R_score "
+        f"{t.claim('K8', 3)}), and spend the time on tuning: a separate tuning makes more of a difference.",
         "For a centralized agent that learns online prefer SAC: its R_score is "
         f"{joint.difference:.3f} [{joint.difference_low:.3f}, {joint.difference_high:.3f}] above DQN's.",
     ]
@@ -128,8 +128,8 @@ def _conservatism(t: Tables) -> list[str]:
         return t.score("C-MARL-CQL", "09_conservatism_summary", axis=axis, value=value)
 
     return [
-        f"Try small penalties first: C-MARL-CQL scores {scored('alpha', 0.1)} with α = 0.1, {scored('alpha', 1.0)} with 1 "
-        f"and {scored('alpha', 50.0)} with 50. On a narrow log a larger one may be needed (notebook 05).",
+        f"Try small penalties first: C-MARL-CQL scores {scored('alpha', 0.1)} with α = 0.1, {scored('alpha', 1.0)} "
+        f"with 1 and {scored('alpha', 50.0)} with 50. On a narrow log a larger one may be needed (notebook 05).",
         f"Look ahead only where needed: with γ = 0 it scores {scored('gamma', 0.0)}, with 0.9 {scored('gamma', 0.9)}.",
     ]
 
