@@ -128,8 +128,7 @@ else:
 # ## An agent learns
 #
 # With a running kernel the cell below trains a centralized agent from the log of a random walk, with two seeds, and draws
-# its R_score on ten validation deployments anew after every 50 updates. It takes some ten seconds. The random walk itself
-# scores about 1.0 there. Trainings of minutes are better followed in TensorBoard: `train_offline(..., logdir="runs")`
+# its R_score on ten validation deployments anew after every 50 updates. It takes some ten seconds. Trainings of minutes are better followed in TensorBoard: `train_offline(..., logdir="runs")`
 # writes their losses and scores, and `tensorboard --logdir runs` shows them.
 
 # %%

@@ -437,7 +437,7 @@ reading.shown(both.reset_index())
 # %% [markdown]
 # The starting value does most of the good. The warm-up adds that no user enters with a weight that only a deep fade in the
 # very first TTI gave it (the 95% point on the left). A rest stays: after round robin the weights know nothing of the
-# channels, so that full reuse at first finds high weights on good channels, a surplus of some 10% over 100 TTIs.
+# channels, so that full reuse at first finds high weights on good channels: a small surplus at the start.
 
 # %% [markdown]
 # ## All checks

@@ -86,8 +86,8 @@ if study.recompute:
 #
 # Discount γ, penalty weight α and learning rate are chosen for each learner from the same twelve trials, by the mean R_score
 # on *validation* deployments; behaviour cloning gets as many of its own (learning rate and width). Rewards are standardised,
-# and α is meant in that unit. The paper states α = 1.0; if its rewards are not scaled, that is of the order of 1 / 5.6 here,
-# 5.6 being the spread of this log's rewards (no exact conversion: the logsumexp does not scale). (Only the `paper` preset runs
+# and α is meant in that unit. The paper states α = 1.0; if its rewards are not scaled, that is of the order of 1 over the
+# spread of this log's rewards here (notebook 03; no exact conversion: the logsumexp does not scale). (Only the `paper` preset runs
 # the trials, with half the updates of the final training; smaller ones take its choice.) Among the independent and CTDE
 # learners the trials differ by little more than noise. What was *not* chosen by equal trials: 2 × 64 hidden units, batches of
 # 256 and the number of updates, the same for all CQL learners. What they cost and bring is measured below.

@@ -201,6 +201,7 @@ class Study:
         for kind in formats:
             with new_file(folder / f"{stem}.{kind}") as beside:
                 fig.savefig(beside, format=kind, metadata={_TIME[kind]: None})
+        caption = " ".join(caption.split())
         display(picture(fig, caption.partition(". ")[0]))
         if caption:
             display(Markdown(f"**Figure {stem}.** {caption}"))
