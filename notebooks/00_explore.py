@@ -81,7 +81,8 @@ nodes = study.table("", at_one_tti)
 tti, on = nodes.tti.iloc[0], nodes[(nodes.kind == "AP") & (nodes.method == "Exhaustive")].on
 caption = f"""One network in TTI {tti} under four rules; the exhaustive search silences {(~on).sum()} of {len(on)} APs. Squares
 are APs, filled where they transmit; users have the colour and marker of their AP. A thick line is a transmission, with the
-SINR at which it arrives in dB. Titles: APs that transmit, and the sum of the rates in this TTI."""
+SINR at which it arrives in dB. Titles: APs that transmit, and the sum of the rates in this TTI.
+One TTI, so there is no interval."""
 study.show(explore.snapshots(nodes, network.area_m), caption=caption)
 
 # %% [markdown]

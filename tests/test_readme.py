@@ -141,7 +141,7 @@ def test_every_figure_has_a_caption_of_its_own():
     for name, caption in captions.items():
         assert len(caption) > 100 and caption in text, name
         # It says what its intervals are, or why there are none.
-        assert re.search(r"interval|[Bb]ars: from|[Oo]ne (draw|episode)|Map of|pooled over", caption), name
+        assert re.search(r"interval|[Bb]ars: from|[Oo]ne (draw|episode|TTI)|Map of|pooled over", caption), name
 
 
 def test_notebooks_follow_a_table_that_changes_and_newer_ones_stay(tmp_path):
