@@ -141,7 +141,7 @@ def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -
     colour, marker, *lines = looks[agent.paradigm]
     line = lines[free or (online and dqn)]
     if agent.mixer != "sum":
-        colour, marker, line = "pink", "v", "-."
+        colour, marker, line = "pink", "v", ("-.", ":")[free]
     if agent.clones:
         colour, marker, line = "purple", "h", "-."
     if online and agent.paradigm == "ctde":

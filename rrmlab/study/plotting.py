@@ -155,7 +155,7 @@ def grouped_points(axes: Sequence[Axes], values: Sequence[str], table: pd.DataFr
         table: columns method, `group` and those of the values.
         group: column by which rows are put together.
     """
-    table = table.assign(row=table.method.str.removesuffix(" (DQN)"))
+    table = table.assign(row=table.method.str.replace(", DQN)", ")").str.removesuffix(" (DQN)"))
     order = table.sort_values([group, values[-1]]).drop_duplicates("row")
     gaps = order[group].ne(order[group].shift()).cumsum() - 1
     places = dict(zip(order.row, np.arange(len(order)) + 0.6 * gaps, strict=True))
