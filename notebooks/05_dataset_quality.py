@@ -169,7 +169,8 @@ study.show(figures.summary(table, wrote, ["BC", *LEARNERS], LOGS), "summary", ca
 caption = f"""R_score with CQL's penalty as it was tuned (filled) and without it, α = 0 (hollow), by log. Interquartile means over
 {study.sizes.seeds} training seeds and
 {study.sizes.episodes} test deployments; bars: 95% bootstrap intervals over both."""
-study.show(figures.penalty(table, list(zip(LEARNERS, FREE, strict=True)), PURE), "penalty", caption)
+pairs = study.table("penalty", lambda: table[table.method.isin([*LEARNERS, *FREE]) & table.dataset.isin(PURE)])
+study.show(figures.penalty(pairs, list(zip(LEARNERS, FREE, strict=True)), PURE), "penalty", caption)
 
 # %% [markdown]
 # Where CTDE-MARL-CQL collapses, what do the policies do? Shares of the actions that they take in 5,000

@@ -113,16 +113,21 @@ for log, part in table.groupby("dataset", sort=False):
     display(reading.shown(reading.grid(part, "num_samples", "method", "score")))
 
 # %%
-spread = rows.groupby(["dataset", "num_samples", "method"], sort=False).score.std().rename("spread").reset_index()
 few = f"{study.sizes.sweep_seeds} training seeds"
 caption = f"""R_score over the number of transitions, by log. Interquartile means over {few} and {study.sizes.episodes} test
 deployments; bands: 95% bootstrap intervals over both; cross: a single seed that ends below TDM (grey)."""
 study.show(figures.summary(table, rows, tdm, LEARNERS), "summary", caption)
 
+
 # %%
+def spread():
+    return rows.groupby(["dataset", "num_samples", "method"], sort=False).score.std().rename("spread").reset_index()
+
+
+between_seeds = study.table("spread", spread)
 caption = f"""Spread of R_score between training seeds over the number of transitions, by log: the standard deviation of {few},
 each scored on {study.sizes.episodes} test deployments. Without intervals: of so few seeds it is an indication."""
-study.show(figures.spread(spread, LEARNERS), "spread", caption)
+study.show(figures.spread(between_seeds, LEARNERS), "spread", caption)
 
 # %% [markdown]
 # ## Where it begins, and where it ends

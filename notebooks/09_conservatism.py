@@ -153,13 +153,10 @@ def summaries():
 
 
 table = study.table("summary", summaries)
-shown = [
-    "axis",
-    "value",
-    "method",
-    *(name for each in ("score", "tail_rate", *FIGURES) for name in tables.interval_columns(each)),
-]
-reading.shown(table[shown])
+
+# %%
+measures = [name for each in ("score", "tail_rate", *FIGURES) for name in tables.interval_columns(each)]
+reading.shown(table[["axis", "value", "method", *measures]])
 
 # %%
 along_alpha = study.table("alpha", lambda: table[table.axis == "alpha"])

@@ -231,6 +231,8 @@ def coverage():
 
 
 covered = study.table("coverage", coverage)
+
+# %%
 joint_actions = (study.network.top_n + 1) ** study.network.num_aps
 caption = f"""What the log covers (solid, black) and what {LEARNER}, first seed, meets and does at the site (dashed): (a) actions by
 the SINR of the AP's best user; (b) how often each AP transmits; (c) CDF of that SINR; (d) joint actions from the most to the least

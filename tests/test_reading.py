@@ -128,14 +128,14 @@ def test_no_text_of_a_figure_is_smaller_than_7_points():
     sizes = [
         float(line.split(":")[1])
         for line in style.splitlines()
-        if "size:" in line and not re.match("lines|figure", line)
+        if "size:" in line and not re.match("lines|figure|errorbar", line)
     ]
     given = [
         part
         for path in [*(ROOT / "rrmlab/study").rglob("*.py"), ROOT / "rrmlab/network_map.py"]
         for part in path.read_text().replace('"', "").replace(": ", "=").split("fontsize=")[1:]
     ]
-    assert len(sizes) == 7 and min(sizes) >= plotting.SMALL
+    assert len(sizes) == 6 and min(sizes) >= plotting.SMALL
     assert not [part[:10] for part in given if part[0].isdigit() and float(part.split(")")[0].split(",")[0]) < 7]
 
 
