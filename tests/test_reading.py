@@ -12,7 +12,8 @@ import pytest
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from rrmlab.study import explore, plotting, reading
+from rrmlab.study import explore, places, plotting, reading
+from rrmlab.study.notebook import Study, use_style
 from rrmlab.study.store import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,6 +99,28 @@ def test_panels_stand_below_each_other_where_a_column_is_asked_for(asked, size, 
     assert square.shape == (2, 2) and square[0, 0].get_gridspec().nrows == (4 if rows == 3 else 2)
     assert plotting.figure()[0].get_figwidth() == (size if asked else plotting.COLUMN_IN)
     plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "made", "inches"),
+    [("", "", ["x_y.pdf", "x_y.png"], 7.16), ("svg", "", ["x_y.svg"], 7.16), ("png", "column", ["x_y.png"], 3.5)],
+)
+def test_figures_are_saved_in_the_format_and_width_that_is_asked_for(kind, width, made, inches, tmp_path, monkeypatch):
+    for name, value in ((places.FIGURES, str(tmp_path / "there")), (places.FORMAT, kind), (plotting.WIDTH, width)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    study = object.__new__(Study)
+    study.slug, study.figures = "x", tmp_path / "figures"
+    bits = []
+    with plt.rc_context():
+        use_style()
+        for _ in range(2):
+            study.show(plotting.figure(columns=2, width=plotting.PAGE_IN)[0], "y", "A caption. More\nof it.")
+            bits.append([path.read_bytes() for path in sorted((tmp_path / "there").iterdir())])
+    assert bits[0] == bits[1] and sorted(path.name for path in (tmp_path / "there").iterdir()) == made
+    assert not study.figures.exists() and not plt.get_fignums()
+    if made[-1].endswith("png"):
+        pixels = int.from_bytes(bits[0][-1][16:20], "big")
+        assert pixels == pytest.approx(inches * 300, abs=2)
 
 
 def test_labels_at_the_ends_do_not_touch():

@@ -44,7 +44,7 @@ def curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
 def reports(table: pd.DataFrame) -> Figure:
     """Score over the age of the reports, and over their noise: columns reports ("exact", "... TTIs late", "... dB
     noise"), method, score, score_low, score_high."""
-    number = table.reports.str.extract(r"^(\d+)")[0].fillna(0).astype(float)
+    number = table.reports.str.extract(r"^(\d+)")[0].astype(float).fillna(0)
     fig, (late, noisy) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.6, sharey=True)
     for ax, kind, label in ((late, "late", "age of the reports (TTIs of 1 ms)"), (noisy, "noise", "noise (dB)")):
         part = table.assign(number=number)[table.reports.str.endswith(kind) | (table.reports == "exact")]
