@@ -22,7 +22,16 @@ from rrmlab.study.answers import NOTEBOOKS
 
 ROOT = Path(__file__).resolve().parents[1]
 # What the pages link to outside docs/; it has the same path in the site.
-OUTSIDE = ("figures/*.png", "figures/tables/*.csv", "examples/*", "CHANGELOG.md", "CITATION.cff", "LICENSE")
+OUTSIDE = (
+    "figures/*.p*",
+    "figures/*.md",
+    "figures/tables/*.csv",
+    "figures/tables/*.tex",
+    "examples/*",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "LICENSE",
+)
 OUTSIDE += ("tests/mutants_survivors.csv", "tests/test_open_doors.py")
 FOLDERS = sorted({pattern.split("/")[0] for pattern in OUTSIDE} | {"notebooks"})
 ROOMS = {
@@ -128,9 +137,9 @@ def rendered(notebook, name):
             cell.source = re.sub(r"\$\$?([^$]+)\$?\$", formula, cell.source)
         for number, output in enumerate(cell.get("outputs", [])):
             if "image/png" in output.get("data", {}):
-                output.metadata.setdefault("image/png", {})["alt"] = (
-                    f"Figure {number + 1} of notebook {name[:2]}: {NOTEBOOKS[name][0]}"
-                )
+                text = f"Figure {number + 1} of notebook {name[:2]}: {NOTEBOOKS[name][0]}"
+                facts = output.metadata.setdefault("image/png", {})
+                facts["alt"] = facts.get("alt") or text
     return notebook
 
 

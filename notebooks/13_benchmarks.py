@@ -11,6 +11,11 @@
 # %% [markdown]
 # # 13 · How fast is it?
 #
+# <!-- answer -->
+# **Answer.** A batch steps 258,256 environments a second, 2,928 times mobile-env's rate; an update is 2.4 times as fast
+# as d3rlpy's.
+# <!-- /answer -->
+#
 # **Question.** How many environment steps and updates a second, against public peers and against what the machine can do?
 # How does the time grow with the network? How long does the whole study take, and how much memory?
 #
@@ -42,6 +47,7 @@ import torch
 
 from rrmlab import AgentConfig, collect, make_scheduler, train_offline
 from rrmlab.bench import measure, report, workloads
+from rrmlab.study import reading
 from rrmlab.study.figures import benchmarks as figures
 from rrmlab.study.notebook import Study
 
@@ -81,7 +87,7 @@ def machine():
 
 limits = study.table("machine", machine)
 rate = limits.set_index("what").rate
-limits.round(1)
+reading.shown(limits)
 
 # %% [markdown]
 # ## What an environment step asks for
@@ -231,7 +237,7 @@ def profiled():
 
 
 shares = study.table("profile", profiled)
-shares.round(2)
+reading.shown(shares)
 
 # %% [markdown]
 # ## Growth
@@ -284,7 +290,9 @@ def growth():
 
 
 grown = study.table("growth", growth)
-study.show(figures.growth(grown), "growth")
+caption = f"""Time of an environment step over the number of links (a) and of an update over the number of APs (b). Medians of
+{grown.repeats.min()} repeats; bars: from the smallest to the largest repeat; dashed: proportional growth."""
+study.show(figures.growth(grown), "growth", caption)
 
 # %% [markdown]
 # ## The whole study
@@ -304,7 +312,7 @@ def whole_study():
 
 
 runs = study.table("study", whole_study)
-runs.round(2)
+reading.shown(runs)
 
 # %%
 if study.recompute:
@@ -340,7 +348,7 @@ if study.recompute and torch.device(device).type == "cuda":
 
 # %%
 table = study.table("", lambda: pd.DataFrame(rows))
-table.round(3)
+reading.shown(table)
 
 # %% [markdown]
 # How far each row is from its target, in the direction that counts: to the right of the line is better than the target. Bars
@@ -348,7 +356,9 @@ table.round(3)
 
 # %%
 margins = report.margins(table)
-study.show(figures.targets(margins))
+caption = f"""How far each measurement is from its target; right of 1 it is reached. Medians of {size["repeats"]} repeats; bars: from
+the smallest to the largest repeat; cross: target missed."""
+study.show(figures.targets(margins), caption=caption)
 
 # %% [markdown]
 # ## Roofline
@@ -381,7 +391,9 @@ def roofline():
 
 
 points = study.table("roofline", roofline)
-study.show(figures.roofline(points, rate), "roofline")
+caption = f"""Arithmetic rate over arithmetic intensity of a step and of updates, under what the machine can do (grey). Medians of
+{points.repeats.min()} repeats; bars: from the smallest to the largest repeat, mostly shorter than the symbol."""
+study.show(figures.roofline(points, rate), "roofline", caption)
 
 # %% [markdown]
 # ## What follows
@@ -397,6 +409,14 @@ print(f"{margins.reached.sum()} of {len(margins)} targets reached.")
 for missed in margins[~margins.reached].itertuples():
     print(f"not reached: {missed.row}: {missed.judged:.3g}, target {missed.target}")
 
+# %% [markdown]
+# ## In practice
+#
+# <!-- practice -->
+# * Simulate in batches: 258,256 steps a second, 1,325 for an environment alone.
+# * Train seeds together: ten of them take 0.38 of the time that they take one after the other.
+# <!-- /practice -->
+
 # %%
 study.finish()
-pd.Series(study.versions(), name="version").to_frame()
+study.folded_versions()

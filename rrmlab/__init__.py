@@ -14,7 +14,7 @@ from .learning.dataset import Dataset, load_dataset, mix
 from .learning.offline import train_offline
 from .learning.online import train_online
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # also in CITATION.cff
 
 __all__ = [
     "AgentConfig",

@@ -65,10 +65,14 @@ def draw_map(ax: Axes, nodes: pd.DataFrame, area_m: float) -> None:
         ax.text(ap.x_m, ap.y_m, ap.Index, bbox=box, zorder=5, **text)
     box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
     for user in users[users.on].itertuples():
-        side, va = (6, "bottom") if user.y_m >= aps.y_m[user.ap] else (-6, "top")  # away from the line
-        text = {"textcoords": "offset points", "ha": "center", "va": va, "size": 7, "zorder": 6, "bbox": box}
-        ax.annotate(f"{user.sinr_db:.0f} dB", (user.x_m, user.y_m), (0, side), **text)
-    ax.set(xlim=(0, area_m), ylim=(0, area_m), aspect="equal", xlabel="x (m)", ylabel="y (m)")
+        away = np.array([user.x_m - aps.x_m[user.ap], user.y_m - aps.y_m[user.ap]])  # beyond the end of the line
+        text = {"textcoords": "offset points", "ha": "center", "va": "center", "size": 7, "zorder": 6, "bbox": box}
+        ax.annotate(
+            f"{user.sinr_db:.0f} dB", (user.x_m, user.y_m), tuple(away / max(np.hypot(*away), 1e-9) * (16, 11)), **text
+        )
+    margin = 0.03 * area_m  # a user at the edge is seen whole
+    limits = (-margin, area_m + margin)
+    ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="x (m)", ylabel="y (m)")
     ax.grid(visible=False)
 
 

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jupytext
 import pandas as pd
 import pytest
 
+import rrmlab
 from rrmlab.command import readme
-from rrmlab.study import answers
+from rrmlab.study import answers, practice
 from rrmlab.study.figures.system import system_svg
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,6 +88,83 @@ def test_no_number_of_a_score_is_typed_by_hand():
         )
         found = set(re.findall(r"(?<![\d.])\d\.\d\d+(?![\d.])", text))
         assert found <= {"3.11", "3.12", "3.14"}, path  # versions of Python
+
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+
+
+def texts(path: Path) -> list[str]:
+    """The Markdown cells of a notebook, without generated blocks, code and formulas."""
+    cells = jupytext.read(path, fmt="py:percent").cells
+    outside = re.compile(r"^<!-- (\w+) -->$.*?^<!-- /\1 -->$|`[^`]*`|\$[^$]*\$", re.S | re.M)
+    return [outside.sub("", cell.source) for cell in cells if cell.cell_type == "markdown"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_has_its_answer_under_the_title_and_ends_in_practice(path):
+    cells = [c.source for c in jupytext.read(path, fmt="py:percent").cells if c.cell_type == "markdown"]
+    title, answer = re.match(
+        r"# (\d\d) · .*\n\n<!-- answer -->\n(\*\*Answer\.\*\* .*)\n<!-- /answer -->\n", cells[0], re.S
+    ).groups()
+    assert title == path.stem[:2]
+    assert " ".join(answer.split()) == f"**Answer.** {answers.answer(path.stem, ROOT / 'figures/tables')}"
+    headings = [line for cell in cells for line in cell.splitlines() if line.startswith("## ")]
+    assert headings[-1] == "## In practice"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_result_is_typed_by_hand_into_a_notebook(path):
+    for text in texts(path):
+        assert not re.findall(r"(?<![\d.])\d\.\d\d+(?![\d.])", text)
+        if "## What follows" in text or "## In practice" in text:
+            assert not re.findall(r"\d%", text.partition("## What follows")[2] or text)
+
+
+def test_advice_has_the_numbers_of_the_tables():
+    """Read here once more, in plain pandas."""
+    tables = ROOT / "figures/tables"
+    scores = pd.read_csv(tables / "02_baselines_summary.csv").set_index("method").score
+    first = practice.practice("02_baselines", tables).splitlines()[0]
+    assert re.findall(r"\d\.\d\d", first) == [f"{scores[name]:.2f}" for name in ("ITLinQ", "ITLinQ (tuned)")]
+    trade = pd.read_csv(tables / "07_lambda_sensitivity_summary.csv")
+    trade = trade[trade.method == "CTDE-MARL-CQL"].set_index("lam")
+    best = f"best at λ = {trade.score.idxmax():g} ({trade.score.max():.2f})"
+    assert best in " ".join(practice.practice("07_lambda_sensitivity", tables).split())
+
+
+def test_every_figure_has_a_caption_of_its_own():
+    text = page("figures/README.md")
+    drawn = {path.stem for path in (ROOT / "figures").glob("*.png")}
+    assert set(re.findall(r"(?m)^## (\w+)$", text)) == drawn
+    captions = {k: v for path in NOTEBOOKS for k, v in readme.captions(path.with_suffix(".ipynb")).items()}
+    assert set(captions) == drawn
+    for name, caption in captions.items():
+        assert len(caption) > 100 and caption in text, name
+        # It says what its intervals are, or why there are none.
+        assert re.search(r"interval|[Bb]ars: from|[Oo]ne (draw|episode|TTI)|Map of|pooled over", caption), name
+
+
+def test_notebooks_follow_a_table_that_changes_and_newer_ones_stay(tmp_path):
+    root = copy_of(tmp_path)
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    shutil.copy(ROOT / "figures/README.md", root / "figures/README.md")
+    assert readme.stale(root) == []
+    newer = root / "notebooks/99_newer.py"
+    newer.write_text("# %% [markdown]\n# # 99 · New\n#\n# <!-- answer -->\n# <!-- /answer -->\n")
+    table = root / "figures/tables/01_environment.csv"
+    table.write_text(table.read_text().replace("True", "False", 1))
+    assert {path.name for path in readme.stale(root)} == {"README.md", "index.md", "01_environment.py"}
+    readme.update(root)
+    assert "# **Answer.** 8 of 9 measured" in (root / "notebooks/01_environment.py").read_text()
+    pair = root / "notebooks/03_datasets.ipynb"
+    pair.write_text(pair.read_text().replace("What the four logs hold", "CHANGED"))
+    assert [path.relative_to(root).as_posix() for path in readme.update(root)] == ["figures/README.md"]
+
+
+def test_the_version_is_the_same_everywhere():
+    assert re.search(r"(?m)^version: (.*)$", page("CITATION.cff"))[1] == rrmlab.__version__
+    assert re.search(r"(?m)^## \[([\d.]+)\]", page("CHANGELOG.md"))[1] == rrmlab.__version__
+    assert 'attr = "rrmlab.__version__"' in page("pyproject.toml")
 
 
 def test_the_picture_of_the_system_is_the_one_that_the_code_draws():

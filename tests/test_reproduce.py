@@ -396,3 +396,39 @@ def test_scrubber_replaces_folders_and_nothing_else():
     assert scrub("/data/clones and 3/4 of /data") == "/data/clones and 3/4 of /data"
     assert scrub(f"{gettempdir()}/ipykernel_12/345.py:3: UserWarning") == "[cell]:3: UserWarning"
     assert scrub("<Axes at 0x7f00deadbeef>") == "<Axes at 0x...>"
+
+
+def test_figures_in_another_format_or_width_leave_everything_as_it_is(repository, capsys):
+    """What `Study.show` makes of the variables is in test_reading.py."""
+    names = ("RRMLAB_FIGURES", "RRMLAB_FIGURE_FORMAT", "RRMLAB_FIGURE_WIDTH")
+    repository.write(
+        "01_a", f"import os; Path('../seen.txt').write_text(str([os.environ.get(name) for name in {names}]))"
+    )
+    folder = str(repository.root / "data" / "figures")
+    assert main(["figures", "--format", "svg"]) == 0
+    assert repository.text("seen.txt") == str([folder, "svg", None])
+    assert main(["figures", "--width", "column"]) == 0
+    assert repository.text("seen.txt") == str([folder, None, "column"])
+    assert "data/figures\n" in capsys.readouterr().out
+    assert not (repository.root / "notebooks/01_a.ipynb").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--format", "jpg"), ("--format", "PDF"), ("--width", "3.5")])
+def test_another_format_or_width_is_refused_before_any_work(repository, option, value, capsys):
+    repository.write("01_a")
+    assert main(["figures", option, value]) == 2
+    assert f"argument {option}: invalid choice: '{value}'" in capsys.readouterr().err
+    assert repository.order("") == []
+
+
+def test_sentences_that_follow_from_tables_rename_no_run(repository):
+    block = "# %% [markdown]\n# <!-- answer -->\n# **Answer.** {}\n# <!-- /answer -->\n"
+    repository.write("01_a", FIGURES)
+    path = repository.root / "notebooks" / "01_a.py"
+    code = path.read_text()
+    path.write_text(code + block.format("Old."))
+    assert smoke() == 0 and repository.order() == ["01"]
+    path.write_text(code + block.format("New."))
+    assert smoke() == 0 and repository.order() == []
+    path.write_text(code + block.format("New.") + "\n# %%\n1\n")
+    assert smoke() == 0 and repository.order() == ["01"]

@@ -22,14 +22,15 @@ from ..locks import lock
 from ..storage import CorruptFileError
 from ..study import claims
 from ..study.cluster import DASK, ClusterError, connected
-from ..study.places import OUT
+from ..study.places import FIGURES, OUT
+from ..study.plotting import WIDTHS
 from ..study.presets import PRESETS
 from . import compare as comparison
 from . import notebooks as source
 from . import pairs, readme
 from .kernels import Kernels
 from .notebooks import Notebook, UserError
-from .runs import GOOD, NotebookResult, Run, first_line, schedule, table
+from .runs import GOOD, NotebookResult, Run, first_line, schedule, table, threads
 
 
 def reproduce(args: argparse.Namespace) -> int:
@@ -39,7 +40,7 @@ def reproduce(args: argparse.Namespace) -> int:
     everything = source.read_all(root)
     chosen = source.select(everything, args.notebooks)
     out = _folder(root, args.preset, args.parameters, args.out)
-    kernels = Kernels({OUT: str(out), **_threads(args.jobs)})
+    kernels = Kernels({OUT: str(out), **threads(args.jobs)})
     run = Run(root, out, args.preset, kernels)
     order = run.with_missing_needs(chosen, everything)
     run.values = source.assign(order, args.parameters)
@@ -71,11 +72,14 @@ def figures(args: argparse.Namespace) -> int:
     order = source.select(source.read_all(root), args.notebooks)
     pairs.refuse_unread(order)
     jobs = joblib.cpu_count()
-    kernels = Kernels({OUT: str(root), **_threads(jobs)}, keep=True)
+    elsewhere = pairs.elsewhere(root, args.format, args.width)
+    kernels = Kernels({OUT: str(root), **elsewhere, **threads(jobs)}, keep=True)
+    if not elsewhere:
+        readme.renew(root)  # the notebooks' answers before they are run
 
     def task(notebook: Notebook) -> NotebookResult:
         start = time.monotonic()
-        error = pairs.make_pair(notebook, root, kernels)
+        error = pairs.make_pair(notebook, root, kernels, keep=not elsewhere)
         return NotebookResult("failed" if error else "done", time.monotonic() - start, error)
 
     # As they are, notebooks read the committed tables: none needs that another one runs first.
@@ -88,10 +92,10 @@ def figures(args: argparse.Namespace) -> int:
         logs = _shown(root / "data" / "executed")
         print(f"\n{len(failed)} of {len(order)} failed; their pairs are as before. Logs: {logs}")
         return 1
-    claims.gather(root / "figures" / "tables")
-    if (root / "README.md").is_file():
-        for page in readme.update(root):
-            print(f"{page.relative_to(root)}: numbers renewed from figures/tables")
+    if elsewhere:
+        print(f"figures: {_shown(Path(elsewhere[FIGURES]))}")
+    else:
+        readme.renew(root)
     return 0
 
 
@@ -102,13 +106,14 @@ def check(args: argparse.Namespace) -> int:
     problems = pairs.check(everything, root / "notebooks")
     for page in readme.stale(root) if (root / "README.md").is_file() else []:
         name = page.relative_to(root)
-        problems.append(f"{name}: its numbers are not those of figures/tables; renew them with `rrmlab figures`")
+        problems.append(f"{name}: it does not say what figures/ says; renew it with `rrmlab figures`")
     tables = root / "figures" / "tables"
     rows, written = claims.gathered(tables), tables / claims.FILE
     if len(rows) and (not written.is_file() or rows.to_csv(index=False) != written.read_text(encoding="utf-8")):
         problems.append(f"{claims.FILE}: not the rows of the notebooks' tables; renew it with `rrmlab figures`")
     print(
-        "\n".join(problems) or f"{len(everything)} notebooks in step with their pairs, README and docs with the tables"
+        "\n".join(problems)
+        or f"{len(everything)} notebooks in step with their pairs, README, docs and figures/README with the tables"
     )
     return int(bool(problems))
 
@@ -139,14 +144,6 @@ def _folder(root: Path, preset: str, parameters: list[list[str]], out: str | Non
     if not next(p for p in (folder, *folder.parents) if p.exists()).is_dir():
         raise UserError(f"--out {out} is not a folder and cannot become one: a file is in the way")
     return folder
-
-
-def _threads(jobs: int) -> dict[str, str]:
-    """With several notebooks at once, each one's share of the cores: for OpenMP (torch, NumPy) and joblib."""
-    if jobs == 1:
-        return {}
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
-    return dict.fromkeys(names, str(max(1, joblib.cpu_count() // jobs)))
 
 
 def _cluster(address: str | None, out: Path) -> dict[str, str]:
@@ -249,8 +246,16 @@ def parser() -> argparse.ArgumentParser:
         "figures",
         figures,
         "run the notebooks as they are, from the committed tables, and renew their .ipynb pairs",
+        "\nAlso renewed: what README.md, docs/, figures/README.md and the notebooks' sources say from tables. With\n"
+        "--format or --width nothing of this is written: the figures are drawn for another use, into data/figures/.",
     )
     sub.add_argument("notebooks", **which)
+    sub.add_argument(
+        "--format", choices=("pdf", "png", "svg"), help="of the figures in data/figures/; default: pdf and png"
+    )
+    sub.add_argument(
+        "--width", choices=WIDTHS, help="of all figures in data/figures/: 3.5 or 7.16 inches; default: each has its own"
+    )
     sub = add(
         "compare",
         compare,

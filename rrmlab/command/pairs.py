@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..study.places import FIGURES, FORMAT
+from ..study.plotting import WIDTH
 from .kernels import ANSI, Kernels, Scrubber, clean, dump, write
 from .notebooks import Notebook, UserError, load
 
@@ -28,8 +30,9 @@ def refuse_unread(notebooks: list[Notebook]) -> None:
             raise UserError(f"{n.name}: {line}, to draw from the committed tables")
 
 
-def make_pair(notebook: Notebook, root: Path, kernels: Kernels) -> str:
-    """Runs the notebook as it is, in notebooks/, and writes its pair. Returns what went wrong, or ''."""
+def make_pair(notebook: Notebook, root: Path, kernels: Kernels, keep: bool = True) -> str:
+    """Runs the notebook as it is, in notebooks/, and writes its pair if that is to be kept. Returns what went wrong, or
+    ''."""
     log = root / "data" / "executed" / f"{notebook.name}.figures.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     scrub = Scrubber(root, root)
@@ -37,11 +40,21 @@ def make_pair(notebook: Notebook, root: Path, kernels: Kernels) -> str:
     write(log, scrub(log.read_text(encoding="utf-8")))
     if error:
         return scrub(error)
+    if not keep:
+        return ""
     text = dump(clean(node, notebook.name, scrub))
     if too_big := _too_big(text):
         return f"{too_big}; nothing written"
     write(notebook.path.with_suffix(".ipynb"), text)
     return ""
+
+
+def elsewhere(root: Path, kind: str | None, width: str | None) -> dict[str, str]:
+    """The variables with which notebooks draw in another format or width, into data/figures/; none if none is given."""
+    if kind is None and width is None:
+        return {}
+    asked = {FIGURES: str(root / "data" / "figures")}
+    return asked | ({FORMAT: kind} if kind else {}) | ({WIDTH: width} if width else {})
 
 
 def check(notebooks: list[Notebook], folder: Path) -> list[str]:

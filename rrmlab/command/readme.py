@@ -1,8 +1,11 @@
-"""The numbers of README.md and of docs/, written from the stored tables so that they cannot drift from them."""
+"""The numbers of README.md, docs/ and the notebooks' texts, written from the stored tables so that they cannot drift
+from them, and figures/README.md, written from the captions in the notebooks' pairs."""
 
 from __future__ import annotations
 
+import json
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +16,10 @@ from ..config import NetworkConfig
 from ..storage import new_file
 from ..study.answers import NOTEBOOKS, answer
 from ..study.answers import findings as found
-from ..study.claims import FILE
+from ..study.claims import FILE, gather
 from ..study.figures.system import system_svg
 from ..study.methods import METHODS
+from ..study.practice import practice
 from ..study.store import read_table
 
 # What is promised, the files of its tests, and the number of cases in `make test` and in `make soak`.
@@ -182,9 +186,62 @@ BLOCKS: dict[str, Callable[[Path, str], str]] = {
 }
 
 
+# What stands in a notebook's source between `# <!-- name -->` and `# <!-- /name -->`.
+IN_NOTEBOOKS: dict[str, Callable[[str, Path], str]] = {
+    "answer": lambda name, tables: f"**Answer.** {answer(name, tables)}",
+    "practice": practice,
+}
+
+
+def in_notebook(text: str, name: str, tables: Path) -> str:
+    """The source of a notebook with its blocks written anew; one that is newer than the tables stays as it is."""
+    if not (tables / f"{name}.csv").is_file():
+        return text
+    for block, make in IN_NOTEBOOKS.items():
+        found = re.search(rf"(^# <!-- {block} -->\n).*?(^# <!-- /{block} -->)", text, re.S | re.M)
+        if found:
+            lines = [line for part in make(name, tables).splitlines() for line in _wrapped(part)]
+            body = "".join(f"# {line}".rstrip() + "\n" for line in lines)
+            text = text[: found.end(1)] + body + text[found.start(2) :]
+    return text
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = "  " * line.startswith("* ")
+    return textwrap.wrap(line, 118, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def captions(notebook: Path) -> dict[str, str]:
+    """Figure -> caption, from the outputs of a notebook's pair."""
+    found = {}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            text = "".join(output.get("data", {}).get("text/markdown", []))
+            if match := re.match(r"\*\*Figure (\w+)\.\*\* (.*)", text, re.S):
+                found[match[1]] = match[2]
+    return found
+
+
+def figures_page(root: Path) -> str:
+    """figures/README.md: every figure with its caption."""
+    parts = [
+        "# Figures",
+        "Each is drawn by its notebook from `tables/` and lies here as PNG and PDF. `rrmlab figures --format svg "
+        "--width column` draws all of them in another format or width. The main tables lie beside their CSV as LaTeX "
+        "(booktabs).",
+    ]
+    for pair in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        for name, caption in captions(pair).items():
+            alt = caption.partition(". ")[0].replace("`", "").rstrip(".")
+            links = f"[PDF]({name}.pdf), [notebook](../notebooks/{pair.name})"
+            parts += [f"## {name}", f'<img src="{name}.png" width="700" alt="{alt}">', f"{caption} ({links})"]
+    return "\n\n".join(parts) + "\n"
+
+
 def filled(root: Path) -> dict[Path, str]:
-    """The pages, README.md and docs/**/*.md, with their blocks `<!-- name -->` ... `<!-- /name -->` written anew from
-    `figures/tables`, and the picture docs/system.svg. A page links to the repository's files relative to itself.
+    """The pages: README.md and docs/**/*.md with their blocks `<!-- name -->` ... `<!-- /name -->` written anew from
+    `figures/tables`, the sources of the notebooks with theirs, the picture docs/system.svg, and figures/README.md. A
+    page links to the repository's files relative to itself.
 
     Raises:
         ValueError: a block that no function makes, or that stands on no page.
@@ -203,6 +260,10 @@ def filled(root: Path) -> dict[Path, str]:
         pages[page] = text
     if (root / "docs").is_dir():
         pages[root / "docs" / "system.svg"] = system_svg()
+    for source in sorted((root / "notebooks").glob("[0-9][0-9]_*.py")):
+        pages[source] = in_notebook(source.read_text(encoding="utf-8"), source.stem, root / "figures" / "tables")
+    if (root / "notebooks").is_dir():
+        pages[root / "figures" / "README.md"] = figures_page(root)
     if missing := BLOCKS.keys() - seen:
         raise ValueError(
             f"README.md and docs/ have no block {', '.join(f'<!-- {name} -->' for name in sorted(missing))}"
@@ -223,3 +284,11 @@ def update(root: Path) -> list[Path]:
         with new_file(page) as beside:
             beside.write_text(pages[page], encoding="utf-8")
     return changed
+
+
+def renew(root: Path) -> None:
+    """Write claims.csv anew, then the pages; says which ones changed."""
+    gather(root / "figures" / "tables")
+    if (root / "README.md").is_file():
+        for page in update(root):
+            print(f"{page.relative_to(root)}: renewed from figures/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import threading
 import time
@@ -12,6 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import joblib
 
 from ..storage import read_json, sha256
 from ..study.fingerprint import sources_digest
@@ -71,9 +74,9 @@ class Run:
         return all(digest == _table_digest(self.out / path) for path, digest in stamp["outputs"].items())
 
     def key(self, notebook: Notebook) -> str:
-        """A hash over everything that the notebook's results follow from."""
+        """A hash over everything that the notebook's results follow from: not its sentences that follow from them."""
         needs = {need: self.stamp(need).get("key") for need in notebook.needs}
-        text = notebook.path.read_text(encoding="utf-8")
+        text = re.sub(r"(?ms)^# <!-- (\w+) -->$.*?^# <!-- /\1 -->$", "", notebook.path.read_text(encoding="utf-8"))
         facts = [text, self.preset, self.values.get(notebook.name, {}), self.package, needs]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode()).hexdigest()
 
@@ -210,3 +213,11 @@ def table(results: dict[str, NotebookResult], order: list[Notebook]) -> str:
     left = [f"{row[0]:<{width[0]}}  {row[1]:<{width[1]}}" for row in rows]
     right = ["  ".join(cell.rjust(w) for cell, w in zip(row[2:], width[2:], strict=True)) for row in rows]
     return "\n".join(f"{a}  {b}" for a, b in zip(left, right, strict=True))
+
+
+def threads(jobs: int) -> dict[str, str]:
+    """With several notebooks at once, each one's share of the cores: for OpenMP (torch, NumPy) and joblib."""
+    if jobs == 1:
+        return {}
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+    return dict.fromkeys(names, str(max(1, joblib.cpu_count() // jobs)))

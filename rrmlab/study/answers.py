@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from .claims import FILE, format_interval
+from .claims import FILE
 from .store import read_table
+from .tables import format_interval
 
 MESSAGES = "14_agents_that_talk_frontier"  # the table of the agents that exchange messages
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..storage import new_file
+from .reading import write_table
 from .store import read_table
 from .tables import Interval
+from .tables import format_interval as format_interval
 
 COLUMNS = ("id", "claim", "paper", "ours", "low", "high", "verdict", "reason", "notebook")
 FILE = "claims.csv"
@@ -49,11 +50,6 @@ def verdict_all_above(parts: Mapping[str, Interval], threshold: float = 0.0) -> 
     return combine_verdicts({part: verdict_above(interval, threshold) for part, interval in parts.items()})
 
 
-def format_interval(interval: Interval, digits: int = 3) -> str:
-    """An interval as it stands in a reason: value [low, high]."""
-    return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*interval, d=digits)
-
-
 def claim_row(name: str, claim: str, paper: str, ours: Interval, verdict: str, reason: str) -> dict[str, Any]:
     """A row of a notebook's table of claims, without the notebook."""
     return dict(zip(COLUMNS[:-1], (name, claim, paper, *ours, verdict, reason), strict=True))
@@ -78,5 +74,4 @@ def gather(tables: Path) -> None:
     """Write them to `claims.csv`, beside the tables they come from."""
     rows = gathered(tables)
     if len(rows):
-        with new_file(tables / FILE) as beside:
-            rows.to_csv(beside, index=False)
+        write_table(tables / FILE, rows)

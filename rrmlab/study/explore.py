@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,22 +113,37 @@ def snapshots(nodes: pd.DataFrame, area_m: float) -> Figure:
     fig, axes = plotting.figure(2, 2, plotting.PAGE_IN, 7.3, sharex=True, sharey=True)
     for ax, (_, part) in zip(axes.flat, nodes.groupby("method", sort=False), strict=True):
         draw_map(ax, part, area_m)
-        ax.set_title(headline(part))
+        on = part.on[part.kind == "AP"]
+        ax.set_title(f"{part.method.iloc[0]}: {on.sum()} of {len(on)} on, {part.rate.sum():.1f} bit/s/Hz")
         ax.label_outer()
-    fig.legend(handles=map_legend(), loc="outside lower center", ncols=4)
+    columns = 4 if fig.get_figwidth() > plotting.COLUMN_IN else 1
+    fig.legend(handles=map_legend(), loc="outside lower center", ncols=columns)
     return fig
 
 
-def running_rates(running: pd.DataFrame) -> Figure:
-    """Sum and 5-percentile of the users' mean rates so far, over the episode: `Recording.running` of each method."""
+def running_rates(running: pd.DataFrame, first: int) -> Figure:
+    """Sum and 5-percentile of the users' mean rates so far, over the episode: `Recording.running` of each method,
+    drawn from a first TTI on."""
     fig, axes = plotting.figure(2, width=plotting.PAGE_IN, height=2.4)
+    running = running[running.tti >= first]
+    last = running.groupby("method", sort=False).last()
     for ax, column, label in zip(axes, ("sum_rate", "tail_rate"), ("sum", "5-percentile"), strict=True):
         for method, part in running.groupby("method", sort=False):
-            style = plotting.style_of(method) | {"markevery": 0.2}
-            ax.plot(part.tti, part[column], label=method, **style)
-        ax.set(xlabel="TTI (1 ms each)", ylabel=f"{label} of the mean rates\nso far (bit/s/Hz)", ylim=(0, None))
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+            ax.plot(part.tti, part[column], markevery=0.2, **plotting.style_of(method))
+        ax.set(xlabel="TTI (1 ms each)", ylabel=f"{label} of the mean rates\nso far (bit/s/Hz)")
+        ax.set_ylim(0, 1.15 * running[column].max())
+    fig.draw_without_rendering()  # the labels need the axes' height
+    for ax, column in zip(axes, ("sum_rate", "tail_rate"), strict=True):
+        ends = {method: (running.tti.max(), level) for method, level in last[column].items()}
+        plotting.end_labels(ax, ends, plotting.style_of)
     return fig
+
+
+def where_silent(recording: Recording, aps: Sequence[int] = (1, 2)) -> int:
+    """The first TTI from the middle of the episode on in which so many APs are silent; the middle if there is none."""
+    silent, middle = (recording.users == SILENT).sum(1), len(recording.users) // 2
+    found = np.flatnonzero(np.isin(silent[middle:], aps))
+    return middle + (int(found[0]) if len(found) else 0)
 
 
 def choices(data: Path) -> dict[str, Callable[[], Any]]:

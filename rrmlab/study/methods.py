@@ -126,25 +126,28 @@ MESSAGES = Knowledge(
 def learner(agent: AgentConfig, online: bool = False, in_readme: bool = False) -> Method:
     """The record of an agent that is trained offline or online.
 
-    Its name and the rest follow from the configuration: the paradigm decides what it knows, its colour and its marker,
-    the backbone and the penalty decide its line.
+    Its name and the rest follow from the configuration: the paradigm decides what it knows, its colour, marker and
+    line; markers are hollow with DQN or without a penalty.
     """
     if agent.paradigm == "graph":
         style = Style("crimson", "*", "-")
         return Method(method_name(agent), None, agent, "", MESSAGES, style, "neighbours", "study", in_readme)
     joint, dqn = PARADIGMS[agent.paradigm].joint, agent.backbone == "dqn" and not agent.clones
-    colour, marker = {"centralized": ("blue", "s"), "independent": ("red", "^"), "ctde": ("green", "o")}[agent.paradigm]
+    free = agent.alpha == 0 and not (agent.clones or online)
+    looks = {
+        "centralized": ("blue", "s", "-", "--"),
+        "independent": ("red", "^", ":", "-."),
+        "ctde": ("green", "o", "--", ":"),
+    }
+    colour, marker, *lines = looks[agent.paradigm]
+    line = lines[free or (online and dqn)]
     if agent.mixer != "sum":
-        colour, marker = "pink", "v"
+        colour, marker, line = "pink", "v", ("-.", ":")[free]
     if agent.clones:
         colour, marker, line = "purple", "h", "-."
-    elif agent.alpha or online:
-        line = "--" if dqn else "-"
-    else:
-        line = "-." if dqn else ":"
     if online and agent.paradigm == "ctde":
-        colour, marker = "orange", "D" if dqn else "o"
-    style = Style(colour, marker, line, hollow=dqn and not online)
+        colour, marker, line = "orange", "D" if dqn else "o", "--" if dqn else "-"
+    style = Style(colour, marker, line, hollow=not online and dqn != free)
     knowledge = ALL_USERS if joint else OWN_USERS
     return Method(method_name(agent, online), None, agent, "", knowledge, style, "local", "paper", in_readme)
 

@@ -21,6 +21,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from ..checks import check_kind, known_device, seed_number
@@ -28,8 +29,9 @@ from ..config import NetworkConfig
 from ..memory import keep_freed_memory, peak_memory_gib
 from ..storage import CorruptFileError, new_file, read_json
 from .fingerprint import package_versions
-from .places import OUT, find_repository, notebook_folders
+from .places import FIGURES, FORMAT, OUT, find_repository, notebook_folders
 from .presets import PRESETS
+from .reading import folded, picture, write_table
 from .scoring import Scoring
 from .store import read_table
 
@@ -167,8 +169,7 @@ class Study:
             # From here on the stored tables are not all of one computation, until `finish`.
             if (made := self._provenance(self.figures)) is not None:
                 self._write_provenance(made | {"complete": False})
-            with new_file(path) as beside:
-                table.to_csv(beside, index=False)
+            write_table(path, table)
         elif not path.is_file():
             raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True")
         return read_table(path, keep_default_na=True)
@@ -185,17 +186,26 @@ class Study:
             raise FileNotFoundError(f"{path.name} was not computed here: run notebook {slug} first")
         return read_table(path, keep_default_na=True)
 
-    def show(self, fig: Figure, name: str = "") -> None:
-        """Save a figure as `figures/<slug>[_<name>].pdf` and `.png` (300 dpi), and show it."""
+    def show(self, fig: Figure, name: str = "", caption: str = "") -> None:
+        """Save a figure as `figures/<slug>[_<name>].pdf` and `.png` (300 dpi), and show it with its caption.
+
+        Args:
+            name: of the figure.
+            caption: Markdown that explains the figure to who sees nothing else; figures/README.md is made of these.
+        """
         stem = f"{self.slug}_{name}" if name else self.slug
         # Laid out once; each of the savings would do it twice.
         fig.draw_without_rendering()
         fig.set_layout_engine("none")
-        for suffix in (".pdf", ".png"):
-            with new_file(self.figures / (stem + suffix)) as beside:
-                # No date: the same figure is the same file.
-                fig.savefig(beside, metadata={"CreationDate": None} if suffix == ".pdf" else {"Software": None})
-        plt.show()
+        folder, formats = Path(os.environ.get(FIGURES, self.figures)), os.environ.get(FORMAT, "pdf png").split()
+        for kind in formats:
+            with new_file(folder / f"{stem}.{kind}") as beside:
+                fig.savefig(beside, format=kind, metadata={_TIME[kind]: None})
+        caption = " ".join(caption.split())
+        display(picture(fig, caption.partition(". ")[0]))
+        if caption:
+            display(Markdown(f"**Figure {stem}.** {caption}"))
+        plt.close(fig)
 
     def finish(self) -> None:
         """Write the provenance of what was computed."""
@@ -230,6 +240,10 @@ class Study:
         found = {run: next(self.data.glob(f"*/{run}/spec.json"), None) for run in sorted(runs)}
         return {run: read_json(path) for run, path in found.items() if path is not None}
 
+    def folded_versions(self) -> HTML:
+        """The versions, folded away."""
+        return folded(self.versions())
+
     @staticmethod
     def versions() -> dict[str, str]:
         """Versions of Python and of the packages that decide numbers."""
@@ -250,6 +264,9 @@ class Study:
                 f"{path} is not what rrmlab writes (parameters, sizes, date, commit): compute it again"
             )
         return facts
+
+
+_TIME = {"pdf": "CreationDate", "png": "Software", "svg": "Date"}  # left out: the same figure is the same file
 
 
 def use_style() -> None:

@@ -7,7 +7,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-OUT = "RRMLAB_OUT"  # environment variable of a notebook that the `rrmlab` command runs: the folder of its results
+# Environment variables of a notebook that the `rrmlab` command runs.
+OUT = "RRMLAB_OUT"  # the folder of its results
+FIGURES = "RRMLAB_FIGURES"  # the folder of its figures, if not figures/ there
+FORMAT = "RRMLAB_FIGURE_FORMAT"  # of its figures, if not pdf and png
 
 
 def find_repository(*starts: Path) -> Path | None:

@@ -5,7 +5,8 @@ All functions draw into a given Axes from a table (a DataFrame) and never comput
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,6 +18,15 @@ from matplotlib.figure import Figure
 from .methods import COLOURS, find
 
 COLUMN_IN, PAGE_IN = 3.5, 7.16  # widths of an IEEE column and page, inches
+WIDTHS = {"column": COLUMN_IN, "page": PAGE_IN}
+WIDTH = "RRMLAB_FIGURE_WIDTH"  # environment variable: one of WIDTHS for all figures; without it each has its own
+R_SCORE = r"$R_\mathrm{score}$"
+LABELS = {  # of the scores, by their columns
+    "sum_rate": "sum rate (bit/s/Hz)",
+    "tail_rate": "5-percentile rate (bit/s/Hz)",
+    "score": f"{R_SCORE} (bit/s/Hz)",
+}
+SMALL = 7  # pt: the smallest text of a figure
 _DATASETS = {
     "sac": ("orange", "o", "-"),
     "dqn": ("purple", "D", "--"),
@@ -48,8 +58,53 @@ def style_of(method: str) -> dict[str, Any]:
 def figure(
     columns: int = 1, rows: int = 1, width: float = COLUMN_IN, height: float = 2.4, **options: Any
 ) -> tuple[Figure, Any]:
-    """A figure of an IEEE width with a grid of axes: (figure, axes)."""
-    return plt.subplots(rows, columns, figsize=(width, height), **options)
+    """A figure of an IEEE width with a grid of axes: (figure, axes). Where `WIDTH` asks for a narrower one, the panels
+    stand one below the other."""
+    wanted = WIDTHS.get(os.environ.get(WIDTH, ""), width)
+    if wanted >= width or columns == 1:
+        return plt.subplots(rows, columns, figsize=(wanted, height), **options)
+    fig, axes = plt.subplots(rows * columns, 1, figsize=(wanted, 0.9 * height * columns), **options)
+    return fig, axes.reshape(rows, columns) if rows > 1 else axes
+
+
+def y_label(axes: Iterable[Axes], text: str) -> None:
+    """The label of panels that share it: at the first of a row, at all of a column."""
+    for ax in axes:
+        spec = ax.get_subplotspec()
+        if spec is not None and spec.is_first_col():
+            ax.set_ylabel(text)
+
+
+def legend_below(fig: Figure, ax: Axes, columns: int, **options: Any) -> None:
+    """The legend of the axes below all panels, in fewer columns where the figure is narrow."""
+    columns = columns if fig.get_figwidth() > COLUMN_IN * 1.5 else min(columns, 2)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns, **options)
+
+
+def end_labels(ax: Axes, ends: Mapping[str, tuple[float, float]], style: Callable[[str], dict[str, Any]]) -> None:
+    """Write each name at the right end (x, y) of its line, moved apart where they would touch. The limits of the axes
+    must be set."""
+    low, high = ax.get_ylim()
+    height = ax.get_window_extent().height / ax.figure.dpi * 72  # pt
+    step = (SMALL + 1.5) * (high - low) / height
+    place = -np.inf
+    for name, (x, y) in sorted(ends.items(), key=lambda item: item[1][1]):
+        place = max(y, place + step)
+        where: dict[str, Any] = {"xytext": (x, place), "va": "center", "fontsize": SMALL, "annotation_clip": False}
+        ax.annotate(f" {name}", (x, y), color=style(name)["color"], **where)
+
+
+def five_percent(ax: Axes) -> None:
+    """A line at the share of users that the tail rate is about."""
+    ax.axhline(0.05, color="0.6", linewidth=0.6)
+    ax.text(0.99, 0.052, "5%", ha="right", va="bottom", fontsize=SMALL, color="0.3", transform=ax.get_yaxis_transform())
+
+
+def panel_letters(axes: Iterable[Axes]) -> None:
+    """(a), (b), ... above the panels."""
+    for letter, ax in zip("abcdefgh", axes, strict=False):
+        ax.set_title(f"({letter}) {ax.get_title()}".rstrip(), loc="left")
+        ax.set_title("")
 
 
 def errors(table: pd.DataFrame, value: str) -> np.ndarray:
@@ -75,7 +130,7 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
         ax.errorbar(table[value], y, xerr=error, fmt="none", ecolor=colour, elinewidth=width, capthick=width, capsize=2)
     for height, length in zip(y, table[value], strict=True):
         if length < 0.005 * table[value].max():  # or it would look as if it were not measured
-            ax.text(0, height, " 0", va="center", fontsize=6)
+            ax.text(0, height, " 0", va="center", fontsize=SMALL)
     ax.set_yticks(y, table.index)
     ax.grid(axis="y", visible=False)
     ax.set_xlim(left=0)
@@ -84,12 +139,39 @@ def interval_bars(ax: Axes, table: pd.DataFrame, value: str, methods: Sequence[s
 def score_panels(table: pd.DataFrame, methods: Sequence[str], height: float) -> Figure:
     """Sum rate, 5-percentile rate and R_score as bars with intervals, side by side on a page's width: the figure."""
     fig, axes = figure(columns=3, width=PAGE_IN, height=height, sharey=True)
-    for ax, value, label in zip(
-        axes, ("sum_rate", "tail_rate", "score"), ("sum rate", "5-percentile rate", "R_score"), strict=True
-    ):
+    for ax, (value, label) in zip(axes, LABELS.items(), strict=True):
         interval_bars(ax, table, value, methods)
-        ax.set_xlabel(f"{label} (bit/s/Hz)")
+        ax.set_xlabel(label)
     return fig
+
+
+def grouped_points(axes: Sequence[Axes], values: Sequence[str], table: pd.DataFrame, group: str) -> None:
+    """Values with 95% intervals as points, a row per method, best last in its group; the DQN variant of a method stands
+    hollow in the row of the other one.
+
+    Args:
+        axes: one for each value, sharing the vertical axis.
+        values: columns, with <name>_low and <name>_high.
+        table: columns method, `group` and those of the values.
+        group: column by which rows are put together.
+    """
+    table = table.assign(row=table.method.str.replace(", DQN)", ")").str.removesuffix(" (DQN)"))
+    order = table.sort_values([group, values[-1]]).drop_duplicates("row")
+    gaps = order[group].ne(order[group].shift()).cumsum() - 1
+    places = dict(zip(order.row, np.arange(len(order)) + 0.6 * gaps, strict=True))
+    for ax, value in zip(axes, values, strict=True):
+        for _, point in table.iterrows():
+            lower = point.row != point.method and point.row in set(table.method)
+            bars = [[point[value] - point[f"{value}_low"]], [point[f"{value}_high"] - point[value]]]
+            style = style_of(point.method) | {"linestyle": "none"}
+            ax.errorbar(point[value], places[point.row] + 0.3 * lower, xerr=bars, elinewidth=0.9, **style)
+        for first in order[group].drop_duplicates().index[1:]:
+            ax.axhline(places[order.row[first]] - 0.8, color="0.6", linewidth=0.6)
+    axes[0].set_yticks(list(places.values()), list(places))
+    axes[0].set_ylim(max(places.values()) + 0.7, -0.7)
+    for level, part in order.groupby(group):
+        middle = np.mean([places[row] for row in part.row])
+        axes[-1].annotate(f"{level:g}", (1.02, middle), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
 
 
 def cdf_lines(ax: Axes, table: pd.DataFrame, methods: Sequence[str], markevery: int = 25) -> None:

@@ -172,6 +172,11 @@ def seeds_interval(values: np.ndarray, replicates: int = 2000) -> Interval:
     return float(statistics.iqm(values)), *statistics.interval(statistics.iqm(values[picks].T))
 
 
+def format_interval(interval: Interval, digits: int = 3) -> str:
+    """An interval as it stands in texts and tables: value [low, high]."""
+    return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*interval, d=digits)
+
+
 def interval_columns(name: str) -> list[str]:
     """Names of the columns of an interval: <name>, <name>_low, <name>_high."""
     return [name, f"{name}_low", f"{name}_high"]

@@ -37,18 +37,16 @@ def frontier(table: pd.DataFrame, agent: str) -> Figure:
         place = (group.exchanged.iloc[0], group.score.mean())
         shift, align = ((-6, -2), "right") if place[0] == 24 else ((6, -2), "left")  # a column at 28 follows
         text = ", ".join(group.method[::-1])
-        ax.annotate(text, place, shift, textcoords="offset points", ha=align, fontsize=7)
+        ax.annotate(text, place, shift, textcoords="offset points", ha=align, fontsize=plotting.SMALL)
     for _, point in table[table.method == agent].iterrows():
         text = f"{point['rounds']:g} round{'s' * (point['rounds'] != 1)}"
         shift, align = ((8, -4), "left") if point["rounds"] == 0 else ((0, -9), "center")
         place = (point.exchanged, point.score if point["rounds"] == 0 else point.score_low)
-        look = {"fontsize": 7, "color": plotting.style_of(agent)["color"], "textcoords": "offset points"}
+        look = {"fontsize": plotting.SMALL, "color": plotting.style_of(agent)["color"], "textcoords": "offset points"}
         ax.annotate(text, place, shift, ha=align, **look)
         if point["rounds"] == 2:
             ax.annotate(f"{agent} (filled)\nand G-formula", place, (0, -28), ha="center", **look)
-    ax.set(xlabel="numbers exchanged between cells in a TTI", ylabel="R_score (bit/s/Hz)", xlim=(-3, 90))
-    note = "4 APs, fresh reports; Exhaustive takes the reward at λ = 0.8, G, Greedy marginal and Best subset at λ = 1"
-    ax.set_title(f"{note}; 95% intervals", fontsize=7)
+    ax.set(xlabel="numbers exchanged between cells in a TTI", ylabel=plotting.LABELS["score"], xlim=(-3, 90))
     return fig
 
 
@@ -69,8 +67,9 @@ def ages(table: pd.DataFrame, agent: str, rules: Sequence[str]) -> Figure:
         ticks = sorted(table.age_ttis.unique())
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
-    axes[0].set_ylabel("R_score (bit/s/Hz)")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    plotting.y_label(axes, plotting.LABELS["score"])
+    plotting.panel_letters(axes)
+    plotting.legend_below(fig, axes[0], 4)
     return fig
 
 
@@ -91,8 +90,9 @@ def sizes(table: pd.DataFrame, agent: str, rules: Sequence[str]) -> Figure:
         ax.set_xticks(ticks, [str(tick) for tick in ticks])
         ax.minorticks_off()
         ax.set(xlabel="APs", title=f"{density:g} × the density of training")
-    axes[0].set_ylabel("R_score (bit/s/Hz)")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    plotting.y_label(axes, plotting.LABELS["score"])
+    plotting.panel_letters(axes)
+    plotting.legend_below(fig, axes[0], 3)
     return fig
 
 
@@ -106,18 +106,23 @@ def lambdas(table: pd.DataFrame, agent: str) -> Figure:
     fig, ax = plotting.figure(width=plotting.COLUMN_IN * 1.4, height=3.6)
     for method in ("I-MARL-CQL", "CTDE-MARL-CQL", "C-MARL-CQL", "Exhaustive", "G-formula", agent):
         part = table[table.method == method].sort_values("lam")
-        bars = {"xerr": plotting.errors(part, "sum_rate"), "yerr": plotting.errors(part, "tail_rate")}
-        ax.errorbar(part.sum_rate, part.tail_rate, **bars, elinewidth=0.6, label=method, **plotting.style_of(method))
+        alone = part.lam < part.lam[part.lam > 0].min() - 0.4  # nothing was measured between it and the next point
+        for piece, label in ((part[~alone], method), (part[alone], "")):
+            bars = {"xerr": plotting.errors(piece, "sum_rate"), "yerr": plotting.errors(piece, "tail_rate")}
+            look = {"elinewidth": 0.6, "capsize": 0, "label": label} | plotting.style_of(method)
+            ax.errorbar(piece.sum_rate, piece.tail_rate, **bars, **look)
     _label_lambdas(ax, table[table.method == agent])
-    ax.set(xlabel="sum rate (bit/s/Hz)", ylabel="5-percentile rate (bit/s/Hz)")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    ax.set(xlabel=plotting.LABELS["sum_rate"], ylabel=plotting.LABELS["tail_rate"])
+    plotting.legend_below(fig, ax, 2)
     return fig
 
 
 def _label_lambdas(ax: Axes, part: pd.DataFrame) -> None:
     for _, point in part[part.lam.isin([0.0, 0.5, 0.8, 1.0])].iterrows():
         place = (point.sum_rate, point.tail_rate)
-        ax.annotate(f"λ={point.lam:g}", place, (-5, -9), textcoords="offset points", fontsize=6, ha="right")
+        ax.annotate(
+            f"λ={point.lam:g}", place, (-5, -9), textcoords="offset points", fontsize=plotting.SMALL, ha="right"
+        )
 
 
 def aims(summary: pd.DataFrame, by_age: pd.DataFrame, by_size: pd.DataFrame, agent: str) -> pd.DataFrame:

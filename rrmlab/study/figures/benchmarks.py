@@ -12,6 +12,17 @@ from matplotlib.ticker import LogLocator
 
 from .. import plotting
 
+SHORTER = {  # parts of the rows' names, as patterns
+    "^environment steps": "steps",
+    "share of the machine's limit": "share of limit",
+    "collecting [0-9,]+ transitions": "log",
+    "centralized DQN-CQL": "C, DQN",
+    "as one program": "together",
+    "an environment step": "a step",
+    "of the graph, 1,000 updates": "of the graph",
+    "time of notebooks 03 to 09": "time of the study",
+}
+
 
 def targets(margins: pd.DataFrame) -> Figure:
     """Margin of each row to its target on a logarithmic axis: columns label, margin, low, high, reached."""
@@ -28,8 +39,10 @@ def targets(margins: pd.DataFrame) -> Figure:
         ax.annotate("not measured", (1, k), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
     ax.axvline(1, color="0.3", linewidth=0.8)
     ax.set(xscale="log", xlabel="margin to the target (right of 1: reached)")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_yticks(range(len(rows)), rows.label)
+    ticks = [tick for tick in (0.5, 1, 2, 5, 20, 100, 500) if tick <= 1.2 * rows.high.max()]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_yticks(range(len(rows)), rows.label.replace(SHORTER, regex=True))
     ax.set_ylim(-0.6, len(rows) - 0.4)
     fig.legend(loc="outside lower center", ncols=2)
     return fig
@@ -43,18 +56,25 @@ def roofline(points: pd.DataFrame, rate: pd.Series) -> Figure:
             gflops_high.
         rate: of "sgemm" and "dgemm" in GFLOP/s, of "copy" in GB/s.
     """
-    fig, ax = plotting.figure(height=2.8)
+    fig, ax = plotting.figure(height=2.6)
     x = np.geomspace(0.1, 100 * max(1, points.flop_per_byte.max() / 50), 200)
     for name, line in (("sgemm", "-"), ("dgemm", "--")):
-        ax.plot(x, np.minimum(rate["copy"] * x, rate[name]), color="0.4", linestyle=line, label=name)
+        ax.plot(x, np.minimum(rate["copy"] * x, rate[name]), color="0.4", linestyle=line)
+        ax.text(x[-1], rate[name] * 1.1, name, ha="right", va="bottom", fontsize=plotting.SMALL)
+    ax.text(x[0], rate["copy"] * x[0] * 2, "memory", fontsize=plotting.SMALL, rotation=35)
     step: dict[str, Any] = {"color": "black", "marker": "D"}
     styles = (step, plotting.style_of("C-MARL-CQL (DQN)"), plotting.style_of("CTDE-MARL-CQL"))
     for point, style in zip(points.itertuples(), styles, strict=True):
         error = [[point.gflops - point.gflops_low], [point.gflops_high - point.gflops]]
         style = {**style, "linestyle": "none"}
-        ax.errorbar([point.flop_per_byte], [point.gflops], yerr=error, label=point.what, **style)
+        ax.errorbar([point.flop_per_byte], [point.gflops], yerr=error, **style)
+        beside = point.what.startswith("CTDE")  # else below
+        align = {"ha": "left", "va": "bottom"} if beside else {"ha": "center", "va": "top"}
+        look = {"fontsize": plotting.SMALL, "color": style["color"], "textcoords": "offset points"} | align
+        place = point.flop_per_byte, point.gflops if beside else point.gflops_low
+        ax.annotate(point.what.replace(", ", ",\n"), place, (6, 0) if beside else (0, -5), **look)
     ax.set(xscale="log", yscale="log", xlabel="arithmetic intensity (flop/byte)", ylabel="GFLOP/s")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    ax.set_ylim(bottom=0.2 * points.gflops_low.min())
     return fig
 
 
@@ -71,11 +91,16 @@ def growth(grown: pd.DataFrame) -> Figure:
     for kind, (ax, style) in looks.items():
         part = grown[grown.kind == kind]
         x = part.aps * part.users if ax is left else part.aps
-        ax.errorbar(x, part.ms, yerr=plotting.errors(part, "ms"), label=kind, elinewidth=0.8, **style)
-        if kind != "centralized update":
-            ax.plot(
-                x, part.ms.iloc[0] * x / x.iloc[0], "--", color="0.5", linewidth=0.8, label="proportional", zorder=0
-            )
+        ax.errorbar(x, part.ms, yerr=plotting.errors(part, "ms"), elinewidth=0.8, **style)
+        look = {"fontsize": plotting.SMALL, "color": style["color"], "textcoords": "offset points"}
+        if kind == "centralized update":
+            ax.annotate(kind, (x.iloc[-1], part.ms.iloc[-1]), (-6, 0), ha="right", **look)
+            continue
+        middle, grows = len(x) // 2, part.ms.iloc[0] * x / x.iloc[0]
+        ax.annotate(kind, (x.iloc[middle], part.ms.iloc[middle]), (7, -9), ha="left", **look)
+        ax.plot(x, grows, "--", color="0.5", linewidth=0.8, zorder=0)
+        look["color"] = "0.4"
+        ax.annotate("proportional", (x.iloc[-2], grows.iloc[-2]), (-6, 6), ha="right", **look)
     left.set(xscale="log", yscale="log", xlabel="links I·J", ylabel="ms per step of one environment")
     right.set(xscale="log", yscale="log", xlabel="access points I", ylabel="ms per update")
     ticks = sorted(set(grown.aps) - {3, 5})
@@ -83,7 +108,5 @@ def growth(grown: pd.DataFrame) -> Figure:
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_major_formatter("{x:g}")
     right.minorticks_off()
-    left.legend()
-    right.legend()
-    fig.suptitle(f"medians of {int(grown.repeats.min())} repeats, bars from the smallest to the largest", fontsize=7)
+    plotting.panel_letters((left, right))
     return fig

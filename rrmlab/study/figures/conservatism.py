@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,32 +10,37 @@ from matplotlib.figure import Figure
 from .. import plotting
 
 PANELS = {
-    "score": "R_score (bit/s/Hz)",
+    "score": plotting.LABELS["score"],
     "agreement": "agreement with the log",
-    "kl": "KL from the log (nats)",
-    "q_gap": "Q(greedy) − Q(data)\n(standardised reward)",
-    "td_loss": "TD loss\n(standardised reward²)",
-    "oscillation": "oscillation of the TD loss",
+    "td_loss": "TD loss (standardised reward²)",
 }
 
 
-def panels(table: pd.DataFrame, name: str, methods: Sequence[str]) -> Figure:
-    """Score and five measurements over the weight or the discount, equally spaced.
+def panels(
+    table: pd.DataFrame, name: str, shown: Sequence[str], chosen: Mapping[str, float], paper: float | None = None
+) -> Figure:
+    """Two measurements over the weight or the discount, equally spaced.
 
     Args:
-        table: columns value, method, seeds, and each of `PANELS` with <name>_low and <name>_high.
+        table: columns value, method, and each of `shown` with <name>_low and <name>_high.
         name: of the value, such as "α".
-        methods: in the order of the legend.
+        shown: two of `PANELS`.
+        chosen: the tuned value of each method, in the order of the legend; framed.
+        paper: the paper's value, a dotted line.
     """
     values = sorted(table.value.unique())
     table = table.assign(place=table.value.map(values.index))
-    fig, axes = plotting.figure(columns=3, rows=2, width=plotting.PAGE_IN, height=3.6, sharex=True)
-    for ax, (column, label) in zip(axes.flat, PANELS.items(), strict=True):
-        plotting.curve(ax, table, "place", column, methods)
-        ax.set_ylabel(label)
-    for ax in axes[1]:
+    fig, axes = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.6)
+    for ax, column in zip(axes, shown, strict=True):
+        plotting.curve(ax, table, "place", column, list(chosen))
+        for k, (method, value) in enumerate(chosen.items()):
+            point = table[(table.method == method) & (table.value == value)]
+            label = "chosen by tuning" if k == 0 else ""
+            ax.plot(point.place, point[column], "o", markersize=10, color="0.2", markerfacecolor="none", label=label)
+        if paper is not None:
+            ax.axvline(values.index(paper), color="0.3", linestyle=":", linewidth=1, label=f"the paper's {name}")
         ax.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-        ax.set_xlabel(name)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    fig.suptitle(f"{int(table.seeds.max())} training seeds, 95% intervals", fontsize=7)
+        ax.set(xlabel=name, ylabel=PANELS[column])
+    plotting.panel_letters(axes)
+    plotting.legend_below(fig, axes[0], 4)
     return fig

@@ -1,8 +1,9 @@
-"""The pictures of notebook 06: scores, spread and losses over the number of transitions."""
+"""The pictures of notebook 06: scores and their spread over the number of transitions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,55 +11,52 @@ from matplotlib.figure import Figure
 from .. import plotting
 
 
-def summary(table: pd.DataFrame, spread: pd.DataFrame, tdm: float, methods: Sequence[str]) -> Figure:
-    """R_score over the number of transitions, a panel for each log, and its spread over seeds.
+def summary(table: pd.DataFrame, seeds: pd.DataFrame, tdm: float, methods: Sequence[str]) -> Figure:
+    """R_score over the number of transitions, a panel for each log; a cross for each seed that ends below TDM.
 
     Args:
         table: columns of `tables.summary`, dataset, num_samples.
-        spread: columns dataset, num_samples, method, spread (standard deviation over seeds).
+        seeds: columns dataset, num_samples, method, score, a row per seed.
         tdm: R_score of TDM, bit/s/Hz.
         methods: in the order of the legend.
     """
-    logs, sizes = list(table.dataset.unique()), sorted(table.num_samples.unique())
-    fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.5)
-    low, high = min(table.score_low.min(), tdm) - 0.03, table.score_high.max() + 0.03
-    for ax, log in zip(axes[:2], logs, strict=True):
+    fig, axes = _panels(table)
+    for ax, log in zip(axes, table.dataset.unique(), strict=True):
         plotting.curve(ax, table[table.dataset == log], "num_samples", "score", methods)
         ax.axhline(tdm, color="0.5", linewidth=0.9, label="TDM")
-        ax.set(title=f"log: {log}", ylabel="R_score (bit/s/Hz)", ylim=(low, high))
-    lines = dict(zip(logs, ("-", ":"), strict=True))
-    for log, line in lines.items():
+        failed = seeds[(seeds.dataset == log) & seeds.method.isin(methods) & (seeds.score < tdm)]
+        for k, seed in enumerate(failed.itertuples()):
+            look = {"color": plotting.style_of(seed.method)["color"], "label": "a seed below TDM" if k == 0 else ""}
+            ax.plot(seed.num_samples, seed.score, "x", markersize=6, **look)
+    plotting.y_label(axes, plotting.LABELS["score"])
+    plotting.legend_below(fig, axes[0], 5)
+    return fig
+
+
+def spread(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
+    """Spread of R_score over seeds, a panel for each log.
+
+    Args:
+        table: columns dataset, num_samples, method, spread (standard deviation over seeds, bit/s/Hz).
+        methods: in the order of the legend.
+    """
+    fig, axes = _panels(table, yscale="log")
+    for ax, log in zip(axes, table.dataset.unique(), strict=True):
         for method in methods:
-            part = spread[(spread.dataset == log) & (spread.method == method)]
-            axes[2].plot(part.num_samples, part.spread, **plotting.style_of(method) | {"linestyle": line})
-    axes[2].set(ylabel="spread of R_score over seeds", title=f"solid: {logs[0]}, dotted: {logs[1]}", yscale="log")
-    for ax in axes:
-        ax.set(xscale="log", xlabel="transitions")
+            part = table[(table.dataset == log) & (table.method == method)]
+            ax.plot(part.num_samples, part.spread, label=method, **plotting.style_of(method))
+    plotting.y_label(axes, f"standard deviation of {plotting.R_SCORE}\nover seeds (bit/s/Hz)")
+    plotting.legend_below(fig, axes[0], 3)
+    return fig
+
+
+def _panels(table: pd.DataFrame, **options: Any) -> tuple[Figure, Any]:
+    """A panel for each log, over the number of transitions."""
+    logs, sizes = list(table.dataset.unique()), sorted(table.num_samples.unique())
+    fig, axes = plotting.figure(columns=len(logs), width=plotting.PAGE_IN, height=2.6, sharey=True)
+    for ax, log in zip(axes, logs, strict=True):
+        ax.set(xscale="log", xlabel="transitions", title=f"log: {log}", **options)
         ax.set_xticks(sizes[::2], [f"{size / 1000:g}k" for size in sizes[::2]])
         ax.minorticks_off()
-    seeds = int(table.seeds.max())
-    fig.suptitle(f"{seeds} training seeds; left and middle with 95% intervals (seeds × deployments)", fontsize=7)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return fig
-
-
-def losses(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """TD loss and Q-gap along the training on the smallest and the largest part of the log `sac`: columns dataset,
-    num_samples, method, seeds, update, and each of td_loss and q_gap with <name>_low and <name>_high."""
-    sizes = (along.num_samples.min(), along.num_samples.max())
-    fig, axes = plotting.figure(columns=2, rows=2, width=plotting.PAGE_IN, height=3.8, sharex=True)
-    labels = {"td_loss": "TD loss (std. reward²)", "q_gap": "Q(greedy) − Q(data)\n(std. reward)"}
-    for line, (column, label) in zip(axes, labels.items(), strict=True):
-        for ax, size in zip(line, sizes, strict=True):
-            part = along[(along.dataset == "sac") & (along.num_samples == size)].dropna(subset=[column])
-            plotting.curve(ax, part, "update", column, methods, markers=False)
-            ax.set_title(f"log: sac, {size:,} transitions")
-        line[0].set_ylabel(label)
-        top = max(ax.get_ylim()[1] for ax in line)
-        for ax in line:
-            ax.set_ylim(0, top)
-    for ax in axes[1]:
-        ax.set_xlabel("gradient steps")
-    fig.suptitle(f"{int(along.seeds.max())} training seeds, 95% intervals", fontsize=7)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return fig
+    plotting.panel_letters(axes)
+    return fig, axes

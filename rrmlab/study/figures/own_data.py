@@ -58,7 +58,8 @@ def coverage(table: pd.DataFrame, joint_actions: int) -> Figure:
     sinr.set(xlabel="SINR of the AP's best user (dB)", ylabel="share of observations below", ylim=(0, 1))
     sinr.legend(loc="lower right")
     joint.set(xlabel="rank of the joint action", ylabel="share of TTIs", xscale="log", yscale="log")
-    joint.legend(loc="lower left", title="joint actions taken", title_fontsize=7)
+    joint.legend(loc="lower left", title="joint actions taken", title_fontsize=plotting.SMALL)
+    plotting.panel_letters(axes.flat)
     return fig
 
 
@@ -66,14 +67,13 @@ def summary(table: pd.DataFrame) -> Figure:
     """Sum rate, 5-percentile rate and R_score at the site, in the table's order from the top: columns method, seeds,
     and sum_rate, tail_rate, score with <name>_low and <name>_high."""
     fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.1, sharey=True)
-    labels = ("sum rate", "5-percentile rate", "R_score")
-    for ax, value, label in zip(axes, ("sum_rate", "tail_rate", "score"), labels, strict=True):
+    for ax, (value, label) in zip(axes, plotting.LABELS.items(), strict=True):
         errors = plotting.errors(table, value)
         for k, row in enumerate(table.itertuples()):
             known = row.method in METHODS  # the rule that wrote the log is nobody's method but the site's
             look = plotting.style_of(row.method) if known else {"color": "0.4", "marker": "*"}
             ax.errorbar(getattr(row, value), k, xerr=errors[:, [k]], elinewidth=1.2, **(look | {"linestyle": "none"}))
-        ax.set_xlabel(f"{label} (bit/s/Hz)")
+        ax.set_xlabel(label)
     axes[0].set_yticks(range(len(table)), table.method)
     axes[0].invert_yaxis()
     return fig

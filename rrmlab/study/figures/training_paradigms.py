@@ -4,74 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import plotting
 
 
-def summary(table: pd.DataFrame) -> Figure:
-    """The three scores of every method, best R_score on top: columns of `tables.summary`."""
-    order = table.sort_values("score", ascending=False).method
-    fig = plotting.score_panels(table, order, height=0.2 * len(table))
-    seeds = int(table.seeds.max())
-    fig.suptitle(
-        f"95% intervals over {seeds} training seeds × deployments; schedulers and oracles: deployments", fontsize=7
-    )
+def summary(table: pd.DataFrame, exchanged: Sequence[int]) -> Figure:
+    """The three scores of every method, put together by what is exchanged: columns of `tables.summary`, and for each
+    row the numbers that its method exchanges between cells in a TTI."""
+    table = table.assign(exchanged=list(exchanged))
+    fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=0.8 + 0.17 * len(table), sharey=True)
+    plotting.grouped_points(axes, list(plotting.LABELS), table, "exchanged")
+    for ax, label in zip(axes, plotting.LABELS.values(), strict=True):
+        ax.set_xlabel(label)
+    axes[-1].set_title("numbers exchanged in a TTI", loc="right", fontsize=plotting.SMALL)
     return fig
 
 
 def cdf(quantiles: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """CDFs of the users' mean rates, and their lowest fifth: columns method, probability, rate."""
-    fig, (whole, tail) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.8)
-    for ax, markevery in ((whole, 25), (tail, 4)):
-        plotting.cdf_lines(ax, quantiles, methods, markevery)
-    whole.set_xlim(0, 2)
-    tail.set(xlim=(0, 0.5), ylim=(0, 0.2))
-    tail.axhline(0.05, color="0.6", linewidth=0.6)
-    tail.text(0.5, 0.052, "5%", ha="right", va="bottom", fontsize=6, color="0.3")
-    fig.suptitle("pooled over deployments and training seeds; I-MARL-CQL lies under CTDE-MARL-CQL", fontsize=7)
-    fig.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    """The lowest fifth of the CDFs of the users' mean rates: columns method, probability, rate."""
+    fig, ax = plotting.figure(height=3.2)
+    plotting.cdf_lines(ax, quantiles, methods, markevery=4)
+    ax.set(xlim=(0, 0.5), ylim=(0, 0.2))
+    plotting.five_percent(ax)
+    plotting.legend_below(fig, ax, 2)
     return fig
 
 
 def curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """Score, TD loss and Q-gap along the training: columns method, seeds, update, and each of eval_score, td_loss and
-    q_gap with <name>_low and <name>_high."""
-    fig, axes = plotting.figure(columns=3, width=plotting.PAGE_IN, height=2.6)
-    panels = {
-        "eval_score": "R_score (bit/s/Hz), validation",
-        "td_loss": "TD loss (std. reward²)",
-        "q_gap": "Q(greedy) − Q(data)\n(std. reward)",
-    }
-    for ax, (column, label) in zip(axes, panels.items(), strict=True):
-        part = along.dropna(subset=[column])
-        plotting.curve(ax, part, "update", column, methods, markers=column == "eval_score")
-        ax.set(xlabel="gradient steps", ylabel=label)
-    note = "where a line is missing it lies under another"
-    fig.suptitle(f"{int(along.seeds.max())} training seeds; 95% intervals; {note}", fontsize=7)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    """R_score along the training: columns method, update, eval_score with eval_score_low and eval_score_high."""
+    fig, ax = plotting.figure()
+    plotting.curve(ax, along.dropna(subset=["eval_score"]), "update", "eval_score", methods)
+    ax.set(xlabel="gradient steps", ylabel=f"{plotting.R_SCORE}, validation (bit/s/Hz)")
+    ax.legend(loc="lower right")
     return fig
 
 
 def reports(table: pd.DataFrame) -> Figure:
-    """Score with late and noisy reports, and its change against exact ones: columns reports, method, seeds, score and
-    change with <name>_low and <name>_high."""
-    kinds = list(table.reports.unique())
-    fig, (left, right) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.6, sharex=True)
-    for k, method in enumerate(table.method.unique()):
-        part = table[table.method == method].set_index("reports").loc[kinds]
-        style = plotting.style_of(method) | {"linestyle": "none"}
-        for ax, value in ((left, "score"), (right, "change")):
-            x, error = np.arange(len(part)) + 0.12 * (k - 1.5), plotting.errors(part, value)
-            ax.errorbar(x, part[value], yerr=error, elinewidth=0.8, label=method, **style)
-    left.set_ylabel("R_score (bit/s/Hz)")
-    right.set_ylabel("R_score minus exact (bit/s/Hz)")
-    right.axhline(0, color="0.5", linewidth=0.8)
-    for ax in (left, right):
-        ax.set_xticks(range(len(kinds)), ["\n".join(name.rsplit(" ", 1)) for name in kinds])
-        ax.grid(axis="x", visible=False)
-    fig.suptitle(f"95% intervals, right: paired; learners: {int(table.seeds.max())} training seeds", fontsize=7)
-    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    """Score over the age of the reports, and over their noise: columns reports ("exact", "... TTIs late", "... dB
+    noise"), method, score, score_low, score_high."""
+    number = table.reports.str.extract(r"^(\d+)")[0].astype(float).fillna(0)
+    fig, (late, noisy) = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.6, sharey=True)
+    for ax, kind, label in ((late, "late", "age of the reports (TTIs of 1 ms)"), (noisy, "noise", "noise (dB)")):
+        part = table.assign(number=number)[table.reports.str.endswith(kind) | (table.reports == "exact")]
+        levels = sorted(part.number.unique())
+        part = part.assign(place=part.number.map(levels.index))
+        plotting.curve(ax, part, "place", "score", list(table.method.unique()))
+        ax.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+        ax.set_xlabel(label)
+    plotting.y_label((late, noisy), plotting.LABELS["score"])
+    plotting.panel_letters((late, noisy))
+    plotting.legend_below(fig, late, 4)
     return fig
