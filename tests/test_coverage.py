@@ -28,14 +28,26 @@ def test_a_uniform_author_has_the_entropy_of_the_allowed_actions(walk):
     assert found.randomness == pytest.approx(1)
     assert {tuple(row) for row in walk.actions.tolist()} == set(itertools.product(range(3), repeat=2)) - {(2, 2)}
     assert found.joint_actions == 8 / 9  # of three users, never two at both APs
-    assert (found.transitions, found.episodes) == (2_000, 50)
+    assert (found.transitions, found.episodes) == (2_000, 50) and found.effective_size < 1_000
+    assert found.answer == "Too short: log more deployments."
     assert found.mean_reward == pytest.approx(float(walk.rewards.mean()), rel=1e-6)
 
 
 def test_a_deterministic_author_has_none():
     found = coverage(collect(make_scheduler("full_reuse"), NETWORK, 400))
     assert found.entropy == found.randomness == 0
-    assert found.joint_actions < 0.5
+    assert found.joint_actions < 0.5 and found.answer.startswith("Too narrow")
+
+
+@pytest.mark.parametrize(
+    ("probability", "values", "answer"),
+    [(1 / 2, 4_000, "Enough"), (1 / 2, 2_000, "Uncertain"), (0.9, 4_000, "Uncertain")],
+)
+def test_the_answer_follows_from_size_and_randomness(probability, values, answer):
+    """Rewards drawn anew in each TTI, by an author that takes what it logged with this probability."""
+    data, rewards = two_states(40, values // 40), np.random.default_rng(4).permutation(values)
+    log_prob = np.full(values, math.log(probability))
+    assert coverage(replace(data, rewards=rewards, log_prob=log_prob)).answer.startswith(answer)
 
 
 def test_effective_size_of_independent_repeated_and_constant_values():

@@ -144,7 +144,7 @@ def test_a_target_is_missed_by_the_distance_of_the_rate_that_is_reached():
     rows = pd.DataFrame(rows | {"tail_rate": [0.1, 0.2, 0.3], "predicted_tail": [0.2, 0.3, 0.4]})
     found = convergence.tail_errors(rows, [0.2], 0.8).set_index("choice")
     assert found.lam.to_dict() == {"hindsight": 0.8, "from the log": 0.3, "λ = 0.8": 0.8}
-    assert found.error.tolist() == pytest.approx([0, 0.5, 0])
+    assert found.error.tolist() == pytest.approx([0, 0.1, 0])
     blind = convergence.tail_errors(rows.assign(predicted_tail=np.nan), [0.2], 0.8).set_index("choice")
     assert blind.lam["from the log"] == 0.8
 

@@ -12,6 +12,10 @@ import numpy as np
 from ..checks import check_kind
 from .dataset import Dataset
 
+# Notebook 10, 4 APs: from and up to what training did, or did not, end above the best baseline, `study`.
+ENOUGH = {"effective_size": 3_000, "randomness": 0.7}
+TOO_LITTLE = {"effective_size": 1_000, "randomness": 0.05}
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -61,8 +65,18 @@ def coverage(dataset: Dataset) -> Coverage:
     randomness = round(entropy / uniform, 12) if uniform else 0.0
     effective = effective_size([episode["rewards"] for episode in episodes])
     reward = float(dataset.rewards.double().mean())
-    answer = ""
+    answer = _answer(effective, randomness)
     return Coverage(len(dataset), len(episodes), entropy, randomness, seen, effective, reward, answer)
+
+
+def _answer(effective: float, randomness: float) -> str:
+    if randomness < TOO_LITTLE["randomness"]:
+        return "Too narrow: the author does the same in every state, or its probabilities are not recorded."
+    if effective < TOO_LITTLE["effective_size"]:
+        return "Too short: log more deployments."
+    if effective >= ENOUGH["effective_size"] and randomness >= ENOUGH["randomness"]:
+        return "Enough: with logs like this, training mostly ended above the best baseline scheduler."
+    return "Uncertain: log more deployments, or let the author try other actions more often."
 
 
 def effective_size(series: list[np.ndarray]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from .claims import FILE, format_interval
+from .convergence import smallest
 from .store import read_table
 
 MESSAGES = "14_agents_that_talk_frontier"  # the table of the agents that exchange messages
@@ -182,6 +183,13 @@ def _conservatism(t: Tables) -> str:
     )
 
 
+def _threshold(t: Tables) -> str:
+    least = smallest(t.read("10_data_threshold_verdicts"))
+    walk = {name: least["random walk"][f"{name}-MARL-CQL (DQN)"] for name in ("CTDE", "C")}
+    found = [f"{name} from {size} transitions in a row" for name, size in walk.items() if size != "none"]
+    return f"Of a random walk's log, training converges for {' and for '.join(found) or 'neither C nor CTDE'}."
+
+
 def _benchmarks(t: Tables) -> str:
     steps, update = (
         t.row("13_benchmarks", row=name) for name in ("environment steps, batch", "update, centralized DQN-CQL")
@@ -213,6 +221,7 @@ NOTEBOOKS: dict[str, tuple[str, str, Callable[[Tables], str]]] = {
     "07_lambda_sensitivity": ("What does the fairness exponent λ trade?", "07_lambda_sensitivity_summary", _trade),
     "08_backbones": ("SAC or DQN?", "08_backbones_differences", _backbones),
     "09_conservatism": ("How conservative should the learner be?", "09_conservatism_alpha", _conservatism),
+    "10_data_threshold": ("How much log, of which author, is enough?", "10_data_threshold_sizes", _threshold),
     "13_benchmarks": ("How fast is it?", "13_benchmarks", _benchmarks),
     "14_agents_that_talk": ("What are messages between APs worth?", "14_agents_that_talk", _messages),
     "15_your_own_data": ("What becomes of your own log?", "15_your_own_data_coverage", _own_data),

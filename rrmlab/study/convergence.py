@@ -53,7 +53,7 @@ def verdict(rates: np.ndarray, before: np.ndarray, baseline: np.ndarray) -> dict
         baseline: (D, J).
 
     Returns:
-        lead, spread and change, each with <name>_low and <name>_high, and verdict: "converged" if all three hold, "not
+        score, the mean; lead, spread and change, each with <name>_low and <name>_high; parts, and verdict: "converged" if all three hold, "not
         converged: ..." with those that do not, or "undecided: ...".
     """
     found = {
@@ -67,7 +67,7 @@ def verdict(rates: np.ndarray, before: np.ndarray, baseline: np.ndarray) -> dict
         "seeds agree": "reproduced" if spread[2] < SPREAD else "not reproduced" if spread[1] > SPREAD else "undecided",
         "flat": verdict_within(found["change"], FLAT),
     }
-    row: dict[str, object] = {}
+    row: dict[str, object] = {"score": float(score(rates).mean())}
     for name, interval in found.items():
         row |= columns(name, interval)
     failed = [name for name, word in parts.items() if word == "not reproduced"]
@@ -129,7 +129,7 @@ def regrets(rows: pd.DataFrame, fixed: Sequence[float]) -> pd.DataFrame:
 
 
 def tail_errors(rows: pd.DataFrame, targets: Sequence[float], fixed: float) -> pd.DataFrame:
-    """How far the 5-percentile rate is from a target, as a share of it, by how λ is chosen.
+    """How far the 5-percentile rate is from a target, in bit/s/Hz, by how λ is chosen.
 
     Args:
         rows: columns author, log, lam, tail_rate, predicted_tail.
@@ -151,7 +151,7 @@ def tail_errors(rows: pd.DataFrame, targets: Sequence[float], fixed: float) -> p
             }
             facts = {"author": author, "log": log, "target": target}
             for choice, lam in chosen.items():
-                error = abs(part.tail_rate[lam] - target) / target
+                error = abs(part.tail_rate[lam] - target)
                 found.append(facts | {"choice": choice, "lam": lam, "error": error})
     return pd.DataFrame(found)
 

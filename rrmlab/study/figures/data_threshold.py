@@ -138,12 +138,12 @@ def tails(frontier: pd.DataFrame, missed: pd.DataFrame) -> Figure:
     ax.legend(ncols=1, loc="best")
     choices = list(missed.choice.unique())
     for k, choice in enumerate(choices):
-        part = 100 * missed[missed.choice == choice].error
+        part = missed[missed.choice == choice].error
         errors.plot(part, np.full(len(part), k), "|", color="0.4", markersize=7)
         errors.plot(part.mean(), k, "o", color="black")
     errors.set_yticks(range(len(choices)), choices)
     errors.invert_yaxis()
-    errors.set(xlabel="distance from the target (% of it)", title="strokes: log × target; dots: mean")
+    errors.set(xlabel="distance from the target (bit/s/Hz)", title="strokes: log × target; dots: mean")
     return fig
 
 
@@ -170,6 +170,6 @@ def in_practice(
 1. **Size.** The smallest log in a row from which on training converged: {"; ".join(lines)}.
 2. **Beforehand.** What goes best with the score that is reached: {"; ".join(told)}.
 3. **α.** Mean regret on ten logs by the best criterion from the log, and of the paper's: {"; ".join(chosen)}.
-4. **λ.** A target 5-percentile rate is missed by {error["from the log"]:.0%} with λ from the log, by
-{fixed:.0%} with λ = 0.8, and by {error["hindsight"]:.0%} with the best λ in hindsight.
+4. **λ.** A target 5-percentile rate is missed by {error["from the log"]:.3f} bit/s/Hz with λ from the log,
+by {fixed:.3f} with λ = 0.8, and by {error["hindsight"]:.3f} with the best λ in hindsight.
 """
