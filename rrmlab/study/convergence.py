@@ -17,7 +17,6 @@ from .tables import Interval, columns
 
 SPREAD = 0.05  # of R_score over logs and seeds, at most this for "converged", `study`
 FLAT = 0.02  # change of R_score in the last quarter of a training, at most this, `study`
-WORDS = {"reproduced": "converged", "not reproduced": "not converged"}
 MEASURES = {  # columns of the tables, and what they are in figures
     "num_samples": "transitions",
     "effective_size": "effective sample size",
@@ -53,8 +52,9 @@ def verdict(rates: np.ndarray, before: np.ndarray, baseline: np.ndarray) -> dict
         baseline: (D, J).
 
     Returns:
-        score, the mean; lead, spread and change, each with <name>_low and <name>_high; parts, and verdict: "converged" if all three hold, "not
-        converged: ..." with those that do not, or "undecided: ...".
+        score, the mean; lead, spread and change, each with <name>_low and <name>_high; parts, the three verdicts in the
+        words of claims; verdict: "converged" if all three hold, "not converged: ..." with those that do not, or
+        "undecided: ...".
     """
     found = {
         "lead": lead(rates, baseline),

@@ -22,16 +22,15 @@ def sizes(table: pd.DataFrame, methods: Sequence[str], authors: Sequence[str]) -
     fig, axes = plotting.figure(columns=len(authors), width=plotting.PAGE_IN, height=3.0, sharey=True)
     level = float((table.score - table.lead).iloc[0])
     for ax, author in zip(axes, authors, strict=True):
-        for method in methods:
+        for k, method in enumerate(methods):
             part = table[(table.author == author) & (table.method == method)].sort_values("num_samples")
-            look = plotting.style_of(method)
-            band = level + part.lead_low, level + part.lead_high
-            ax.plot(part.num_samples, part.score, label=method, **(look | {"marker": ""}))
-            ax.fill_between(part.num_samples, *band, color=look["color"], alpha=0.1, linewidth=0)
-            for row in part.itertuples():
+            look, place = plotting.style_of(method), part.num_samples * 1.12 ** (k - len(methods) // 2)
+            bars = {"elinewidth": 0.7, "label": method, **look, "marker": ""}
+            ax.errorbar(place, part.score, plotting.errors(part, "lead"), **bars)
+            for x, row in zip(place, part.itertuples(), strict=True):
                 fill = look["color"] if row.verdict == "converged" else "white"
                 mark = "X" if row.verdict.startswith("not") else look["marker"]
-                ax.plot(row.num_samples, row.score, mark, color=look["color"], markerfacecolor=fill, markersize=6)
+                ax.plot(x, row.score, mark, color=look["color"], markerfacecolor=fill, markersize=6)
         ax.axhline(level, color="0.4", linewidth=1, linestyle="--", label=f"best baseline: {table.baseline.iloc[0]}")
         ticks = sorted(table.num_samples.unique())
         ax.set(xscale="log", xlabel="transitions in a row", title=f"author: {author}")
@@ -40,9 +39,7 @@ def sizes(table: pd.DataFrame, methods: Sequence[str], authors: Sequence[str]) -
     shown = table[table.author.isin(authors)]
     axes[0].set(ylabel="R_score (bit/s/Hz)", ylim=(min(shown.score.min(), level) - 0.15, shown.score.max() + 0.15))
     logs = int(table.logs.max())
-    text = (
-        f"{logs} logs drawn anew; bands: 95% over logs and deployments; filled: converged, cross: not, else undecided"
-    )
+    text = f"{logs} logs drawn anew; bars: 95% over logs and deployments; filled: converged, cross: not, else undecided"
     fig.suptitle(text, fontsize=7)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
@@ -115,7 +112,9 @@ def regrets(table: pd.DataFrame, averages: pd.DataFrame, methods: Sequence[str])
         ax.axvline(2, color="0.4", linewidth=0.8, linestyle="--")
         ax.set(title=method, xlabel="regret in R_score (%)")
         ax.set_xscale("symlog", linthresh=1)
-        ax.set_xlim(left=-0.3)
+        ax.set_xticks([0, 1, 2, 5, 10, 20, 50], ["0", "1", "2", "5", "10", "20", "50"])
+        ax.minorticks_off()
+        ax.set_xlim(-0.3, max(10, 120 * table.regret.max()))
     axes[0].set_yticks(range(len(choices)), choices)
     axes[0].invert_yaxis()
     logs = len(table[["author", "log"]].drop_duplicates())
@@ -132,8 +131,11 @@ def tails(frontier: pd.DataFrame, missed: pd.DataFrame) -> Figure:
         part = frontier[frontier.lam == lam]
         look = {"color": "black", "alpha": 0.7, "markersize": 4}
         ax.plot(part.predicted_tail, part.tail_rate, marker, label=f"λ = {lam:g}", **look)
-    ends = [0, frontier[["predicted_tail", "tail_rate"]].max().max()]
-    ax.plot(ends, ends, color="0.5", linewidth=0.8)
+    top = 1.1 * max(0.1, frontier.tail_rate.max())
+    ax.plot([0, top], [0, top], color="0.5", linewidth=0.8)
+    ax.set_xscale("symlog", linthresh=top)
+    ax.set_xticks([0, round(top, 1), 1, 10], ["0", f"{top:.1f}", "1", "10"])
+    ax.minorticks_off()
     ax.set(xlabel="predicted from the log (bit/s/Hz)", ylabel="5-percentile rate (bit/s/Hz)")
     ax.legend(ncols=1, loc="best")
     choices = list(missed.choice.unique())
