@@ -47,6 +47,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from rrmlab.game.evaluation import score
 from rrmlab.study import convergence, methods, paper_claims, tables, thresholds, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import data_threshold as figures
@@ -130,6 +131,8 @@ def verdicts():
         rates = np.stack([result.rates[1:] for result in results])  # (logs, trainings, deployments, users)
         for k, (size, method) in enumerate(cells):
             row = {"method": method, "author": author, "num_samples": size, "logs": LOGS, "baseline": best}
+            row |= {"deployments": size / study.network.episode_ttis, "seconds": size * study.network.tti_s}
+            row["near_tdm"] = (score(rates[:, k]) < 1.05 * score(baselines["TDM"].rates)).mean()
             found.append(row | convergence.verdict(rates[:, k], before[:, k], baselines[best].rates[0]))
     return pd.DataFrame(found)
 
@@ -138,13 +141,17 @@ table = study.table("verdicts", verdicts)
 study.show(figures.sizes(table, list(agents), EVERYWHERE), "sizes")
 
 # %% [markdown]
-# The smallest log from which on every size converged, and the verdicts behind it:
+# The smallest log from which on every size converged, the verdicts behind it, and the share of logs from which R_score is below
+# 1.05 times TDM's, the level at which the paper sees small logs end:
 
 # %%
 convergence.smallest(table[table.author.isin([*EVERYWHERE, "ε = 0"])])
 
 # %%
 table.pivot(index=["author", "num_samples"], columns="method", values="verdict").fillna("")
+
+# %%
+table.pivot(index=["author", "num_samples", "deployments", "seconds"], columns="method", values="near_tdm").round(2)
 
 # %% [markdown]
 # ## Which author
