@@ -116,7 +116,7 @@ rows.pivot_table(index=["author", "num_samples"], columns="method", values="scor
 # ## Where training converges
 #
 # Three things are tested at 95% for every learner, author and size: R_score is above that of the best baseline of the lineage
-# on the same deployments; its standard deviation over logs and seeds is at most 0.05; and it changes by at most 0.02 in the last
+# on the same deployments; its standard deviation over logs and seeds is at most 0.1; and it changes by at most 0.02 in the last
 # quarter of the training. All three: *converged*. One is refuted: *not converged*, and the reason. Else *undecided*. The learning
 # rate falls to 0, which makes the last quarter calmer than it would be otherwise.
 
@@ -166,7 +166,9 @@ study.show(figures.authors(at_one, JUDGED), "authors")
 # ## Can one tell beforehand?
 #
 # Each measure is made from the log alone, but for the author's own R_score, which a network knows of itself. Fitted Q evaluation
-# values the trained policy on the log (`rrmlab.learning.fitted_q`), with γ = 0. Rank correlations with the true R_score are over all
+# values the trained policy on the log (`rrmlab.learning.fitted_q`), with γ = 0. A policy that maximised an additive value finds
+# the errors of an additive critic, one that maximised a joint value those of a joint critic: so the lesser of both is a measure
+# too. Rank correlations with the true R_score are over all
 # authors, sizes and logs; intervals resample whole logs with all their sizes.
 
 # %%
@@ -198,7 +200,8 @@ told.round(2)
 #
 # Ten logs of the middle size: one of each author and a second one of the random walk. C and CTDE are trained on the first four
 # fifths with four α; then one α is taken by each criterion. *Regret* is the share of R_score that is lost against the best of the
-# four in hindsight. Fitted Q evaluation sees the whole log; the held-out TD error and importance sampling (γ = 0, by the log's
+# four in hindsight. The procedure that is tested: train with each α, value each policy on the log by fitted Q evaluation with
+# both critics, take the α of the largest lesser value. Fitted Q evaluation sees the whole log; the held-out TD error and importance sampling (γ = 0, by the log's
 # stored probabilities) see the last fifth. Where importance sampling has no matching decision, it takes α = 1.
 
 # %%

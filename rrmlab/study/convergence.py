@@ -15,7 +15,7 @@ from . import statistics
 from .claims import combine_verdicts, verdict_above, verdict_within
 from .tables import Interval, columns
 
-SPREAD = 0.05  # of R_score over logs and seeds, at most this for "converged", `study`
+SPREAD = 0.1  # of R_score over logs and seeds, at most this for "converged", `study`
 FLAT = 0.02  # change of R_score in the last quarter of a training, at most this, `study`
 MEASURES = {  # columns of the tables, and what they are in figures
     "num_samples": "transitions",
@@ -26,10 +26,12 @@ MEASURES = {  # columns of the tables, and what they are in figures
     "author_score": "author's own R_score",
     "fqe_joint": "fitted Q, joint critic",
     "fqe_sum": "fitted Q, additive critic",
+    "fqe_least": "fitted Q, lesser of both",
 }
 CHOICES = {  # of α: column, and whether the largest is best
     "fitted Q, joint": ("fqe_joint", True),
     "fitted Q, additive": ("fqe_sum", True),
+    "fitted Q, lesser": ("fqe_least", True),
     "held-out TD error": ("td_error", False),
     "importance sampling": ("sampled", True),
 }

@@ -240,7 +240,7 @@ def n1(size: int, ctde: pd.Series, central: pd.Series) -> dict[str, Any]:
     """
     claim = f"R_score of CTDE-MARL-CQL (DQN) from {size:,} transitions in a row of a random walk minus {ctde.baseline}"
     spread, change = (format_interval(interval_at(ctde, name)) for name in ("spread", "change"))
-    reason = f"spread over logs and seeds {spread}, at most 0.05 is wanted; change in the last quarter {change}, "
+    reason = f"spread over logs and seeds {spread}, at most 0.1 is wanted; change in the last quarter {change}, "
     reason += f"within 0.02; C-MARL-CQL (DQN): {format_interval(interval_at(central, 'lead'))}, {central.verdict}"
     return claim_row("N1", claim, "ours: > 0, same seeds, flat", interval_at(ctde, "lead"), ctde.parts, reason)
 

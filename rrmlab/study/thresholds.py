@@ -199,15 +199,17 @@ class _Entry:
 
     def measures(self) -> dict[str, float]:
         """What can be said of the policy: its score at three quarters of the training; and for C and CTDE, from the log
-        alone, fitted Q evaluation with a joint and with an additive critic, and what `held_out` gives."""
+        alone, fitted Q evaluation with a joint critic, with an additive one and the lesser of both, and what `held_out`
+        gives."""
         found = {"alpha": self.policy.config.alpha, "score_before": float(self.policy.history["eval_score"][0])}
         config = self.policy.config
         if config.paradigm not in ("centralized", "ctde") or config.mixer != "sum":
             return found
         data = first(self.all, min(len(self.all), FQE_LOG))
-        updates = max(1, config.num_updates // 2)
+        updates = max(1, config.num_updates // 4)
         for name, paradigm in (("fqe_joint", "centralized"), ("fqe_sum", "ctde")):
             found[name] = fitted_q(data, self.policy, replace(CRITIC, paradigm=paradigm, num_updates=updates))
+        found["fqe_least"] = min(found["fqe_joint"], found["fqe_sum"])
         return found | (held_out(self.policy, self.held) if self.held else {})
 
     def predicted(self, lam: float) -> dict[str, float]:
