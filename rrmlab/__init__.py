@@ -10,6 +10,7 @@ from .game.evaluation import Scores, evaluate
 from .game.imperfect_reports import ImperfectReports
 from .game.schedulers import make_scheduler
 from .learning.collection import collect
+from .learning.coverage import coverage
 from .learning.dataset import Dataset, load_dataset, mix
 from .learning.offline import train_offline
 from .learning.online import train_online
@@ -26,6 +27,7 @@ __all__ = [
     "RRMEnv",
     "Scores",
     "collect",
+    "coverage",
     "evaluate",
     "evaluate_seeds",
     "load_dataset",

@@ -56,6 +56,8 @@ CLAIMS = {
     "K9": "The exponent λ trades sum rate for tail rate (sum rate at λ = 0.5 minus that at 0.9).",
     "K10": "A penalty weight α above 1 costs R_score (α = 1 minus α = 50) and makes losses oscillate.",
     "K11": "CTDE costs less than the centralized agent (share of a decision's multiply-adds that it saves).",
+    "N1": "20,000 transitions in a row of a random walk are enough for CTDE (R_score minus the best baseline's).",
+    "N2": "What a log covers tells what will be learned from it (rank correlation with R_score).",
     "N5": "CTDE falls below 95% of C as APs interact more (share of the reward's variance that no sum explains).",
     "N6": "That share ranks networks by CTDE over C better than interference does (difference of rank correlations).",
 }

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from .claims import FILE
+from .convergence import smallest
 from .store import read_table
 from .tables import format_interval
 
@@ -183,6 +184,13 @@ def _conservatism(t: Tables) -> str:
     )
 
 
+def _threshold(t: Tables) -> str:
+    least = smallest(t.read("10_data_threshold_verdicts"))
+    walk = {name: least["random walk"][f"{name}-MARL-CQL (DQN)"] for name in ("CTDE", "C")}
+    found = [f"{name} from {size} transitions in a row" for name, size in walk.items() if size != "none"]
+    return f"Of a random walk's log, training converges for {' and for '.join(found) or 'neither C nor CTDE'}."
+
+
 def _coupling(t: Tables) -> str:
     row, inr = (
         t.row("12_coupling_stress_predictors", ratio="ctde_over_c", predictor=name) for name in ("kappa", "inr_db")
@@ -226,6 +234,7 @@ NOTEBOOKS: dict[str, tuple[str, str, Callable[[Tables], str]]] = {
     "07_lambda_sensitivity": ("What does the fairness exponent λ trade?", "07_lambda_sensitivity_summary", _trade),
     "08_backbones": ("SAC or DQN?", "08_backbones_differences", _backbones),
     "09_conservatism": ("How conservative should the learner be?", "09_conservatism_alpha", _conservatism),
+    "10_data_threshold": ("How much log, of which author, is enough?", "10_data_threshold_sizes", _threshold),
     "12_coupling_stress": ("When does value decomposition stop paying?", "12_coupling_stress", _coupling),
     "13_benchmarks": ("How fast is it?", "13_benchmarks", _benchmarks),
     "14_agents_that_talk": ("What are messages between APs worth?", "14_agents_that_talk", _messages),

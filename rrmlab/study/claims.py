@@ -66,8 +66,7 @@ def gathered(tables: Path) -> pd.DataFrame:
     if not found:
         return pd.DataFrame(columns=list(COLUMNS))
     rows = pd.concat(found, ignore_index=True)
-    order = rows.id.str[0] + rows.id.str[1:].str.zfill(2)
-    return rows.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+    return rows.sort_values("id", key=lambda ids: ids.str[0] + ids.str[1:].str.zfill(3)).reset_index(drop=True)
 
 
 def gather(tables: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from .claims import claim_row, combine_verdicts, format_interval, verdict_above, verdict_all_above, verdict_within
-from .tables import Interval
+from .tables import Interval, interval_at
 
 TIMING_MARGIN = 0.25  # of a single timing, on a machine whose speed varies: a quarter either way says nothing, `study`
 
@@ -227,6 +227,41 @@ def k11(cost: pd.DataFrame) -> dict[str, Any]:
     reason += f"{took[0]} a seed with SAC, {took[1]} with DQN (one timing each)"
     claim = "share of a decision's multiply-adds that CTDE saves against centralized"
     return claim_row("K11", claim, "> 0", (saved, saved, saved), combine_verdicts(verdicts), reason)
+
+
+# The study's own claims, judged by the same rules: N1, N2 of notebook 10.
+
+
+def n1(size: int, ctde: pd.Series, central: pd.Series) -> dict[str, Any]:
+    """CTDE converges from few transitions in a row of a random walk.
+
+    Args:
+        size: transitions.
+        ctde, central: rows of `convergence.verdict` of CTDE and C.
+    """
+    claim = f"R_score of CTDE-MARL-CQL (DQN) from {size:,} transitions in a row of a random walk minus {ctde.baseline}"
+    spread, change = (format_interval(interval_at(ctde, name)) for name in ("spread", "change"))
+    reason = f"spread over logs and seeds {spread}, at most 0.1 is wanted; change in the last quarter {change}, "
+    reason += f"within 0.02; C-MARL-CQL (DQN): {format_interval(interval_at(central, 'lead'))}, {central.verdict}"
+    return claim_row("N1", claim, "ours: > 0, same seeds, flat", interval_at(ctde, "lead"), ctde.parts, reason)
+
+
+def n2(ranked: pd.DataFrame) -> dict[str, Any]:
+    """What a log covers tells the score of what is learned from it.
+
+    Args:
+        ranked: of `convergence.correlations`.
+    """
+    own = ranked[ranked.measure.isin(("num_samples", "effective_size", "joint_actions", "randomness"))]
+    worst = own.groupby("measure").correlation_low.min().idxmax()  # the best of them for both learners
+    parts = {row.method: interval_at(row, "correlation") for _, row in own[own.measure == worst].iterrows()}
+    method = min(parts, key=lambda name: parts[name][1])
+    others = ranked[ranked.measure != worst]
+    reason = "; ".join(f"{name}: {format_interval(value, 2)}" for name, value in parts.items()) + "; other measures: "
+    reason += "; ".join(f"{row.method}, {row.measure}: {row.correlation:.2f}" for row in others.itertuples())
+    claim = f"rank correlation of {worst} of the log with R_score ({method})"
+    verdict = verdict_all_above(parts, 0.5)
+    return claim_row("N2", claim, "ours: > 0.5", parts[method], verdict, reason)
 
 
 def n5(threshold: Interval, least: Interval, most: Interval, fixed: Mapping[str, Interval]) -> dict[str, Any]:

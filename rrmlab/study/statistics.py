@@ -62,6 +62,47 @@ def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, s
     return np.concatenate(draws)
 
 
+def t_interval(values: np.ndarray, draws: np.ndarray | None = None) -> tuple[float, float, float]:
+    """Mean of few units, and its 95% interval by Student's t, which covers few units as a bootstrap does not.
+
+    Args:
+        values: (L,), one of each unit, such as of a log drawn anew; at least 2.
+        draws: bootstrap draws of the mean over what all units share, such as deployments: adds its spread.
+    """
+    mean, num = float(np.mean(values)), len(values)
+    half = stats.t.ppf(0.975, num - 1) * np.std(values, ddof=1) / np.sqrt(num)
+    if draws is not None:
+        half = np.hypot(half, stats.norm.ppf(0.975) * np.std(draws, ddof=1))
+    return mean, mean - float(half), mean + float(half)
+
+
+def spread_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Standard deviation over few units (L,), and its two one-sided 95% limits for normal values, by chi squared."""
+    spread, left = float(np.std(values, ddof=1)), len(values) - 1
+    low, high = (spread * float(np.sqrt(left / stats.chi2.ppf(level, left))) for level in (0.95, 0.05))
+    return spread, low, high
+
+
+def rank_correlation(
+    first: np.ndarray, second: np.ndarray, groups: np.ndarray, replicates: int = 1000
+) -> tuple[float, float, float]:
+    """Spearman's rank correlation of two measures (n,), and its 95% interval with whole groups (n,) resampled: values
+    of one group, such as sizes of one log, are not independent. NaN where a measure is the same everywhere."""
+    names, rng = np.unique(groups), np.random.default_rng(0)
+    members = [np.flatnonzero(groups == name) for name in names]
+    draws = []
+    with np.errstate(invalid="ignore"):
+        for _ in range(replicates):
+            rows = np.concatenate([members[k] for k in rng.integers(len(names), size=len(names))])
+            draws.append(_spearman(first[rows], second[rows]))
+        low, high = np.nanquantile(draws, [0.025, 0.975])
+        return _spearman(first, second), float(low), float(high)
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
+
+
 def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> float:
     """P(a random seed of the first scores above a random seed of the second), ties counted half: scores (S,) each."""
     larger = first[:, None] > second[None]

@@ -1,0 +1,350 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+#   rrmlab:
+#     needs:
+#     - 04_training_paradigms
+#     - 07_lambda_sensitivity
+#     - 09_conservatism
+# ---
+
+# %% [markdown]
+# # 10 · How much log, of which author, is enough?
+#
+# **Question.** What are the smallest log and the weakest author from which training converges? Can that be told from the log
+# alone, before anything is trained? And can λ and α be chosen from it?
+#
+# **What the paper says.** Below 20,000 samples training ends at a saddle point, above 320,000 nothing is gained (K7 in
+# notebook 06, where each size is a random subset of one log). Nothing about authors between its four, or about choices.
+#
+# **What is done here.** Logs as a network writes them: whole deployments in a row, 2,000 TTIs each, so that 20,000 transitions
+# are ten deployments. Each log is drawn anew: its deployments, the agent that wrote it and the training seed are its own, and
+# intervals are Student's over logs. An author is a random walk, an online SAC agent that in a share ε of the TTIs lets all APs
+# act at random, such an agent after 5% or 25% of its training, full reuse, or the mixture of schedulers of notebook 05.
+#
+# **What was left out**, to keep to 12 minutes: all five learners see five sizes of two authors; C and CTDE see a third author in
+# five sizes, and all nine authors at 20,000. All have the DQN backbone (notebook 08: R_score as with SAC, at less than half of
+# the time), half of the usual updates whatever the size, and the hyper-parameters of notebook 04; the graph agent has those
+# of notebook 14 and one round of best response. There is one seed per log, so the spread between seeds is not told apart from
+# that between logs. Scores are of 30 deployments of 500 TTIs. The number of deployments and that of TTIs in each are not varied
+# apart from each other.
+#
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 13 minutes on 2 cores (estimated from its parts).
+
+# %% tags=["parameters"]
+preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
+recompute = False  # False draws from the stored tables, True computes them again
+device = "cpu"  # where the online agents are trained: "cpu" or "cuda"; all else is on the CPU
+seed = 0  # of the deployments and of the first training seed
+
+# %%
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from rrmlab.game.evaluation import score
+from rrmlab.study import convergence, methods, paper_claims, tables, thresholds, tuning
+from rrmlab.study.claims import claim_table
+from rrmlab.study.figures import data_threshold as figures
+from rrmlab.study.jobs import run_jobs
+from rrmlab.study.notebook import Study
+from rrmlab.study.scoring import ScoreJob, Scoring
+
+study = Study("10_data_threshold", preset, recompute, device, seed)
+LOGS = {"smoke": 2, "quick": 3, "paper": 4}[preset]
+SIZES = [study.sizes.transitions // k for k in (320, 64, 16, 4, 1)]  # 1,000 to 320,000 at the `paper` preset
+ONE = SIZES[2]  # at which all authors are compared
+scoring = Scoring(study.tuning.network, study.sizes.tuning_episodes // 2, study.seed, "test")
+
+# %% [markdown]
+# ## The experiment
+#
+# For each log: `collect(author, network, num_transitions, seed)`, then `train_offline` on its first transitions in a row. `agents`
+# is a plain dict of `AgentConfig`, `plan` says which sizes of which author each of them learns from.
+
+# %%
+offline = tuning.offline_agents(study.sizes.updates // 2)
+names = ["C-MARL-CQL (DQN)", "CTDE-MARL-CQL (DQN)", "I-MARL-CQL (DQN)", "CTDE-MARL-CQL (QMIX, DQN)"]
+agents = {name: offline[name] for name in names}
+agents["G-MARL-CQL"] = tuning.graph_agent(study.sizes.updates // 4, rounds=1)
+JUDGED = names[:2]  # learn from all authors
+EVERYWHERE = ["random walk", "ε = 0.3"]  # the authors in all sizes, for all learners
+plan = {(author, ONE, method) for author in thresholds.author_names() for method in JUDGED}
+plan |= {("ε = 0", size, method) for size in SIZES for method in JUDGED}
+plan |= {(author, size, method) for author in EVERYWHERE for size in SIZES for method in agents}
+sizes = f"{SIZES[0]:,} to {SIZES[-1]:,}"
+tables.experiment_table(agents, range(LOGS), log="in a row", sizes=sizes, logs=LOGS)
+
+# %%
+if study.recompute:
+    writers = thresholds.author_agents(study, LOGS)
+    network = replace(study.network, observation="neighbours")  # graph policies see it, the others their own cell of it
+    jobs, wanted = {}, {}
+    for author in sorted(thresholds.author_names(), key=lambda name: name not in EVERYWHERE):  # the largest first
+        own = sorted((size, list(agents).index(method)) for name, size, method in plan if name == author)
+        wanted[author] = [(size, list(agents)[k]) for size, k in own]
+        entries = [(size, 0, agents[method]) for size, method in wanted[author]]
+        for number in range(LOGS):
+            jobs[author, number] = thresholds.LogJob(author, number, writers, network, scoring, entries)
+    done = run_jobs(study.data, jobs)
+    lineage = {name: ScoreJob(scoring, None, methods.find(name).scheduler) for name in methods.LINEAGE_BASELINES}
+    baselines = run_jobs(study.data, lineage)
+
+
+# %%
+def trainings():
+    """A row per training: log, author, size, method, scores, and what was measured of the policy and of the log."""
+    rows = []
+    for (author, number), result in done.items():
+        covered, measured = thresholds.read(result.folder)
+        scores = pd.DataFrame([tables.scores(rates) for rates in result.rates[1:]])
+        part = pd.concat([measured, scores], axis=1).assign(seed=number, run=result.folder.name)
+        part["method"] = [method for _, method in wanted[author]]
+        rows.append(part.merge(covered.drop(columns=["answer", "author", "log", "author_score"]), on="num_samples"))
+    return pd.concat(rows, ignore_index=True)
+
+
+rows = study.table("", trainings)
+rows.pivot_table(index=["author", "num_samples"], columns="method", values="score", sort=False).round(3)
+
+# %% [markdown]
+# ## Where training converges
+#
+# Three things are tested at 95% for every learner, author and size: R_score is above that of the best baseline of the lineage
+# on the same deployments; its standard deviation over logs and seeds is at most 0.1; and it changes by at most 0.02 in the last
+# quarter of the training. All three: *converged*. One is refuted: *not converged*, and the reason. Else *undecided*. The learning
+# rate falls to 0, which makes the last quarter calmer than it would be otherwise.
+
+
+# %%
+def verdicts():
+    best = max(baselines, key=lambda name: tables.scored(baselines[name])[0])
+    found = []
+    for author, cells in wanted.items():
+        results = [done[author, number] for number in range(LOGS)]
+        before = np.stack([thresholds.read(result.folder)[1].score_before for result in results])
+        rates = np.stack([result.rates[1:] for result in results])  # (logs, trainings, deployments, users)
+        for k, (size, method) in enumerate(cells):
+            row = {"method": method, "author": author, "num_samples": size, "logs": LOGS, "baseline": best}
+            row |= {"deployments": size / study.network.episode_ttis, "seconds": size * study.network.tti_s}
+            row["near_tdm"] = (score(rates[:, k]) < 1.05 * score(baselines["TDM"].rates)).mean()
+            found.append(row | convergence.verdict(rates[:, k], before[:, k], baselines[best].rates[0]))
+    return pd.DataFrame(found)
+
+
+table = study.table("verdicts", verdicts)
+study.show(figures.sizes(table, list(agents), EVERYWHERE), "sizes")
+
+# %% [markdown]
+# The smallest log from which on every size converged, the verdicts behind it, and the share of logs from which R_score is below
+# 1.05 times TDM's, the level at which the paper sees small logs end:
+
+# %%
+convergence.smallest(table[table.author.isin([*EVERYWHERE, "ε = 0"])])
+
+# %%
+table.pivot(index=["author", "num_samples"], columns="method", values="verdict").fillna("")
+
+# %%
+table.pivot(index=["author", "num_samples", "deployments", "seconds"], columns="method", values="near_tdm").round(2)
+
+# %% [markdown]
+# ## Which author
+#
+# All authors at the middle size, from the one that tries most to the one that tries least. Grey: R_score of the author itself.
+
+# %%
+at_one = study.table("authors", lambda: figures.at_one_size(table, rows, ONE, JUDGED))
+study.show(figures.authors(at_one, JUDGED), "authors")
+
+# %% [markdown]
+# ## Can one tell beforehand?
+#
+# Each measure is made from the log alone, but for the author's own R_score, which a network knows of itself. Fitted Q evaluation
+# values the trained policy on the log (`rrmlab.learning.fitted_q`), with γ = 0. A policy that maximised an additive value finds
+# the errors of an additive critic, one that maximised a joint value those of a joint critic: so the lesser of both is a measure
+# too. Rank correlations with the true R_score are over all
+# authors, sizes and logs; intervals resample whole logs with all their sizes.
+
+# %%
+ranked = study.table("correlations", lambda: convergence.correlations(rows[rows.method.isin(JUDGED)]))
+study.show(figures.correlations(ranked), "correlations")
+
+# %% [markdown]
+# `rrmlab.coverage(dataset)` gives these measures of any log, and an answer. Its rule against the verdicts on the logs here:
+
+
+# %%
+def answers():
+    found = []
+    for result in done.values():
+        covered, _ = thresholds.read(result.folder)
+        found.append(covered[["author", "log", "num_samples", "answer"]])
+    said = pd.concat(found, ignore_index=True)
+    good = rows[rows.method.isin(JUDGED)].merge(said, on=["author", "log", "num_samples"])
+    best = baselines[table.baseline[0]].rates[0]
+    good["over the baseline"] = good.score > tables.scores(best)["score"]
+    return good.groupby(["answer", "method"])["over the baseline"].agg(["mean", "size"]).reset_index()
+
+
+told = study.table("answers", answers)
+told.round(2)
+
+# %% [markdown]
+# ## α from the log alone
+#
+# Ten logs of the middle size: one of each author and a second one of the random walk. C and CTDE are trained on the first four
+# fifths with four α; then one α is taken by each criterion. *Regret* is the share of R_score that is lost against the best of the
+# four in hindsight. The procedure that is tested: train with each α, value each policy on the log by fitted Q evaluation with
+# both critics, take the α of the largest lesser value. Fitted Q evaluation sees the whole log; the held-out TD error and importance sampling (γ = 0, by the log's
+# stored probabilities) see the last fifth. Where importance sampling has no matching decision, it takes α = 1.
+
+# %%
+ALPHAS, LAMBDAS = [0.0, 0.1, 1.0, 10.0], [0.3, 0.5, 0.7, 0.8, 1.0]
+TEN = [*((author, 0) for author in thresholds.author_names()), ("random walk", 1)]
+HELD = ONE // 5
+if study.recompute:
+    tries = [(method, alpha) for method in JUDGED for alpha in ALPHAS]
+    entries = [(ONE - HELD, HELD, replace(agents[method], alpha=alpha)) for method, alpha in tries]
+    entries.append((ONE, 0, agents["G-MARL-CQL"]))
+    jobs = {key: thresholds.LogJob(*key, writers, network, scoring, entries, LAMBDAS) for key in TEN}
+    chosen = run_jobs(study.data, jobs)
+
+
+# %%
+def choices():
+    """A row per training, and one for each λ of each graph policy."""
+    rows, order = [], [method for method, _ in tries] + ["G-MARL-CQL"] * (1 + len(LAMBDAS))
+    for result in chosen.values():
+        _, measured = thresholds.read(result.folder)
+        scores = pd.DataFrame([tables.scores(rates) for rates in result.rates[1:]])
+        rows.append(pd.concat([measured, scores], axis=1).assign(method=order, run=result.folder.name))
+    return pd.concat(rows, ignore_index=True)
+
+
+tried = study.table("choices", choices)
+tried[tried.method.isin(JUDGED)].pivot(index=["method", "author", "log"], columns="alpha", values="score").round(3)
+
+# %%
+alphas = study.table("alpha", lambda: convergence.regrets(tried[tried.method.isin(JUDGED)], [1.0, 0.1]))
+alpha_means = convergence.means(alphas, ["method", "choice"], "regret")
+study.show(figures.regrets(alphas, alpha_means, JUDGED), "alpha")
+
+# %%
+alpha_means.round(3)
+
+# %% [markdown]
+# The same choices on the log of notebook 09, whose hindsight is that notebook's table (SAC backbone, 320,000 transitions of the
+# author ε = 0): the α that most logs of a criterion chose, and what it loses there.
+
+
+# %%
+def elsewhere():
+    past = study.table_of("09_conservatism", "alpha")
+    found = []
+    for (method, choice), part in alphas.groupby(["method", "choice"], sort=False):
+        alpha = part.alpha.mode()[0]
+        line = past[past.method == method.removesuffix(" (DQN)")].set_index("value").score
+        found.append({"method": method, "choice": choice, "alpha": alpha, "regret": 1 - line[alpha] / line.max()})
+    return pd.DataFrame(found)
+
+
+study.table("alpha_in_09", elsewhere).round(3)
+
+# %% [markdown]
+# ## λ from the log alone
+#
+# A graph policy takes its λ when it runs (notebook 14), so one training on a log serves every λ. From the log alone its 5-percentile
+# rate at a λ is predicted from the learned rates: the author's own 5-percentile of the averaged rates 1 / w of the users in the
+# slots, times the ratio of the rates that policy and author give to the fifth of these users who have least. The weights stay
+# those of the author: what another λ does to them is not in a log. Targets are 5-percentile rates between those at λ = 0.3 and 1.
+
+
+# %%
+def tails():
+    at = tried[tried.method == "G-MARL-CQL"].dropna(subset="predicted_tail")
+    low, high = (at[at.lam == lam].tail_rate.mean() for lam in (LAMBDAS[0], LAMBDAS[-1]))
+    targets = [low + share * (high - low) for share in (0.25, 0.5, 0.75)]
+    return convergence.tail_errors(at, targets, 0.8)
+
+
+missed = study.table("lam", tails)
+lam_means = convergence.means(missed.groupby(["author", "log", "choice"], sort=False).error.mean().reset_index(),
+                              ["choice"], "error")  # fmt: skip
+frontier = tried[tried.method == "G-MARL-CQL"].dropna(subset="predicted_tail")
+study.show(figures.tails(frontier, missed), "lam")
+
+# %% [markdown]
+# How far the 5-percentile rate is from the target (bit/s/Hz), mean over targets and logs:
+
+# %%
+lam_means.round(3)
+
+
+# %% [markdown]
+# Whether a higher sum rate, too, is predicted: on each log, the rank correlation over λ of predicted and true rates. And on the
+# logs of notebook 07, where each λ had a log of its own, the λ of the 5-percentile rate nearest to these targets:
+
+
+# %%
+def both_rates():
+    rows = []
+    for (author, log), part in frontier.groupby(["author", "log"], sort=False):
+        ranks = part[["predicted_sum", "sum_rate", "predicted_tail", "tail_rate"]].rank()
+        found = {"sum rate": ranks.predicted_sum.corr(ranks.sum_rate)}
+        found["5-percentile rate"] = ranks.predicted_tail.corr(ranks.tail_rate)
+        rows.append({"author": author, "log": log} | found)
+    return pd.DataFrame(rows)
+
+
+study.table("lam_ranks", both_rates).round(2)
+
+
+# %%
+def in_07():
+    past = study.table_of("07_lambda_sensitivity", "summary")
+    past = past[past.method == "CTDE-MARL-CQL"].set_index("lam").tail_rate
+    rows = []
+    for target in missed.target.unique():
+        best = (past - target).abs().idxmin()
+        row = {"target": target, "best λ in 07": best, "error there": abs(past[best] - target)}
+        rows.append(row | {"error of λ = 0.8": abs(past[0.8] - target)})
+    return pd.DataFrame(rows)
+
+
+study.table("lam_in_07", in_07).round(3)
+
+# %% [markdown]
+# ## The claims
+#
+# N1 and N2 are this study's own, judged by the same rules as the paper's. N1: 20,000 transitions in a row of a random walk, the
+# weakest author of all, are enough for CTDE. N2: what `coverage` gives tells the score beforehand, by a rank correlation above 0.5.
+
+
+# %%
+def claims():
+    cell = table[(table.author == "random walk") & (table.num_samples == ONE)].set_index("method")
+    n1 = paper_claims.n1(ONE, *(cell.loc[method] for method in ("CTDE-MARL-CQL (DQN)", "C-MARL-CQL (DQN)")))
+    return claim_table(study.slug, n1, paper_claims.n2(ranked))
+
+
+judged = study.table("claims", claims)
+judged.round(3)
+
+# %% [markdown]
+# ## In practice
+#
+# From the tables above:
+
+
+# %%
+Markdown(figures.in_practice(table, ranked, alpha_means, lam_means, JUDGED))
+
+# %%
+study.finish()
+pd.Series(study.versions(), name="version").to_frame()
