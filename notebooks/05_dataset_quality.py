@@ -42,7 +42,6 @@ import torch
 
 from rrmlab import collect, load_dataset
 from rrmlab.agents.config import method_name
-from rrmlab.game import evaluation
 from rrmlab.game.schedulers import Mixture
 from rrmlab.random_streams import MEMBERS, PolicyStream, sample
 from rrmlab.study import methods, paper_claims, statistics, tables, tuning
@@ -247,12 +246,12 @@ overestimated = study.table("values", values)
 def gap_draws(name, alpha):
     """Learned minus returned: interquartile mean over seeds, and bootstrap draws (seeds × networks, common to all)."""
     part = overestimated[(overestimated.dataset == name) & (overestimated.alpha == alpha)]
-    gap = (part.learned - part.returned).to_numpy().reshape(-1, NETWORKS, 1)  # (S, D, 1): sum_rate is the mean over D
-    return float(statistics.iqm(evaluation.sum_rate(gap))), statistics.bootstrap(gap, evaluation.sum_rate)
+    gap = (part.learned - part.returned).to_numpy().reshape(-1, NETWORKS)  # (S, D)
+    return float(statistics.iqm(gap.mean(1))), statistics.bootstrap(gap)
 
 
 gaps = {(name, alpha): gap_draws(name, alpha) for name in WIDTHS for alpha in ALPHAS}
-over = {key: (value, *statistics.interval(draws)) for key, (value, draws) in gaps.items()}
+over = {key: (value, *statistics.interval(draws, len(study.seeds))) for key, (value, draws) in gaps.items()}
 pd.DataFrame(over, index=["learned − returned", "low", "high"]).T.round(3)
 
 # %%
@@ -276,13 +275,14 @@ def claims():
     for log in WIDTHS:
         (without, without_draws), (with_it, with_draws) = gaps[log, 0.0], gaps[log, 1.0]
         draws = np.abs(without_draws) - np.abs(with_draws)
-        smaller[log] = (abs(without) - abs(with_it), *statistics.interval(draws))
+        smaller[log] = (abs(without) - abs(with_it), *statistics.interval(draws, len(study.seeds)))
     ctde = {log: results[log]["CTDE-MARL-CQL"] for log in [*PURE, CONTROL]}
     parts = {f"{better} > {worse}": tables.paired(ctde[better], ctde[worse]) for better, worse in ORDERED}
     wrote = {log: tables.scored(writers[log]["behaviour"])[0] for log in PURE}
     other, mixtures = tables.paired(second, ctde["sac"])[0], (tables.scored(ctde[log]) for log in ("mixture", CONTROL))
     k2 = paper_claims.k2(over, smaller, overestimated.returned.mean())
-    return claim_table(study.slug, k2, paper_claims.k4(parts, other, wrote, *mixtures))
+    level = tables.scored(ctde["sac"])[0]
+    return claim_table(study.slug, k2, paper_claims.k4(parts, level, other, wrote, *mixtures))
 
 
 judged = study.table("claims", claims)
