@@ -43,7 +43,7 @@ def summary(table: pd.DataFrame, schedulers: pd.DataFrame, learners: Sequence[st
             _label_lambdas(front, part, method, (-4, -8), "right")
         elif method == "Exhaustive":
             _label_lambdas(front, part, method, (4, 3), "left")
-    for method in schedulers.method[schedulers.method != "Exhaustive"]:
+    for method in schedulers.method[~schedulers.method.str.startswith("Exhaustive")]:
         points(schedulers[schedulers.method == method], method, linestyle="none")
     front.set(xlabel="sum rate (bit/s/Hz)", ylabel="5-percentile rate (bit/s/Hz)")
     plotting.curve(by_lam, table, "lam", "score", shown)
