@@ -172,6 +172,27 @@ def paired(first: Result, second: Result, name: str = "score", kind: str = "diff
     return value, *statistics.interval(draws, _fewest_seeds(first, second))
 
 
+def paired_over_logs(
+    first: Sequence[Result], second: Sequence[Result], name: str = "score", kind: str = "difference"
+) -> Interval:
+    """The same with the log as the unit: learned from several logs, the mean over the seeds of each.
+
+    The interval is over logs × deployments: how results vary from log to log is in it.
+
+    Args:
+        first, second: a run for each log, in the same order; or a single one that needs no log, such as a scheduler.
+        name, kind: as for `paired`.
+    """
+    k, combine = list(SCORES).index(name), np.subtract if kind == "difference" else np.divide
+    values = [
+        np.stack([statistics.contributions(result.rates)[..., k].mean(0) for result in results])  # (logs, D)
+        for results in (first, second)
+    ]
+    value = float(combine(*(statistics.iqm(each.mean(1)) for each in values)))
+    draws = combine(*(statistics.bootstrap(each) for each in values))
+    return value, *statistics.interval(draws, len(first))
+
+
 def _fewest_seeds(*results: Result) -> int:
     """The number of seeds that limits how well a comparison is known; a scheduler has none to draw from."""
     return min((len(result.rates) for result in results if len(result.rates) > 1), default=1)
