@@ -130,7 +130,7 @@ reading.shown(rows[["method", "sum_rate", "tail_rate", "score", "normalised_scor
 
 # %% [markdown]
 # Intervals are 95% bootstrap intervals over deployments. The ratio is paired (same deployments) and relative to the best
-# of the four baselines as the lineage sets them. Stored tables that are older than a scheduler have no row of it.
+# of the five baselines as the lineage sets them. Stored tables that are older than a scheduler have no row of it.
 
 # %%
 strongest = rows[rows.method.isin(methods.LINEAGE_BASELINES)].sort_values("score").method.iloc[-1]

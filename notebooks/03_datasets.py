@@ -74,7 +74,7 @@ if study.recompute:
     online = run_jobs(study.data, jobs)
     everything = methods.schedulers(study) | online
     results = {method: everything[method] for method in METHODS}
-    scale = ScoreScale.of(results)
+    scale = ScoreScale.of(everything)
 
 # %% [markdown]
 # ## Online training

@@ -175,15 +175,17 @@ rows = study.table("", seed_rows)
 # %%
 def summary():
     order = ["Exhaustive", "TDM", "ITLinQ", "Full reuse", "Incumbent", *agents]
-    before = statistics.bootstrap(rates["Incumbent"], tables.SCORES["score"])
+    draws = {method: statistics.bootstrap(statistics.contributions(rates[method])) for method in order}
     rows = []
     for method in order:
-        row = {"method": method, "seeds": len(rates[method]) if method in agents else 0}
-        for name, statistic in tables.SCORES.items():
-            value, draws = statistics.iqm(statistic(rates[method])), statistics.bootstrap(rates[method], statistic)
-            row |= tables.columns(name, (value, *statistics.interval(draws)))
-        ratio = row["score"] / tables.scores(rates["Incumbent"][0])["score"]  # draws are now those of the score
-        rows.append(row | tables.columns("ratio", (ratio, *statistics.interval(draws / before))))
+        seeds = len(rates[method])
+        row = {"method": method, "seeds": seeds if method in agents else 0}
+        for k, (name, statistic) in enumerate(tables.SCORES.items()):
+            value = statistics.iqm(statistic(rates[method]))
+            row |= tables.columns(name, (value, *statistics.interval(draws[method][..., k], seeds)))
+        ratio = row["score"] / tables.scores(rates["Incumbent"][0])["score"]
+        over = draws[method][..., k] / draws["Incumbent"][..., k]  # the score is the last
+        rows.append(row | tables.columns("ratio", (ratio, *statistics.interval(over, seeds))))
     return pd.DataFrame(rows)
 
 

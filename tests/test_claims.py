@@ -70,12 +70,12 @@ def test_without_claims_nothing_is_written(tmp_path):
 
 
 def test_better_but_not_by_as_much_is_reproduced_in_part():
-    verdicts = [paper_claims.k1("TDM", gain, GOOD, OPEN, GOOD, GOOD)["verdict"] for gain in GAINS]
+    verdicts = [paper_claims.k1("TDM", gain, GOOD, GOOD, OPEN, GOOD, GOOD)["verdict"] for gain in GAINS]
     assert verdicts == ["reproduced in part", "reproduced", "undecided", "not reproduced"]
 
 
 def test_what_beats_the_baselines_is_set_beside_a_rule_that_knows_as_much():
-    reason = paper_claims.k1("TDM", GAINS[1], (1.32, 1.28, 1.36), (-0.01, -0.02, 0.01), GOOD, GOOD)["reason"]
+    reason = paper_claims.k1("TDM", GAINS[1], GOOD, (1.32, 1.28, 1.36), (-0.01, -0.02, 0.01), GOOD, GOOD)["reason"]
     assert (
         "a local rule with two tuned parameters that exchanges nothing (Threshold) reaches 1.320 [1.280, 1.360]"
         in reason
@@ -88,7 +88,22 @@ def test_a_part_that_is_to_fall_is_judged_on_the_other_side():
     falls = paper_claims.k8(sum_rate=BAD, tail_rate=GOOD, score=GOOD, others={"C, online": OPEN, "I, online": BAD})
     assert falls["verdict"] == "reproduced"
     assert falls["reason"].endswith("of the 2 other pairs, R_score differs for I, online: -0.200 [-0.300, -0.100]")
-    near_zero = paper_claims.k9(GOOD, GOOD, ratio=(0.02, 0.01, 0.05), at_zero=GOOD, at_half=GOOD)
-    assert near_zero["verdict"] == "reproduced"
-    far_from_zero = paper_claims.k9(GOOD, GOOD, ratio=(0.3, 0.2, 0.4), at_zero=GOOD, at_half=GOOD)
-    assert "not reproduced: tail near zero at λ = 0" in far_from_zero["verdict"]
+    starved, fed = (0.02, 0.01, 0.05), (0.3, 0.2, 0.4)
+    assert paper_claims.k9(GOOD, GOOD, at_half=starved, at_zero=starved)["verdict"] == "reproduced"
+    in_part = paper_claims.k9(GOOD, GOOD, at_half=fed, at_zero=starved)["verdict"]
+    assert in_part.endswith("tail near zero at λ = 0; not reproduced: tail near zero at λ = 0.5, the paper's lowest")
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((0.003, -0.007, 0.012), "equivalent"),
+        ((0.008, 0.002, 0.012), "equivalent"),  # certain, and too small to matter
+        ((0.003, -0.007, 0.014), "undecided"),
+        ((0.02, 0.01, 0.03), "reproduced"),
+        ((-0.02, -0.03, -0.01), "not reproduced"),
+    ],
+)
+def test_a_difference_within_the_margin_is_equivalence(interval, verdict):
+    assert claims.verdict_above_or_equivalent(interval, 0.013) == verdict
+    assert paper_claims.k6(interval, 1.3, GOOD)["verdict"] == verdict

@@ -15,6 +15,7 @@ from rrmlab.command.kernels import Scrubber, clean, dump
 from rrmlab.command.main import main
 from rrmlab.command.notebooks import load
 from rrmlab.command.readme import CLAIMS
+from rrmlab.study import claims
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
@@ -102,7 +103,7 @@ def test_every_claim_has_a_verdict():
     table = pd.read_csv(ROOT / "figures" / "tables" / "claims.csv")
     assert list(table.id) == list(CLAIMS)
     for _, row in table.iterrows():
-        assert row.verdict.split(":")[0] in ("reproduced", "not reproduced", "reproduced in part", "undecided"), row.id
+        assert row.verdict.split(":")[0] in ("reproduced in part", *claims.VERDICTS), row.id
         assert row.low <= row.ours <= row.high, row.id
         assert (ROOT / "notebooks" / f"{row.notebook}.ipynb").is_file(), row.id
 

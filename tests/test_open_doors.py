@@ -119,7 +119,7 @@ def test_a_scheduler_in_a_summary_table_and_a_figure(monkeypatch, tmp_path):
     methods.add(Method("One AP", {"name": "one_ap"}, knowledge=methods.ALL_USERS, style=Style("pink", "v", "--")))
     assert run_names() == before
 
-    names = ["Random walk", "Full reuse", "One AP", "Exhaustive"]
+    names = ["Random walk", "Full reuse", "One AP", "Exhaustive (λ = 1)"]
     results = {name: score_scheduler(tmp_path, methods.find(name).scheduler, scoring) for name in names}
     table = summary(results, ScoreScale.of(results)).set_index("method")
     assert table.score_low["One AP"] <= table.score["One AP"] <= table.score_high["One AP"]

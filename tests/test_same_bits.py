@@ -18,7 +18,6 @@ from agents import agent_of
 from rrmlab import AgentConfig, NetworkConfig, collect, evaluate_seeds, make_scheduler, train_offline
 from rrmlab.agents.learner import Learner
 from rrmlab.agents.scale import Scale
-from rrmlab.game import evaluation
 from rrmlab.learning.minibatches import Minibatches, Replay, ReplaySampler
 from rrmlab.learning.online import train_online
 from rrmlab.study import jobs, statistics
@@ -117,7 +116,8 @@ def test_scores_after_a_whole_training(data, device):
     alone = train_offline(data, agent, [5], progress=False)
     beside = train_offline(data, agent, [5, 9], device, progress=False)[:1]
     ours, theirs = (evaluate_seeds([p.to("cpu") for p in policies], NETWORK, 10)[0] for policies in (alone, beside))
-    low, high = statistics.interval(statistics.bootstrap(ours.rates[None], evaluation.score, 200))
+    draws = statistics.bootstrap(statistics.contributions(ours.rates[None]), 200)
+    low, high = statistics.interval(draws[..., -1])
     assert low <= theirs.score <= high and high > low
 
 

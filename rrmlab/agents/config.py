@@ -48,6 +48,7 @@ class AgentConfig:
     adam_eps: float = constant(1e-8, "", "study", "epsilon of Adam")
     batch_size: int = constant(256, "transitions", "study", "B, per seed and update")
     num_updates: int = constant(2000, "updates", "study", "gradient steps of offline training")
+    standardise_rewards: bool = constant(True, "", "study", "rewards minus their mean, over their spread; False: raw")
     target_rate: float = constant(0.01, "", "study", "soft update of the target network per step")
     temperature: float = constant(0.1, "", "study", "entropy temperature of SAC")
     factor: str = constant("rate", "", "study", "form of a graph's factor: rate (w^lambda times a rate) or free")

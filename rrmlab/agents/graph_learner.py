@@ -117,4 +117,5 @@ def make_learner(
 
 def make_scale(config: AgentConfig, obs: Tensor, mask: Tensor, rewards: Tensor) -> Scale:
     """The standardisation of a configuration by its data; arguments as `Scale.of`."""
-    return (shared_scale if config.paradigm == "graph" else Scale.of)(obs, mask, rewards)
+    scale = (shared_scale if config.paradigm == "graph" else Scale.of)(obs, mask, rewards)
+    return scale if config.standardise_rewards else scale.with_raw_rewards()

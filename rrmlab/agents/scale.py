@@ -45,6 +45,11 @@ class Scale:
         names = ("obs_mean", "obs_std", "reward_mean", "reward_std")
         return cls(*(torch.stack([scale.tensors[name] for scale in scales])[:, None, None] for name in names))
 
+    def with_raw_rewards(self) -> Scale:
+        """The same for observations; rewards stay as they are."""
+        mean, std = (self.tensors[name] for name in ("reward_mean", "reward_std"))
+        return Scale(self.tensors["obs_mean"], self.tensors["obs_std"], torch.zeros_like(mean), torch.ones_like(std))
+
     def obs(self, obs: Tensor) -> Tensor:
         """Standardised observations."""
         return (obs - self.tensors["obs_mean"].to(obs)) / self.tensors["obs_std"].to(obs)

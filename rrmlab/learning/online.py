@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..agents import losses
 from ..agents.config import AgentConfig, method_name
+from ..agents.graph_learner import make_scale
 from ..agents.learner import Learner
 from ..agents.networks import logits
 from ..agents.policy import Policy
@@ -133,7 +134,7 @@ def train_online(
         deployments.check(network)
         pilot_size = min(pilot_size, len(deployments) * episode)
     pilot = collect(RandomWalk(seed=0), network, pilot_size, seed=0, deployments=deployments)
-    scale = Scale.of(pilot.obs, pilot.mask, pilot.rewards_of(config.reward))
+    scale = make_scale(config, pilot.obs, pilot.mask, pilot.rewards_of(config.reward))
     learner = Learner(config, network, seeds, device)
     replay = Replay(steps, episode, len(seeds), num_envs, network, device)
     batches = ReplaySampler(replay, scale, config.batch_size, seeds, config.reward)

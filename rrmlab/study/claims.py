@@ -15,7 +15,7 @@ from .tables import format_interval as format_interval
 
 COLUMNS = ("id", "claim", "paper", "ours", "low", "high", "verdict", "reason", "notebook")
 FILE = "claims.csv"
-VERDICTS = ("reproduced", "not reproduced", "undecided")
+VERDICTS = ("reproduced", "equivalent", "not reproduced", "undecided")
 
 
 def verdict_above(interval: Interval, threshold: float = 0.0) -> str:
@@ -23,6 +23,13 @@ def verdict_above(interval: Interval, threshold: float = 0.0) -> str:
     it is below, else "undecided"."""
     _, low, high = interval
     return "reproduced" if low > threshold else "not reproduced" if high < threshold else "undecided"
+
+
+def verdict_above_or_equivalent(interval: Interval, margin: float) -> str:
+    """The same for a claim of more where a difference within the margin around 0 would not matter: "equivalent" if the
+    whole interval lies within it."""
+    _, low, high = interval
+    return "equivalent" if -margin < low and high < margin else verdict_above(interval)
 
 
 def verdict_within(interval: Interval, margin: float) -> str:

@@ -23,26 +23,41 @@ from .scoring import Scoring
 from .store import Result, read_result, score_result, stored
 from .tuning import online_agents
 
+NUM_LOGS = 5  # of each online agent, `study`
+
 
 @dataclass(frozen=True)
 class Logs:
     """Folders of the study's datasets, and the online agents that wrote some of them.
 
     Attributes:
-        sac: second half of the training of the first seed of "Online SAC".
-        second_sac: the same of its second seed.
-        dqn: second half of the training of the first seed of "Online DQN".
+        all_sac: second halves of the trainings of the first NUM_LOGS seeds of "Online SAC".
+        all_dqn: the same of "Online DQN".
         random: of a random walk.
         mixture: of random walk, full reuse and ITLinQ, one of them drawn in each TTI.
         online: the scored online agents by method name.
     """
 
-    sac: Path
-    second_sac: Path
-    dqn: Path
+    all_sac: list[Path]
+    all_dqn: list[Path]
     random: Path
     mixture: Path
     online: dict[str, Result]
+
+    @property
+    def sac(self) -> Path:
+        """Of the first seed of "Online SAC": the log of most trainings."""
+        return self.all_sac[0]
+
+    @property
+    def second_sac(self) -> Path:
+        """Of its second seed."""
+        return self.all_sac[1]
+
+    @property
+    def dqn(self) -> Path:
+        """Of the first seed of "Online DQN"."""
+        return self.all_dqn[0]
 
 
 def online_jobs(study: Study) -> dict[str, OnlineJob]:
@@ -50,7 +65,7 @@ def online_jobs(study: Study) -> dict[str, OnlineJob]:
     return {
         method: OnlineJob(
             study.network, agent, study.seeds, study.scoring, 2 * study.sizes.transitions, study.sizes.envs,
-            logs=2 if agent.backbone == "sac" else 1, curve=study.curve, device=study.device,
+            logs=NUM_LOGS, curve=study.curve, device=study.device,
         )
         for method, agent in online_agents().items()
     }  # fmt: skip
@@ -60,10 +75,9 @@ def study_logs(study: Study) -> Logs:
     """The study's datasets; what is not stored yet is trained or collected first."""
     jobs = online_jobs(study)
     online = run_jobs(study.data, jobs)
-    sac, second_sac = jobs["Online SAC"].datasets(online["Online SAC"].folder)
-    (dqn,) = jobs["Online DQN"].datasets(online["Online DQN"].folder)
+    sac, dqn = (jobs[name].datasets(online[name].folder) for name in ("Online SAC", "Online DQN"))
     random, mixture = (collected(study, name, study.sizes.transitions) for name in ("random", "mixture"))
-    return Logs(sac, second_sac, dqn, random, mixture, online)
+    return Logs(sac, dqn, random, mixture, online)
 
 
 def log_writer(name: str) -> Scheduler:
@@ -94,20 +108,27 @@ def score_writers(study: Study, online: dict[str, Result]) -> dict[str, Result]:
     return results
 
 
-def collected(study: Study, name: str, size: int, writer: Any = None, network: NetworkConfig | None = None) -> Path:
+def collected(
+    study: Study,
+    name: str,
+    size: int,
+    writer: Any = None,
+    network: NetworkConfig | None = None,
+    seed: int | None = None,
+) -> Path:
     """The folder of a dataset of a behaviour, by default `log_writer(name)`; collected if it is not there. The network
-    is by default the study's."""
+    and the seed are by default the study's."""
     writer, file = writer or log_writer(name), f"{name.replace(' ', '-')}-v0"
-    network = network or study.network
+    network, seed = network or study.network, study.seed if seed is None else seed
     spec = {
         "behaviour": {"name": name, **writer.parameters()},
         "network": network.to_dict(),
         "transitions": size,
-        "seed": study.seed,
+        "seed": seed,
     }
 
     def build(folder: Path) -> None:
-        collect(writer, network, size, study.seed).save(folder / file)
+        collect(writer, network, size, seed).save(folder / file)
 
     return stored(study.data, "datasets", spec, (collect, *_classes(writer)), build) / file
 

@@ -173,6 +173,9 @@ METHODS: dict[str, Method] = {
                knowledge=Knowledge("own users' SINR", lambda network: network.num_users)),
         Method("ITLinQ", {"name": "itlinq", "m_db": 25.0, "eta": 0.7}, knowledge=CHOSEN_GAINS,
                style=Style("cyan", "^", "--"), provenance="lineage", in_readme=True),
+        # The lineage's public code has both exponents.
+        Method("ITLinQ (η = 0.5)", {"name": "itlinq", "m_db": 25.0, "eta": 0.5}, knowledge=CHOSEN_GAINS,
+               style=Style("cyan", ">", ":"), provenance="lineage", in_readme=True),
         Method("ITLinQ (tuned)", {"name": "itlinq", **tuning.ITLINQ_TUNED}, knowledge=CHOSEN_GAINS,
                style=Style("cyan", "v", "-"), in_readme=True),
         Method("Threshold", {"name": "threshold", **tuning.THRESHOLD_TUNED}, knowledge=OWN_USERS,
@@ -195,6 +198,9 @@ METHODS: dict[str, Method] = {
                observation="neighbours", in_readme=True),
         Method("Exhaustive", {"name": "exhaustive", "lam": NetworkConfig().lam}, knowledge=ALL_GAINS,
                style=Style("black", "*", "-"), in_readme=True),
+        # The best R_score of all: λ = 0.8 maximises the reward.
+        Method("Exhaustive (λ = 1)", {"name": "exhaustive", **tuning.LAM_TUNED}, knowledge=ALL_GAINS,
+               style=Style("black", "*", ":", hollow=True), in_readme=True),
     )
 }  # fmt: skip
 LINEAGE_BASELINES = tuple(name for name, method in METHODS.items() if method.provenance == "lineage")

@@ -5,14 +5,14 @@ Shapes: D evaluation deployments (episodes), J users, S training seeds. Pure fun
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-BLOCK_NUMBERS = 2**21  # rates of as many replicates are resampled at once: 16 MiB
-Statistic = Callable[[np.ndarray], np.ndarray]  # rates (..., D, J) -> (...)
+from ..config import NetworkConfig
+from ..game import evaluation
+
+SLOPE = 2.0  # percent on each side over which the slope of the quantile function is measured, `study`
 
 
 def iqm(values: np.ndarray) -> np.ndarray:
@@ -25,41 +25,88 @@ def normalised(value: float | np.ndarray, random_walk: float, oracle: float) -> 
     return 100 * (value - random_walk) / (oracle - random_walk)
 
 
-def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+def interval(draws: np.ndarray, seeds: int = 1, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of bootstrap draws, widened by Student's t for the few seeds that one level was drawn from.
+
+    The seeds' part w of the variance has S - 1 degrees of freedom, the deployments' part as good as infinitely many, so
+    that the sum has (S - 1) / w^2 (Welch 1938, Satterthwaite 1946). Distances from the median are widened by the ratio
+    of the quantiles of t and of the normal distribution. How often it covers: `tests/test_intervals.py`.
+
+    Args:
+        draws: (2, replicates) with the seeds kept and with both levels resampled, as `bootstrap` returns.
+        seeds: S, of the method that has the fewest, schedulers apart; 1 if there are only schedulers.
+        level: of confidence.
+    """
+    kept, both = draws
+    ends = (1 - level) / 2, (1 + level) / 2
+    by_seeds = np.var(both - kept)
+    share = by_seeds / (by_seeds + np.var(kept)) if by_seeds else 0.0
+    freedom = (seeds - 1) / share**2 if share else np.inf
+    wider = stats.t.ppf(ends[1], freedom) / stats.norm.ppf(ends[1])
+    middle = np.median(both)
+    low, high = middle + wider * (np.quantile(both, ends) - middle)
     return float(low), float(high)
 
 
-def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, seed: int = 0) -> np.ndarray:
-    """Two-level bootstrap draws of the interquartile mean over training seeds of a statistic of the rates.
+def contributions(rates: np.ndarray) -> np.ndarray:
+    """What each deployment contributes to sum_rate, tail_rate and score: rates (..., D, J) -> (..., D, 3).
 
-    Both levels are resampled with replacement: the S seeds, and the D deployments, which all seeds share. A scheduler
-    is S = 1: then only deployments vary. The deployments drawn depend on `seed` and D alone, so draws of two methods
-    scored on the same deployments are paired: subtract or divide them draw by draw. With as many seeds they share those
-    drawn too, which keeps what training seeds have in common. Few seeds make intervals narrow: over the seeds alone, of
-    normal scores, those of 10 cover 93%, of 5 90% (`tests/test_tables.py`).
+    The mean over deployments is the score. A percentile is no mean of deployments, so it is linearised: by the share of
+    a deployment's users that lie below it, times the slope of the quantile function (Woodruff 1952, Siddiqui 1960).
+    The bootstrap of the percentile itself makes paired differences too wide.
+    """
+    percent = evaluation.TAIL_PERCENTILE
+    pooled = rates.reshape(*rates.shape[:-2], -1)
+    tail, low, high = np.percentile(pooled, [percent, percent - SLOPE, percent + SLOPE], axis=-1)
+    below = (rates <= tail[..., None, None]).mean(-1)
+    slope = (high - low) / (2 * SLOPE / 100)
+    tails = tail[..., None] + slope[..., None] * (below.mean(-1, keepdims=True) - below)
+    sums = rates.sum(-1)
+    return np.stack([sums, tails, sums / rates.shape[-1] + NetworkConfig().tail_weight * tails], -1)
+
+
+def bootstrap(values: np.ndarray, replicates: int = 1000, seed: int = 0) -> np.ndarray:
+    """Bootstrap draws of the interquartile mean over training seeds of a mean over deployments.
+
+    Both levels are resampled with replacement, each with the other kept, and what they change is added: the D
+    deployments, which all seeds share, and the S seeds. A scheduler is S = 1: then only deployments vary. The
+    deployments drawn depend on `seed` and D alone, so draws of two methods scored on the same deployments are paired:
+    subtract or divide them draw by draw. With as many seeds they share those drawn too. What seeds differ by only since
+    the deployments are so many comes with both levels and is counted once.
 
     Args:
-        rates: (S, D, J) mean rates, or (D, J) for a scheduler.
-        statistic: such as `score`; or several at once, rates (S, D, J) -> (S, k).
+        values: (S, D, ...) such as `contributions`.
         replicates: number of draws.
         seed: of the resampling.
 
     Returns:
-        (replicates,) draws, or (replicates, k).
+        (2, replicates, ...): draws with the seeds kept, and with both levels resampled; `interval` needs both.
     """
-    rates = rates[None] if rates.ndim == 2 else rates
-    seeds, deployments, _ = rates.shape
+    seeds, deployments = values.shape[:2]
     common = np.random.default_rng([seed, deployments]).integers(deployments, size=(replicates, deployments))
     own = np.random.default_rng([seed, deployments, seeds]).integers(seeds, size=(replicates, seeds))
-    at_once = max(1, BLOCK_NUMBERS // rates.size)
-    draws = []
-    for first in range(0, replicates, at_once):
-        values = statistic(rates[:, common[first : first + at_once]])  # (S, replicates, ...)
-        drawn = own[first : first + at_once]
-        draws.append(iqm(values[drawn.T, np.arange(len(drawn))]))
-    return np.concatenate(draws)
+    times = np.stack([np.bincount(drawn, minlength=deployments) for drawn in common]) / deployments
+    kept = iqm(np.einsum("rd,sd...->sr...", times, values))
+    return np.stack([kept, kept + _seed_changes(values, own)])
+
+
+def _seed_changes(values: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """What drawing the seeds changes of the interquartile mean: values (S, D, ...), own (replicates, S) ->
+    (replicates, ...)."""
+    seeds, deployments = values.shape[:2]
+    means = values.mean(1)
+    if seeds == 1:
+        return np.zeros((len(own), *means.shape[1:]))
+    changes = iqm(means[own.T]) - iqm(means)
+    # The bootstrap of a plain mean is narrow by sqrt((S - 1) / S). From four seeds on ends are trimmed: it is not.
+    if seeds < 4:
+        changes *= np.sqrt(seeds / (seeds - 1))
+    rest = values - means[:, None] - values.mean(0) + values.mean((0, 1))
+    by_chance = (rest**2).sum((0, 1)) / ((seeds - 1) * max(deployments - 1, 1) * deployments)
+    between = means.var(0, ddof=1)
+    share = np.divide(by_chance, between, out=np.zeros_like(between), where=between > 0)
+    share *= max(seeds - 3, 0) / (seeds - 1)  # unbiased, as the mean of 1 / chi^2 is 1 / (S - 3)
+    return changes * np.sqrt(np.clip(1 - share, 0, 1))
 
 
 def t_interval(values: np.ndarray, draws: np.ndarray | None = None) -> tuple[float, float, float]:

@@ -17,7 +17,7 @@ from ..game import evaluation
 from . import statistics
 from .store import Result
 
-SCORES: dict[str, statistics.Statistic] = {
+SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # rates (..., D, J) -> (...)
     "sum_rate": evaluation.sum_rate,
     "tail_rate": evaluation.tail_rate,
     "score": evaluation.score,
@@ -26,7 +26,10 @@ Interval = tuple[float, float, float]  # value, low, high
 
 
 class ScoreScale(NamedTuple):
-    """The ends of the normalised score: the random walk is 0, the exhaustive oracle 100."""
+    """The ends of the normalised score: the random walk is 0, the exhaustive oracle with λ = 1 is 100.
+
+    That with the reward's λ = 0.8 maximises the reward, not R_score: rules with λ = 1 score above it.
+    """
 
     random_walk: Result
     exhaustive: Result
@@ -34,7 +37,7 @@ class ScoreScale(NamedTuple):
     @classmethod
     def of(cls, results: Mapping[str, Result]) -> ScoreScale:
         """Those among the schedulers."""
-        return cls(results["Random walk"], results["Exhaustive"])
+        return cls(results["Random walk"], results["Exhaustive (λ = 1)"])
 
 
 def experiment_table(agents: Mapping[str, AgentConfig], seeds: Sequence[int], log: str, **more: Any) -> pd.DataFrame:
@@ -93,24 +96,26 @@ def summary(results: Mapping[str, Result], scale: ScoreScale, reference: str | N
     """Interquartile means over seeds with 95% intervals of the three scores and of the normalised score, and the paired
     ratio of the score to a reference method: columns method, seeds, <name>, <name>_low, <name>_high."""
 
-    def with_interval(name: str, value: Any, draws: np.ndarray) -> dict[str, float]:
-        return columns(name, (float(value), *statistics.interval(draws)))
+    def with_interval(name: str, value: Any, draws: np.ndarray, seeds: int) -> dict[str, float]:
+        return columns(name, (float(value), *statistics.interval(draws, seeds)))
 
     # One resampling for all scores of a method, the same deployments for all methods: paired.
-    walk, oracle = (_draws(end)[:, -1] for end in scale)
+    walk, oracle = (_draws(end)[..., -1] for end in scale)
     zero, hundred = (float(_means(end)[-1]) for end in scale)
     values = {method: _means(result) for method, result in results.items()}
     draws = {method: _draws(result) for method, result in results.items()}
     rows = []
     for method, result in results.items():
-        row: dict[str, Any] = {"method": method, "seeds": len(result.rates) if _is_trained(result) else 0}
+        seeds = len(result.rates)
+        row: dict[str, Any] = {"method": method, "seeds": seeds if _is_trained(result) else 0}
         for k, name in enumerate(SCORES):
-            row |= with_interval(name, values[method][k], draws[method][:, k])
-        share = 100 * (draws[method][:, -1] - walk) / (oracle - walk)
-        row |= with_interval("normalised_score", statistics.normalised(values[method][-1], zero, hundred), share)
+            row |= with_interval(name, values[method][k], draws[method][..., k], seeds)
+        share = 100 * (draws[method][..., -1] - walk) / (oracle - walk)
+        row |= with_interval("normalised_score", statistics.normalised(values[method][-1], zero, hundred), share, seeds)
         if reference:
-            ratio = draws[method][:, -1] / draws[reference][:, -1]
-            row |= with_interval("ratio", values[method][-1] / values[reference][-1], ratio)
+            ratio = draws[method][..., -1] / draws[reference][..., -1]
+            fewest = _fewest_seeds(result, results[reference])
+            row |= with_interval("ratio", values[method][-1] / values[reference][-1], ratio, fewest)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -128,9 +133,9 @@ def _means(result: Result) -> np.ndarray:
 
 
 def _draws(result: Result) -> np.ndarray:
-    """Bootstrap draws (replicates, 3) of the three scores; a stored run is resampled once."""
+    """Bootstrap draws (2, replicates, 3) of the three scores; a stored run is resampled once."""
     if result.folder not in _DRAWN:
-        _DRAWN[result.folder] = statistics.bootstrap(result.rates, _together)
+        _DRAWN[result.folder] = statistics.bootstrap(statistics.contributions(result.rates))
     return _DRAWN[result.folder]
 
 
@@ -140,7 +145,7 @@ _DRAWN: dict[Path, np.ndarray] = {}
 def scored(result: Result, name: str = "score") -> Interval:
     """One of the scores: interquartile mean over seeds and its 95% interval (value, low, high)."""
     k = list(SCORES).index(name)
-    return float(_means(result)[k]), *statistics.interval(_draws(result)[:, k])
+    return float(_means(result)[k]), *statistics.interval(_draws(result)[..., k], len(result.rates))
 
 
 def paired(first: Result, second: Result, name: str = "score", kind: str = "difference") -> Interval:
@@ -163,13 +168,40 @@ def paired(first: Result, second: Result, name: str = "score", kind: str = "diff
         )
     k, combine = list(SCORES).index(name), np.subtract if kind == "difference" else np.divide
     value = float(combine(_means(first)[k], _means(second)[k]))
-    return value, *statistics.interval(combine(_draws(first)[:, k], _draws(second)[:, k]))
+    draws = combine(_draws(first)[..., k], _draws(second)[..., k])
+    return value, *statistics.interval(draws, _fewest_seeds(first, second))
+
+
+def paired_over_logs(
+    first: Sequence[Result], second: Sequence[Result], name: str = "score", kind: str = "difference"
+) -> Interval:
+    """The same with the log as the unit: learned from several logs, the mean over the seeds of each.
+
+    The interval is over logs × deployments: how results vary from log to log is in it.
+
+    Args:
+        first, second: a run for each log, in the same order; or a single one that needs no log, such as a scheduler.
+        name, kind: as for `paired`.
+    """
+    k, combine = list(SCORES).index(name), np.subtract if kind == "difference" else np.divide
+    values = [
+        np.stack([statistics.contributions(result.rates)[..., k].mean(0) for result in results])  # (logs, D)
+        for results in (first, second)
+    ]
+    value = float(combine(*(statistics.iqm(each.mean(1)) for each in values)))
+    draws = combine(*(statistics.bootstrap(each) for each in values))
+    return value, *statistics.interval(draws, len(first))
+
+
+def _fewest_seeds(*results: Result) -> int:
+    """The number of seeds that limits how well a comparison is known; a scheduler has none to draw from."""
+    return min((len(result.rates) for result in results if len(result.rates) > 1), default=1)
 
 
 def seeds_interval(values: np.ndarray, replicates: int = 2000) -> Interval:
     """Interquartile mean over seeds of one number each (S,), and its 95% interval (seeds resampled)."""
-    picks = np.random.default_rng(0).integers(len(values), size=(replicates, len(values)))
-    return float(statistics.iqm(values)), *statistics.interval(statistics.iqm(values[picks].T))
+    draws = statistics.bootstrap(values[:, None], replicates)
+    return float(statistics.iqm(values)), *statistics.interval(draws, len(values))
 
 
 def format_interval(interval: Interval, digits: int = 3) -> str:
@@ -238,15 +270,12 @@ def curves(results: Mapping[str, Result], x: str, column: str) -> pd.DataFrame:
 
     Besides the columns of `Policy.history` there is "q_gap", the greedy minus the logged joint action's value.
     """
-    rng = np.random.default_rng(0)
     parts = []
     for method, result in results.items():
         histories = [p.history | {"q_gap": p.history["q_greedy"] - p.history["q_data"]} for p in result.policies]
         if column not in histories[0]:
             continue
         values = np.stack([history[column] for history in histories])  # (S, points)
-        picks = rng.integers(len(values), size=(500, len(values)))
-        low, high = np.quantile([statistics.iqm(values[pick]) for pick in picks], [0.025, 0.975], axis=0)
-        part = {x: histories[0][x], column: statistics.iqm(values), f"{column}_low": low, f"{column}_high": high}
-        parts.append(pd.DataFrame(part).assign(method=method, seeds=len(values)))
+        bands = pd.DataFrame([seeds_interval(point, 500) for point in values.T], columns=interval_columns(column))
+        parts.append(bands.assign(**{x: histories[0][x], "method": method, "seeds": len(values)}))
     return pd.concat(parts, ignore_index=True)

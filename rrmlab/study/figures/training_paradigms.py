@@ -41,6 +41,37 @@ def curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
     return fig
 
 
+def defaults(shares: pd.DataFrame, tuned: pd.DataFrame) -> Figure:
+    """CTDE's score over the centralized agent's, against the latter, with usual defaults and tuned.
+
+    Args:
+        shares: columns learning_rate, rewards, gamma, updates, seeds, centralized and share with its interval.
+        tuned: rows of `tables.summary` of both learners.
+    """
+    fig, ax = plotting.figure(width=plotting.COLUMN_IN, height=3.0)
+    colours = dict(zip(sorted(shares.learning_rate.unique()), ("black", "0.45", "0.7"), strict=True))
+    for rewards, marker in (("standardised", "o"), ("raw", "s")):
+        for rate, colour in colours.items():
+            part = shares[(shares.rewards == rewards) & (shares.learning_rate == rate)]
+            look = {"color": colour, "marker": marker, "linestyle": "none", "elinewidth": 0.6}
+            fill = "white" if rewards == "raw" else colour
+            label = f"{rewards}, {rate:g}"
+            bars = plotting.errors(part, "share")
+            ax.errorbar(part.centralized, part.share, yerr=bars, label=label, markerfacecolor=fill, **look)
+    score = tuned.set_index("method").score
+    central = score["C-MARL-CQL"]
+    ax.plot(
+        central, score["CTDE-MARL-CQL"] / central, "*", color="crimson", markersize=9, label="tuned", linestyle="none"
+    )
+    for level, text in ((0.98, "paper: 98%"), (0.95, "95%")):
+        ax.axhline(level, color="0.5", linewidth=0.7, linestyle=":")
+        ax.text(0.995, level, text, transform=ax.get_yaxis_transform(), ha="right", va="bottom", fontsize=7)
+    ax.set(xlabel="R_score of C-MARL-CQL (bit/s/Hz)", ylabel="CTDE / C in R_score")
+    fig.suptitle(f"rewards and learning rate; α = 1; {int(shares.seeds.max())} seeds; 95% intervals", fontsize=7)
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
 def reports(table: pd.DataFrame) -> Figure:
     """Score over the age of the reports, and over their noise: columns reports ("exact", "... TTIs late", "... dB
     noise"), method, score, score_low, score_high."""
