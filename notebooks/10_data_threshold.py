@@ -137,7 +137,7 @@ def verdicts():
     return pd.DataFrame(found)
 
 
-table = study.table("verdicts", verdicts)
+table = study.table("sizes", verdicts)
 study.show(figures.sizes(table, list(agents), EVERYWHERE), "sizes")
 
 # %% [markdown]

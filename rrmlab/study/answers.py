@@ -185,7 +185,7 @@ def _conservatism(t: Tables) -> str:
 
 
 def _threshold(t: Tables) -> str:
-    least = smallest(t.read("10_data_threshold_verdicts"))
+    least = smallest(t.read("10_data_threshold_sizes"))
     walk = {name: least["random walk"][f"{name}-MARL-CQL (DQN)"] for name in ("CTDE", "C")}
     found = [f"{name} from {size} transitions in a row" for name, size in walk.items() if size != "none"]
     return f"Of a random walk's log, training converges for {' and for '.join(found) or 'neither C nor CTDE'}."
