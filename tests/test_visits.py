@@ -26,9 +26,12 @@ from rrmlab import (
     make_scheduler,
     train_offline,
 )
+from rrmlab.game import evaluation
 from rrmlab.game.draws import HOTSPOT_M, DeploymentError
 from rrmlab.game.evaluation import run_episode
 from rrmlab.game.radio import large_scale_db, user_position
+from rrmlab.storage import new_folder
+from rrmlab.study import statistics, store, tables
 
 BUSY = NetworkConfig(
     num_aps=3, num_users=55, top_n=2, require_users=False, episode_ttis=60, warmup_ttis=20, mean_users=6.0,
@@ -54,7 +57,9 @@ def episodes(draw):
         hysteresis_db=draw(st.sampled_from([0.0, 0.5, 3.0])), num_sinusoids=4,
     )  # fmt: skip
     # One at a time after TTI 0: two newcomers of one cell would have the same PF factor, up to rounding.
-    first = draw(st.lists(st.integers(0, end), min_size=users, max_size=users, unique_by=lambda t: t or object()))
+    first = draw(
+        st.lists(st.integers(0, end + users), min_size=users, max_size=users, unique_by=lambda t: t or object())
+    )
     stays = draw(st.lists(st.integers(0, end), min_size=users, max_size=users))
     absent = [0] * (config.num_users - users)
     return config, [[*first, *absent]], [[a + b for a, b in zip(first, stays, strict=True)] + absent]
@@ -279,3 +284,44 @@ def test_a_policy_learns_from_visits_and_acts_among_others():
     (policy,) = train_offline(data, AgentConfig(hidden=(8,), num_updates=5, batch_size=16), [0], progress=False)
     with pytest.warns(UserWarning, match="mean_stay_s"):
         evaluate(policy, NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=5), 2)
+
+
+# --- scores ---------------------------------------------------------------------------------------------------
+
+
+def test_scores_count_what_was_got_while_users_were_there():
+    """Rates and presence added up TTI by TTI, the percentile of a plain list."""
+    env, deployment = RRMEnv(BUSY, 3), Deployment.draw(BUSY, 3, split="test")
+    got, there = np.zeros((3, 55)), np.zeros((3, 55))
+    for tti, (_, _, _, rates) in enumerate(run_episode(make_scheduler("full_reuse"), env, deployment)):
+        now = BUSY.warmup_ttis + tti
+        there += ((deployment.arrives <= now) & (now < deployment.leaves)).numpy()
+        got += rates.double().numpy()
+    scores = evaluate(make_scheduler("full_reuse"), BUSY, 3)
+    np.testing.assert_allclose(scores.presence, there / 60, rtol=1e-12)
+    np.testing.assert_allclose(scores.rates, got / np.maximum(there, 1), rtol=1e-12)
+    tail = np.percentile([r for r, n in zip((got / np.maximum(there, 1)).flat, there.flat, strict=True) if n >= 6], 5)
+    assert scores.sum_rate == pytest.approx(got.sum() / 3 / 60) and scores.tail_rate == pytest.approx(tail)
+    assert scores.score == pytest.approx(got.sum() / there.sum() + 3 * tail)
+
+
+def test_scores_of_users_who_are_always_there_are_those_of_a_fixed_population():
+    rates = np.random.default_rng(0).gamma(2.0, 0.4, (3, 7, 11))
+    always = np.ones((7, 11))
+    for statistic in (evaluation.sum_rate, evaluation.tail_rate, evaluation.score):
+        np.testing.assert_allclose(statistic(rates, presence=always), statistic(rates), rtol=1e-14)
+    with_presence = statistics.bootstrap(rates, evaluation.score, 50, presence=always)
+    np.testing.assert_allclose(with_presence, statistics.bootstrap(rates, evaluation.score, 50), rtol=1e-14)
+
+
+def test_a_stored_result_keeps_the_presence(tmp_path):
+    scores = evaluate(make_scheduler("full_reuse"), BUSY, 3)
+    folder = tmp_path / "run"
+    with new_folder(folder) as beside:
+        store.score_result(beside, [scores], 1.0)
+        (beside / "spec.json").write_text("{}")
+    result = store.read_result(folder)
+    np.testing.assert_array_equal(result.presence, scores.presence)
+    assert tables.scores(result.rates[0], result.presence) == pytest.approx(
+        {"sum_rate": scores.sum_rate, "tail_rate": scores.tail_rate, "score": scores.score}
+    )

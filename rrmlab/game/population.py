@@ -5,12 +5,20 @@ Shapes: E environments, the last dimension as in all of the game's state, I APs,
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import NetworkConfig
 from .deployment import Deployment
 from .radio import association, associations
+
+
+def presence(config: NetworkConfig, deployment: Deployment) -> np.ndarray:
+    """Share (E, J) of the counted TTIs in which each user is there."""
+    end = config.warmup_ttis + config.episode_ttis
+    first, last = deployment.arrives.clamp(min=config.warmup_ttis), deployment.leaves.clamp(max=end)
+    return (last - first).clamp(min=0).double().cpu().numpy() / config.episode_ttis
 
 
 class Population:

@@ -31,7 +31,13 @@ def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, seed: int = 0) -> np.ndarray:
+def bootstrap(
+    rates: np.ndarray,
+    statistic: Callable[..., np.ndarray],
+    replicates: int = 1000,
+    seed: int = 0,
+    presence: np.ndarray | None = None,
+) -> np.ndarray:
     """Two-level bootstrap draws of the interquartile mean over training seeds of a statistic of the rates.
 
     Both levels are resampled with replacement: the S seeds, and the D deployments, which all seeds share. A scheduler
@@ -45,6 +51,7 @@ def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, s
         statistic: such as `score`; or several at once, rates (S, D, J) -> (S, k).
         replicates: number of draws.
         seed: of the resampling.
+        presence: (D, J), resampled with the deployments and handed to the statistic by this name; or none.
 
     Returns:
         (replicates,) draws, or (replicates, k).
@@ -56,7 +63,9 @@ def bootstrap(rates: np.ndarray, statistic: Statistic, replicates: int = 1000, s
     at_once = max(1, BLOCK_NUMBERS // rates.size)
     draws = []
     for first in range(0, replicates, at_once):
-        values = statistic(rates[:, common[first : first + at_once]])  # (S, replicates, ...)
+        picked = common[first : first + at_once]
+        more = {} if presence is None else {"presence": presence[picked]}
+        values = statistic(rates[:, picked], **more)  # (S, replicates, ...)
         drawn = own[first : first + at_once]
         draws.append(iqm(values[drawn.T, np.arange(len(drawn))]))
     return np.concatenate(draws)
