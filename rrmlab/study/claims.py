@@ -65,12 +65,13 @@ def claim_table(notebook: str, *rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def gathered(tables: Path) -> pd.DataFrame:
-    """The rows of all notebooks, K1 to K11."""
+    """The rows of all notebooks: the paper's claims K1 to K11, then this study's own, N1 on."""
     found = [read_table(path) for path in sorted(tables.glob("[0-9][0-9]_*_claims.csv"))]
     if not found:
         return pd.DataFrame(columns=list(COLUMNS))
     rows = pd.concat(found, ignore_index=True)
-    return rows.sort_values("id", key=lambda ids: ids.str[1:].astype(int), kind="stable").reset_index(drop=True)
+    by_number = rows.sort_values("id", key=lambda ids: ids.str[1:].astype(int), kind="stable")
+    return by_number.sort_values("id", key=lambda ids: ids.str[0], kind="stable").reset_index(drop=True)
 
 
 def gather(tables: Path) -> None:
