@@ -342,6 +342,8 @@ short = {
     for start in ("share", "cell", "floor")
 }
 least, (ratio,) = kept.kept.idxmin(), passed[passed.method == LEARNER].ratio
+
+# %%
 Markdown(f"""
 1. **Set the window by the coherence time, first of all.** Where the coherence time is more than {ratio:.2f} windows, more than 5%
 of R_score is lost against the best of the three windows. The best averaging constant is

@@ -90,7 +90,7 @@ def windows(table: pd.DataFrame, passed: pd.DataFrame) -> Figure:
         right.axvline(ratio, color="0.4", linewidth=0.8)
         right.annotate(f" {ratio:.2f}", (ratio, 0.97), xycoords=("data", "axes fraction"), fontsize=7, va="top")
     right.set_xscale("log")
-    right.set(xlabel="coherence time / averaging window", ylabel="R_score lost against the best window (%)")
+    right.set(xlabel="coherence time / averaging window", ylabel="loss against the best window (%)")
     fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
