@@ -345,17 +345,16 @@ least, (ratio,) = kept.kept.idxmin(), passed[passed.method == LEARNER].ratio
 
 # %%
 Markdown(f"""
-1. **Set the window by the coherence time, first of all.** Where the coherence time is more than {ratio:.2f} windows, more than 5%
-of R_score is lost against the best of the three windows. The best averaging constant is
-{", ".join(f"{a:g} at {v:g} m/s" for v, a in fit.items())}. It is slow users for whom the usual window is too short; fast fading
-averages itself out.
-2. **With short stays** the best constant is {", ".join(f"{a:g} with {name}" for name, a in at_stay.items())}.
-3. **Start a newcomer's average at its share.** With stays of 0.5 s R_score is {short["share"]:.2f} then, {short["cell"]:.2f} from
-the mean of the cell and {short["floor"]:.2f} from the floor.
-4. **Train again only for a reason.** What was trained without arrivals at 1 m/s keeps at least {kept.kept.min():.1%} of the R_score of
-what is trained in the condition ({least}).
-5. **Let users change their AP.** At 30 m/s the agent scores {score(causes, condition="30 m/s", method=LEARNER):.2f}, and
-{score(causes, condition="30 m/s, AP changes at 3 dB", method=LEARNER):.2f} where users change to an AP that is 3 dB stronger.
+1. **Set the window by the coherence time.** Where the coherence time is more than {ratio:.2f} windows, the agent loses more than
+5% of R_score against the best of the three windows. Its best averaging constant is
+{", ".join(f"{a:g} at {v:g} m/s" for v, a in fit.items())}.
+2. **And by the stays.** The best constant is {", ".join(f"{a:g} with {name}" for name, a in at_stay.items())}.
+3. **Choose where a newcomer's average starts.** With stays of 0.5 s the agent scores most from the {max(short, key=short.get)}:
+{", ".join(f"{value:.2f} from the {start}" for start, value in short.items())}.
+4. **Is a training for the condition worth it?** What was trained without arrivals at 1 m/s keeps {kept.kept.min():.1%} of the R_score
+of what is trained in the condition, or more; it loses most with {least}. The interval is in N3.
+5. **Changing the AP.** At 30 m/s the agent scores {score(causes, condition="30 m/s", method=LEARNER):.2f} where users keep their first
+AP, and {score(causes, condition="30 m/s, AP changes at 3 dB", method=LEARNER):.2f} where they change to one that is 3 dB stronger.
 """)
 
 # %%
