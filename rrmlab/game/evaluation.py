@@ -43,9 +43,9 @@ def tail_rate(
 ) -> np.ndarray:
     """5th percentile (linear interpolation) of the pooled D * J mean rates: rates (..., D, J) -> (...), bit/s/Hz; of
     users who are there for a share `least_presence` of the TTIs. NaN where nobody is."""
-    pooled = rates.reshape(*rates.shape[:-2], -1)
     if presence is None:
-        return np.percentile(pooled, TAIL_PERCENTILE, axis=-1)
+        return np.percentile(rates.reshape(*rates.shape[:-2], -1), TAIL_PERCENTILE, axis=-1)
+    pooled = rates.reshape(*rates.shape[:-2], -1)
     counted = np.broadcast_to(presence, rates.shape).reshape(pooled.shape) >= least_presence
     number = counted.sum(-1, keepdims=True)
     place = TAIL_PERCENTILE / 100 * np.maximum(number - 1, 0)
