@@ -303,14 +303,17 @@ rows = study.table("", all_rows)
 
 
 # %%
-def claims():
-    def over(slower, results=by_speed):
-        first, second = (results[(slower[0], a, *slower[1:]), LEARNER] for a in (0.01, 0.003))
-        return tables.paired(first, second, kind="ratio")
+def longer_window(results, *key):
+    """R_score of the agent with the averaging constant 0.01 over that with 0.003, a key of results but for that."""
+    first, second = (results[(key[0], averaging, *key[1:]), LEARNER] for averaging in (0.01, 0.003))
+    return tables.paired(first, second, kind="ratio")
 
+
+def claims():
     shares = {name: tables.interval_at(kept.loc[name], "kept") for name in OWN}
     (ratio,) = passed[passed.method == LEARNER].ratio
-    fits = paper_claims.n4(over((1.0,)), over((FAST,)), over((0.5, "share"), by_stay), ratio)
+    slow, fast = (longer_window(by_speed, speed) for speed in (1.0, FAST))
+    fits = paper_claims.n4(slow, fast, longer_window(by_stay, 0.5, "share"), ratio)
     return claim_table(study.slug, paper_claims.n3(shares), fits)
 
 
