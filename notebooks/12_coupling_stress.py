@@ -207,7 +207,7 @@ def of_states(place, visited_by="Random walk"):
 def share_at(place, visited_by="Random walk"):
     """κ with its interval over deployments, and its bootstrap draws."""
     variances = of_states(place, visited_by)[ORDERS].to_numpy()
-    draws = statistics.bootstrap(variances, interaction_share)
+    draws = interaction_share(statistics.bootstrap(variances[None])[..., None, :])
     return (float(interaction_share(variances)), *statistics.interval(draws)), draws
 
 
@@ -215,7 +215,7 @@ def share_at(place, visited_by="Random walk"):
 def point_rows():
     rows = []
     for place in PLACES:
-        row = dict(zip(PLACE, place, strict=True)) | of_states(place)[["snr_db", "inr_db"]].median().to_dict()
+        row = dict(zip(PLACE, place, strict=True)) | of_states(place)[["snr_db", "inr_db"]].mean().to_dict()
         row |= tables.columns("kappa", share_at(place)[0]) | tables.columns("kappa_visited", share_at(place, SUM)[0])
         for name, (first, second) in RATIOS.items():
             ratio = tables.paired(results[place, first], results[place, second], kind="ratio")
@@ -254,12 +254,12 @@ LEVEL = 0.95
 
 
 def score_draws(result):
-    return statistics.bootstrap(result.rates, tables.SCORES["score"])
+    return statistics.bootstrap(statistics.contributions(result.rates))[..., -1]
 
 
 def draws_at(place):
     """Of one network, bootstrap draws of the predictors and of the ratios."""
-    inr = statistics.bootstrap(of_states(place)[["inr_db"]].to_numpy(), lambda values: np.median(values, (-2, -1)))
+    inr = statistics.bootstrap(of_states(place).inr_db.to_numpy()[None])
     drawn = {"kappa": share_at(place)[1], "kappa_visited": share_at(place, SUM)[1], "inr_db": inr}
     drawn["ctde_over_c"] = score_draws(results[place, SUM]) / score_draws(results[place, JOINT])
     return drawn | {"additive": score_draws(additive[place]) / score_draws(results[place, "Exhaustive"])}
@@ -272,12 +272,13 @@ def predictor_rows():
     for ratio in ("ctde_over_c", "additive"):
         made = {}
         for name in ("inr_db", "kappa", "kappa_visited"):
-            x, y = (np.stack([part[column] for part in drawn], 1) for column in (name, ratio))  # (replicates, P)
-            made[name] = predictor_row(name, points[name].to_numpy(), points[ratio].to_numpy(), x, y, LEVEL)
+            x, y = (np.stack([part[column] for part in drawn], -1) for column in (name, ratio))  # (2, replicates, P)
+            known = points[name].to_numpy(), points[ratio].to_numpy()
+            made[name] = predictor_row(name, *known, x, y, LEVEL, len(seeds))
         inr, inr_ranks = made["inr_db"]
         for row, ranks in made.values():
             better = abs(row["rank"]) - abs(inr["rank"])
-            better = better, *statistics.interval(np.abs(ranks) - np.abs(inr_ranks))
+            better = better, *statistics.interval(np.abs(ranks) - np.abs(inr_ranks), len(seeds))
             rows.append({"ratio": ratio} | row | tables.columns("better", better))
     return pd.DataFrame(rows)
 

@@ -14,6 +14,7 @@ from typing import Any
 from .checks import check_range, check_types, constant, from_dict
 
 SPEED_OF_LIGHT = 299_792_458.0  # m/s
+NEWCOMER_AVERAGES = ("share", "cell", "floor")  # see `game.population`
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,22 @@ class NetworkConfig:
     average_floor: float = constant(0.01, "bit/s/Hz", "study", "floor of the average in the weight: w <= 100")
     lam: float = constant(0.8, "", "paper", "lambda, exponent of the weight in the reward")
     tail_weight: float = constant(3.0, "", "study", "mu2 of R_score = mean rate + mu2 * tail rate (mu1 = 1/J)")
+    # Users who come and leave, who meet in one place, and who change their AP.
+    mean_stay_s: float = constant(0.0, "s", "study", "mean stay of users who come and leave; 0: all are always there")
+    mean_users: float = constant(
+        24.0,
+        "users",
+        "study",
+        "mean number of users present, where they come and leave; J is then all of an episode",
+    )
+    burst: float = constant(
+        0.0, "", "study", "users who come at once in the middle of an episode, on average, over `mean_users`"
+    )
+    newcomer_average: str = constant("share", "", "study", "start of a newcomer's rate average: share, cell or floor")
+    hotspot: float = constant(0.0, "", "study", "share of the users that are placed in a disc of 30 m radius")
+    hysteresis_db: float = constant(
+        0.0, "dB", "study", "a user changes to an AP that is stronger by more than this; 0: it keeps its first one"
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -81,6 +98,16 @@ class NetworkConfig:
         check_range(self, "average_floor", 1e-6, 1e3)
         check_range(self, "lam", 0, 1)
         check_range(self, "tail_weight", 0, 1e6)
+        check_range(self, "mean_stay_s", 0, 1e6)
+        check_range(self, "mean_users", 0, 1e6, open_low=True)
+        check_range(self, "burst", 0, 100)
+        check_range(self, "hotspot", 0, 1)
+        check_range(self, "hysteresis_db", 0, 100)
+        if self.newcomer_average not in NEWCOMER_AVERAGES:
+            allowed = ", ".join(NEWCOMER_AVERAGES)
+            raise ValueError(f"newcomer_average = {self.newcomer_average!r}: must be one of {allowed}")
+        if self.mean_stay_s:
+            self._check_visits()
         if self.top_n > self.num_users:
             raise ValueError(f"top_n = {self.top_n}: must be at most num_users = {self.num_users}")
         if self.require_users and self.num_users < self.num_aps:
@@ -97,6 +124,22 @@ class NetworkConfig:
             )
         if self.min_ap_user_m >= self.area_m / 2:
             raise ValueError(f"min_ap_user_m = {self.min_ap_user_m:g}: must be below area_m / 2 = {self.area_m / 2:g}")
+
+    def _check_visits(self) -> None:
+        if self.require_users:
+            raise ValueError(f"require_users = True: must be False with mean_stay_s = {self.mean_stay_s:g}")
+        if self.num_users < self.enough_users:
+            raise ValueError(
+                f"num_users = {self.num_users}: must be at least {self.enough_users}, that is all users who come in an "
+                f"episode with mean_users = {self.mean_users:g} and mean_stay_s = {self.mean_stay_s:g}"
+            )
+
+    @property
+    def enough_users(self) -> int:
+        """Users of an episode with arrivals: more come in one of 10^7 episodes, six standard deviations, `study`."""
+        ttis = self.warmup_ttis + self.episode_ttis
+        mean = self.mean_users * (1 + self.burst + ttis * self.tti_s / self.mean_stay_s)
+        return math.ceil(mean + 6 * math.sqrt(mean))
 
     @property
     def doppler_hz(self) -> float:

@@ -29,7 +29,7 @@ def map_nodes(
 
     Args:
         ap_xy, user_xy: positions (I, 2) and (J, 2) in m.
-        serving: (J,), each user's AP.
+        serving: (J,), each user's AP, -1 of one who is not there and gets no row.
         users: (I,), the user that each AP serves, -1 for silence.
         rates: (J,) in bit/s/Hz.
 
@@ -43,7 +43,7 @@ def map_nodes(
     of_users = {"kind": "user", "x_m": user_xy[:, 0], "y_m": user_xy[:, 1], "ap": serving, "on": served, "rate": rates}
     table = pd.concat([pd.DataFrame(aps).reset_index(), pd.DataFrame(of_users).reset_index()], ignore_index=True)
     table["sinr_db"] = 10 * np.log10(2 ** table.rate[table.on & (table.kind == "user")] - 1)
-    return table
+    return table[table.ap >= 0]  # who is not there has no AP
 
 
 def draw_map(ax: Axes, nodes: pd.DataFrame, area_m: float) -> None:

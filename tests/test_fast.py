@@ -86,7 +86,7 @@ def test_slots_are_a_stable_sort_by_the_factor(dtype):
     factors = [torch.from_numpy(coarse).to(dtype), torch.from_numpy(rng.random((17, 50))).to(dtype)]
     factors.append(torch.where(torch.rand(17, 50) < 0.5, torch.tensor(1.0), torch.tensor(1.0 + 2**-20)).to(dtype))
     for factor in factors:
-        users, filled = env._rank(factor)
+        users, filled = env._users.best(factor)
         for e in range(50):
             for i in range(3):
                 own = [j for j in range(17) if env.serving[e, j] == i]

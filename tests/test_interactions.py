@@ -212,9 +212,9 @@ def test_the_threshold_by_hand(y, expected):
 def test_a_predictor_is_described_with_its_intervals():
     rng = np.random.default_rng(0)
     x, y = np.arange(6.0), 1 - 0.04 * np.arange(6.0)
-    draws = x + 0 * rng.normal(size=(200, 6)), y + 0.01 * rng.normal(size=(200, 6))
-    row, ranks = predictor_row("x", x, y, *draws, 0.9)
-    assert row["predictor"] == "x" and row["rank"] == pytest.approx(-1) and len(ranks) == 200
+    draws = x + 0 * rng.normal(size=(2, 200, 6)), y + 0.01 * rng.normal(size=(2, 200, 6))
+    row, ranks = predictor_row("x", x, y, *draws, 0.9, 3)
+    assert row["predictor"] == "x" and row["rank"] == pytest.approx(-1) and ranks.shape == (2, 200)
     assert row["threshold"] == pytest.approx(2.5)
     assert 1.5 < row["threshold_low"] < 2.5 < row["threshold_high"] < 3.5
     assert -1 <= row["rank_low"] <= row["rank_high"] < -0.9

@@ -20,10 +20,12 @@ from torch import Tensor
 from ..checks import check_kind, real_array, seed_number, whole_number
 from ..config import NetworkConfig
 from .draws import draw_angles, draw_deployment, draw_shadowing
-from .traces import as_traces, check_traces
+from .traces import as_episodes, as_traces, check_traces
 
 SPLITS = ("train", "validation", "test")
 GIVEN = len(SPLITS)  # in place of a split in the keys of what was not drawn
+WHOLE = ("key", "serving", "arrives", "leaves")  # whole numbers
+NEVER = 2**62  # a TTI that does not come
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +36,15 @@ class Deployment:
 
     Attributes:
         ap_xy: (E, I, 2) float64, m.
-        user_xy: (E, J, 2) float64, m, at TTI 0, the first TTI of the warm-up.
+        user_xy: (E, J, 2) float64, m, in the user's first TTI; TTI 0 is the first one of the warm-up.
         heading: (E, J) float64, rad, direction of the straight walk.
         shadowing_db: (E, I, J) float64, dB, added to the path loss: positive makes a link weaker.
         arrival: (E, I, J, M) float64, rad, arrival angles of the sinusoids.
         phase: (E, I, J, M) float64, rad, their phases.
         key: (E, 3) int64, (split, seed, index) of each episode; the split is 3 where it was not drawn.
         serving: (E, J) int64, the AP that serves each user, -1 for the one of the strongest gain; left out, -1 for all.
+        arrives: (E, J) int64, the first TTI in which each user is there; it stands still before. Left out, 0 for all.
+        leaves: (E, J) int64, the first TTI after its last one; left out, NEVER for all.
         gains: for each episode an array (T, I, J) of linear SNRs in place of the radio, see `from_gains`; or none.
     """
 
@@ -52,11 +56,14 @@ class Deployment:
     phase: Tensor
     key: Tensor
     serving: Tensor = None  # type: ignore[assignment]
+    arrives: Tensor = None  # type: ignore[assignment]
+    leaves: Tensor = None  # type: ignore[assignment]
     gains: tuple[np.ndarray, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.serving is None and isinstance(self.heading, Tensor):
-            object.__setattr__(self, "serving", torch.full_like(self.heading, -1, dtype=torch.int64))
+        for name, usual in {"serving": -1, "arrives": 0, "leaves": NEVER}.items():
+            if getattr(self, name) is None and isinstance(self.heading, Tensor):
+                object.__setattr__(self, name, torch.full_like(self.heading, usual, dtype=torch.int64))
 
     def __len__(self) -> int:
         return len(self.ap_xy)
@@ -121,9 +128,11 @@ class Deployment:
             "phase": ((i, j, m), *angle),
             "key": ((3,), 0, math.inf, ""),
             "serving": ((j,), -1, i - 1, ", an AP, or -1 for the one of the strongest gain"),
+            "arrives": ((j,), 0, NEVER if config.mean_stay_s else 0, ""),
+            "leaves": ((j,), 0 if config.mean_stay_s else NEVER, NEVER, ", users come and leave with mean_stay_s > 0"),
         }
         for name, (shape, low, high, unit) in wanted.items():
-            value, dtype = getattr(self, name), torch.int64 if name in ("key", "serving") else torch.float64
+            value, dtype = getattr(self, name), torch.int64 if name in WHOLE else torch.float64
             if not isinstance(value, Tensor) or tuple(value.shape) != (num, *shape) or value.dtype != dtype:
                 raise ValueError(f"deployment.{name}: must be a {dtype} tensor of shape {(num, *shape)}")
             if self.gains and dtype == torch.float64:  # the radio is not used
@@ -191,11 +200,13 @@ class Deployment:
             ValueError: another shape, no real numbers, numbers of episodes that differ, or what `check` refuses.
         """
         check_kind("config", config, NetworkConfig)
+        if config.mean_stay_s:
+            raise ValueError(f"mean_stay_s = {config.mean_stay_s:g}: must be 0, users at given positions stay")
         i, j, seed = config.num_aps, config.num_users, seed_number(seed)
-        given = {"ap_xy": _episodes("ap_xy", ap_xy, (i, 2)), "user_xy": _episodes("user_xy", user_xy, (j, 2))}
+        given = {"ap_xy": as_episodes("ap_xy", ap_xy, (i, 2)), "user_xy": as_episodes("user_xy", user_xy, (j, 2))}
         for name, values, shape in (("shadowing_db", shadowing_db, (i, j)), ("serving", serving, (j,))):
             if values is not None:
-                given[name] = _episodes(name, values, shape)
+                given[name] = as_episodes(name, values, shape)
         num = max(map(len, given.values()))
         for name, array in given.items():
             if len(array) not in (1, num):
@@ -235,7 +246,7 @@ class Deployment:
         unknown = {name: np.full(shape, math.nan) for name, shape in shapes.items()}
         columns = _columns([unknown] * num, [(GIVEN, seed, e) for e in range(num)])
         if serving is not None:
-            given = torch.from_numpy(_episodes("serving", serving, (j,)))
+            given = torch.from_numpy(as_episodes("serving", serving, (j,)))
             columns["serving"] = given.repeat(num, 1) if len(given) == 1 else given
         deployment = cls(**columns, gains=traces)
         deployment.check(config, num)
@@ -279,18 +290,3 @@ def _columns(drawn: list[dict[str, np.ndarray]], keys: list[tuple[int, int, int]
     """The tensors of a deployment from the arrays of each episode, and its key."""
     columns = {name: torch.from_numpy(np.stack([each[name] for each in drawn])) for name in drawn[0]}
     return {**columns, "key": torch.from_numpy(np.array(keys, dtype=np.int64))}
-
-
-def _episodes(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Given values as (E, *shape), float64, or int64 for `serving`."""
-    found = real_array(name, values)
-    array = found[None] if found.ndim == len(shape) else found
-    if array.shape[1:] != shape or not len(array):
-        raise ValueError(
-            f"{name} of shape {found.shape}: the network wants {shape}, or (E, ...) with E episodes in front"
-        )
-    if name != "serving":
-        return array.astype(np.float64)
-    if not np.array_equal(array, np.rint(array)):
-        raise ValueError("serving: must be whole numbers, an AP for each user or -1")
-    return array.astype(np.int64)

@@ -18,7 +18,7 @@ from ..config import NetworkConfig
 from .deployment import Deployment
 from .gains import LinkGains, neighbour_gains
 from .observations import Slots, observation_of
-from .radio import association
+from .population import Population
 from .views import SILENT, CellView, CrossGainView, NetworkView, ObservationView, ReportView
 
 
@@ -27,7 +27,8 @@ class RRMEnv:
 
     After `reset` and after every step these describe the decision that comes next: `sinr`, `weights`, `averages`
     (E, J), `slots` (E, I, N), `action_mask` (E, I, N+1), `transmitting` (E, I) (the last TTI's transmitters),
-    `serving` (E, J), `ttis` (counted TTIs so far), `deployment`.
+    `serving` (E, J), `ttis` (counted TTIs so far), `deployment`. A user who is not there is in no slot, has the serving
+    AP -1, and its other numbers mean nothing.
 
     Args:
         config: the network and the rules.
@@ -84,7 +85,6 @@ class RRMEnv:
         self._on: Tensor
         self._next_index = 0
         self._ap = torch.arange(config.num_aps, device=self.device)
-        self._user = torch.arange(config.num_users, device=self.device)[:, None]
 
     def reset(self, deployment: Deployment | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start an episode on the given deployments or on the next ones of the stream, E / copies in number.
@@ -101,10 +101,8 @@ class RRMEnv:
             self._next_index += num
         deployment.check(config, num)
         self.deployment = deployment.to(self.device).repeat(self.copies)
-        self.serving = association(config, self.deployment)
-        self._serving = self.serving.T.contiguous()
-        self._own = self._ap[:, None, None] == self._serving  # (I, J, E)
-        self._gains = LinkGains(config, self.deployment, self._own, self.copies, self.dtype)
+        self._users = Population(config, self.deployment, self.copies)
+        self._gains = LinkGains(config, self.deployment, self._users.path, self.copies, self.dtype)
         self.ttis = 0
         self._warm_up()
         return self._observe()
@@ -137,9 +135,9 @@ class RRMEnv:
         foreign = (self.serving.gather(1, users.clamp(min=0)) != self._ap) & (users != SILENT)
         if bool(foreign.any()):
             e, i = foreign.nonzero()[0].tolist()
-            raise ValueError(
-                f"users[{e}, {i}] = {users[e, i]}: AP {self.serving[e, users[e, i]]} serves that user, not AP {i}"
-            )
+            ap = int(self.serving[e, users[e, i]])
+            reason = f"AP {ap} serves that user, not AP {i}" if ap >= 0 else "that user is not there"
+            raise ValueError(f"users[{e}, {i}] = {users[e, i]}: {reason}")
         return self._advance(users)
 
     def set_state(self, averages: Tensor, transmitting: Tensor) -> tuple[Tensor, dict[str, Any]]:
@@ -165,7 +163,7 @@ class RRMEnv:
         if kind is ObservationView:
             return ObservationView(*base)
         if kind in (CellView, ReportView):
-            sinr, weight = ((self._own * values).permute(2, 0, 1) for values in (self._sinr, self._weights))
+            sinr, weight = ((self._users.own * values).permute(2, 0, 1) for values in (self._sinr, self._weights))
             if kind is ReportView:
                 return ReportView(*base, sinr, weight, self.snr, self.observation)
             return CellView(*base, sinr, weight)
@@ -220,23 +218,29 @@ class RRMEnv:
             raise ValueError(f"{name}: must lie in {low} ... {high}, got {int(smallest)} ... {int(largest)}")
 
     def _link_snr(self) -> Tensor:
-        return torch.where(self._own, *self._gains.at(self._time))
+        return torch.where(self._users.own, *self._gains.at(self._time))
 
     def _warm_up(self) -> None:
         """Averages after the warm-up: every AP that has a user transmits, round robin over its users."""
-        config, own = self.config, self._own
-        count = own.sum(1)  # (I, E)
-        self._on = (count > 0).to(self.dtype)
-        turn = ((own.cumsum(1) - 1) * own).sum(0)  # (J, E): the user's place in its AP's round
-        length = count.gather(0, self._serving)
-        for t in range(config.warmup_ttis + 1):
-            self._time = t
+        config, users = self.config, self._users
+        for t in range(max(1, config.warmup_ttis)):
             signal, cross = self._gains.at(t)
+            if users.go_to(t):
+                if t:
+                    sinr = signal / (1 + self._gains.interference(cross, self._on))
+                    self._averages = users.with_newcomers(t, self._averages, sinr)
+                count = users.own.sum(1)  # (I, E)
+                # (J, E): the user's place in its AP's round, and the round's length
+                turn, length = ((users.own.cumsum(1) - 1) * users.own).sum(0), count.gather(0, users.serving)
+                length = length.clamp_(min=1)
+                self._on = (count > 0).to(self.dtype)
             rates = torch.log2(1 + signal / (1 + self._gains.interference(cross, self._on)))
             if t == 0:
-                self._averages = rates * (config.num_aps / config.num_users)
+                self._averages = users.first_averages(rates)
             if t < config.warmup_ttis:
-                self._averages = torch.lerp(self._averages, rates * (t % length == turn), config.averaging)
+                served = (t % length == turn) & users.present
+                self._averages = torch.lerp(self._averages, rates * served, config.averaging)
+        self._time, self.serving = config.warmup_ttis, users.shown()
 
     def _advance(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         signal, cross = self._gains.at(self._time)
@@ -260,9 +264,12 @@ class RRMEnv:
         i, n = self.config.num_aps, self.config.top_n
         signal, cross = self._gains.at(self._time)
         self._sinr = signal / (1 + self._gains.interference(cross, self._on))
+        if self._time and self._users.go_to(self._time):
+            self._averages = self._users.with_newcomers(self._time, self._averages, self._sinr)
+            self.serving = self._users.shown()
         self._weights = 1 / self._averages.clamp(min=self.config.average_floor)
         self._log_weights = self._weights.log()
-        best = self._rank(self._weights * torch.log2(1 + self._sinr))  # (I, N, E)
+        best = self._users.best(self._weights * torch.log2(1 + self._sinr))  # (I, N, E)
         self._top, self._filled = (x.flatten(0, 1) for x in best)  # (I N, E)
         inr = partial(neighbour_gains, cross, self._top, n)
         slots = Slots(self._of_top, inr, sinr=self._sinr, log_weight=self._log_weights, snr=signal)
@@ -277,23 +284,3 @@ class RRMEnv:
     def _of_top(self, values: Tensor) -> Tensor:
         """Values of the users in the slots: (J, E) -> (I N, E), any where a slot is empty."""
         return values.gather(0, self._top)
-
-    def _rank(self, factor: Tensor) -> tuple[Tensor, Tensor]:
-        """The N best own users of every AP by factor (J, E) >= 0: users (I, N, E), any where there is none, and whether
-        there is one.
-
-        The user's index stands in the last bits of the factor as an integer, which orders like the number itself: one
-        maximum finds value and user, and equal factors go to the lower index.
-        """
-        i, j = self.config.num_aps, self.config.num_users
-        last_bits = (1 << j.bit_length()) - 1
-        nobody = -1 - j  # below all, and stands for user j
-        key = (factor.double().view(torch.int64) | last_bits) - self._user
-        key = torch.cat([key, key.new_full((1, self.num_envs), nobody)])
-        found, users = [], []
-        for _ in range(self.config.top_n):
-            best = key.new_full((i, self.num_envs), nobody).scatter_reduce_(0, self._serving, key[:j], "amax")
-            users.append(last_bits - (best & last_bits))
-            found.append(best >= 0)
-            key.scatter_(0, users[-1], nobody)
-        return torch.stack(users, 1).clamp_(max=j - 1), torch.stack(found, 1)

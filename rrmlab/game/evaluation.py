@@ -18,23 +18,50 @@ from ..config import NetworkConfig
 from .behaviours import Behaviour, Scheduler, check_behaviour
 from .deployment import Deployment, given_or_drawn, number_of
 from .env import RRMEnv
+from .population import presence
 
 TAIL_PERCENTILE = 5.0  # `paper`
 
 
-def sum_rate(rates: np.ndarray) -> np.ndarray:
-    """Mean over deployments of the users' summed mean rates: rates (..., D, J) -> (...), bit/s/Hz."""
-    return rates.sum(-1).mean(-1)
+# Share of the episode for which a user must be there to count in the tail, `study`: 200 TTIs of 2,000. The stays of
+# others are not much longer than the turn for which a user waits, so that their rates say when they came.
+LEAST_PRESENCE = 0.1
 
 
-def tail_rate(rates: np.ndarray) -> np.ndarray:
-    """5th percentile (linear interpolation) of the pooled D * J mean rates: rates (..., D, J) -> (...), bit/s/Hz."""
-    return np.percentile(rates.reshape(*rates.shape[:-2], -1), TAIL_PERCENTILE, axis=-1)
+def sum_rate(rates: np.ndarray, presence: np.ndarray | None = None) -> np.ndarray:
+    """Mean over deployments of what all users get per TTI: rates (..., D, J) -> (...), bit/s/Hz.
+
+    Args:
+        rates: mean rate of each user while it is there.
+        presence: (..., D, J), the share of the TTIs in which it is there; left out, 1.
+    """
+    return (rates if presence is None else rates * presence).sum(-1).mean(-1)
 
 
-def score(rates: np.ndarray, tail_weight: float = 3.0) -> np.ndarray:
-    """R_score = mu1 * sum rate + mu2 * tail rate with mu1 = 1/J: rates (..., D, J) -> (...)."""
-    return sum_rate(rates) / rates.shape[-1] + tail_weight * tail_rate(rates)
+def tail_rate(
+    rates: np.ndarray, presence: np.ndarray | None = None, least_presence: float = LEAST_PRESENCE
+) -> np.ndarray:
+    """5th percentile (linear interpolation) of the pooled D * J mean rates: rates (..., D, J) -> (...), bit/s/Hz; of
+    users who are there for a share `least_presence` of the TTIs. NaN where nobody is."""
+    if presence is None:
+        return np.percentile(rates.reshape(*rates.shape[:-2], -1), TAIL_PERCENTILE, axis=-1)
+    pooled = rates.reshape(*rates.shape[:-2], -1)
+    counted = np.broadcast_to(presence, rates.shape).reshape(pooled.shape) >= least_presence
+    number = counted.sum(-1, keepdims=True)
+    place = TAIL_PERCENTILE / 100 * np.maximum(number - 1, 0)
+    low = place.astype(int)
+    high = np.minimum(low + 1, np.maximum(number - 1, 0))
+    ranked = np.partition(np.where(counted, pooled, np.inf), range(low.min(), high.max() + 1))
+    below, above = (np.take_along_axis(ranked, at, -1) for at in (low, high))
+    with np.errstate(invalid="ignore"):
+        return (below + (place - low) * (above - below))[..., 0]
+
+
+def score(rates: np.ndarray, tail_weight: float = 3.0, presence: np.ndarray | None = None) -> np.ndarray:
+    """R_score = mean rate + mu2 * tail rate: rates (..., D, J) -> (...). The mean is the sum rate over the number of
+    users, that is J, or with a `presence` (..., D, J) the mean number of those who are there."""
+    users = rates.shape[-1] if presence is None else presence.sum(-1).mean(-1)
+    return sum_rate(rates, presence) / users + tail_weight * tail_rate(rates, presence)
 
 
 EPISODES = 100  # deployments of a score, `study`
@@ -49,8 +76,9 @@ class Scores:
         sum_rate: mean over deployments of the summed mean rates, bit/s/Hz.
         tail_rate: 5th percentile of all users' mean rates, pooled over deployments, bit/s/Hz.
         score: R_score = sum_rate / J + tail_weight * tail_rate.
-        rates: (D, J) mean rate of each user over the episode, bit/s/Hz.
+        rates: (D, J) mean rate of each user over the episode, or while it is there, bit/s/Hz.
         rewards: (D,) mean reward per TTI.
+        presence: (D, J) share of the counted TTIs in which each user is there; None where all users stay.
     """
 
     sum_rate: float
@@ -58,16 +86,20 @@ class Scores:
     score: float
     rates: np.ndarray = field(repr=False)
     rewards: np.ndarray = field(repr=False)
+    presence: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, rates: np.ndarray, rewards: np.ndarray, tail_weight: float) -> Scores:
+    def of(
+        cls, rates: np.ndarray, rewards: np.ndarray, tail_weight: float, presence: np.ndarray | None = None
+    ) -> Scores:
         """Scores of the users' mean rates (D, J)."""
         return cls(
-            sum_rate=float(sum_rate(rates)),
-            tail_rate=float(tail_rate(rates)),
-            score=float(score(rates, tail_weight)),
+            sum_rate=float(sum_rate(rates, presence)),
+            tail_rate=float(tail_rate(rates, presence)),
+            score=float(score(rates, tail_weight, presence)),
             rates=rates,
             rewards=rewards,
+            presence=presence,
         )
 
 
@@ -230,7 +262,7 @@ def evaluate_copies(
     check_kind("config", config, NetworkConfig)
     check_fits(behaviour, config)
     num_episodes = number_of("num_episodes", num_episodes, EPISODES, config, deployments)
-    rates, rewards = [], []
+    rates, rewards, shares = [], [], []
     at_once = max(1, EVALUATION_ENVS // copies)
     with torch.no_grad():
         for first in range(0, num_episodes, at_once):
@@ -241,8 +273,12 @@ def evaluate_copies(
             for _, _, reward, info in run_episode(behaviour, env, deployment):
                 total, earned = total + info["rates"].double(), earned + reward.double()
             rates.append(total.cpu().numpy().reshape(copies, num, -1) / config.episode_ttis)
+            shares.append(presence(config, deployment))
             rewards.append(earned.cpu().numpy().reshape(copies, num) / config.episode_ttis)
+    share = np.concatenate(shares) if config.mean_stay_s else None
+    # Of one who was never there the rate is 0.
+    over = 1 if share is None else np.where(share > 0, share, 1)
     return [
-        Scores.of(rate, reward, config.tail_weight)
+        Scores.of(rate / over, reward, config.tail_weight, share)
         for rate, reward in zip(np.concatenate(rates, 1), np.concatenate(rewards, 1), strict=True)
     ]

@@ -27,15 +27,15 @@ class LinkGains:
     Args:
         config: the network.
         deployment: E deployments, the first E / copies of which are computed; the others are copies of them.
-        own: (I, J, E) bool, True between an AP and the users that it serves.
+        path: (T, E / copies, J) int64, the AP of each user in every TTI; T is 1 where none changes.
         copies: of each deployment.
         dtype: of the gains.
     """
 
     def __init__(
-        self, config: NetworkConfig, deployment: Deployment, own: Tensor, copies: int, dtype: torch.dtype
+        self, config: NetworkConfig, deployment: Deployment, path: Tensor, copies: int, dtype: torch.dtype
     ) -> None:
-        self._config, self._deployment, self._own, self._copies, self._dtype = config, deployment, own, copies, dtype
+        self._config, self._deployment, self._path, self._copies, self._dtype = config, deployment, path, copies, dtype
         # One TTI more than counted: the observation after the last step needs its gains.
         self._total_ttis = config.warmup_ttis + config.episode_ttis + 1
         links = config.num_aps * config.num_users
@@ -70,8 +70,8 @@ class LinkGains:
 
     def _allocate(self) -> tuple[Tensor, ...]:
         """Signal (T, J, E), cross (T, I, J, E), padded (I, columns), and its view of shape (I, J, E)."""
-        i, j, e = self._own.shape
-        make: dict[str, Any] = {"dtype": self._dtype, "device": self._own.device}
+        i, j, e = self._config.num_aps, self._config.num_users, len(self._deployment)
+        make: dict[str, Any] = {"dtype": self._dtype, "device": self._path.device}
         # Rows of whole vectors: PyTorch sums a row's end in another order.
         padded = torch.zeros(i, -(-j * e // SUM_COLUMNS) * SUM_COLUMNS, **make)
         cross = torch.empty(self._block_len, i, j, e // self._copies, **make)
@@ -87,12 +87,14 @@ class LinkGains:
         self._start = start
         num = min(self._block_len, self._total_ttis - start)
         _, i, j, e = cross.shape
+        path = self._path[start : start + num] if len(self._path) > 1 else self._path
+        ap = torch.arange(i, device=path.device)[:, None, None]
         chunk = max(1, CHUNK_LINKS[cross.device.type] // (i * j * num))
         for first in range(0, e, chunk):
             part = slice(first, min(first + chunk, e))
             # (E, I, J, T), as it lies in memory
             snr = link_snr(self._config, self._deployment[part], start, num, self._dtype).permute(1, 2, 3, 0)
-            own = self._own[..., part].permute(2, 0, 1).unsqueeze(-1).to(self._dtype)
+            own = (path[:, part].permute(1, 2, 0).unsqueeze(1) == ap).to(self._dtype)
             # Separate sums, no difference of large ones: the serving signal is up to 10^7 times the interference.
             signal[:num, :, part] = (snr * own).sum(1).permute(2, 1, 0)
             cross[:num, :, :, part] = (snr * ((1 - own) * self._config.cross_gain)).permute(3, 1, 2, 0)

@@ -72,8 +72,11 @@ class ImperfectReports:
         return self.behaviour.name
 
     def check_fits(self, network: NetworkConfig) -> None:
-        """See `Policy.check_fits`."""
+        """See `Policy.check_fits`; ValueError too for late reports where users come, leave or change their AP."""
         check_kind("network", network, NetworkConfig)
+        for name in ("mean_stay_s", "hysteresis_db"):
+            if getattr(network, name) and any(self.ages.values()):
+                raise ValueError(f"{name} = {getattr(network, name):g}: must be 0 with late reports")
         if hasattr(self.behaviour, "check_fits"):
             self.behaviour.check_fits(network)
 

@@ -16,6 +16,8 @@ from .deployment import Deployment
 from .path_loss import BREAKPOINT_M, PATH_LOSS_1M_DB, path_loss_db
 from .traces import mean_gains, read_traces
 
+BLOCK_TTIS = 50  # positions of so many TTIs at once are looked through for stronger APs
+
 
 def distance_m(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:
     """AP-user distances (E, I, J, T) in m at TTIs t0 ... t0+num-1, never below `min_ap_user_m`."""
@@ -36,7 +38,10 @@ def user_position(config: NetworkConfig, deployment: Deployment, t0: int, num: i
 
 def _user_xy(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:
     """The same as (E, 2, J, T): along time everything is contiguous."""
-    time_s = config.tti_s * torch.arange(t0, t0 + num, dtype=torch.float64, device=deployment.heading.device)
+    ttis = torch.arange(t0, t0 + num, dtype=torch.float64, device=deployment.heading.device)
+    if config.mean_stay_s:  # since each user came
+        ttis = (ttis - deployment.arrives.unsqueeze(-1)).clamp_(min=0).unsqueeze(1)  # (E, 1, J, T)
+    time_s = config.tti_s * ttis
     direction = torch.stack([deployment.heading.cos(), deployment.heading.sin()], 1)
     straight = deployment.user_xy.mT.unsqueeze(-1) + (config.speed_mps * direction).unsqueeze(-1) * time_s
     # A triangle wave of period 2 area_m; floor, because the CPU's remainder is many times slower.
@@ -52,12 +57,28 @@ def large_scale_db(config: NetworkConfig, deployment: Deployment, t: int) -> Ten
 
 def association(config: NetworkConfig, deployment: Deployment) -> Tensor:
     """Serving AP of every user (E, J) int64, where it is not given: that of the strongest large-scale gain at the
-    episode's start, or of the strongest mean of given gains."""
+    episode's start or when the user comes, or of the strongest mean of given gains."""
     if deployment.gains:
         strongest = torch.from_numpy(mean_gains(deployment.gains, config).argmax(1)).to(deployment.serving)
     else:
         strongest = large_scale_db(config, deployment, 0).argmin(1)
     return torch.where(deployment.serving < 0, strongest, deployment.serving)
+
+
+def associations(config: NetworkConfig, deployment: Deployment) -> Tensor:
+    """The same in every TTI of an episode and one after it (T, E, J) int64, with `hysteresis_db`: where another AP's
+    large-scale gain is greater by more than that, the user changes to the strongest one."""
+    serving, found = association(config, deployment), []
+    ttis = config.warmup_ttis + config.episode_ttis + 1
+    for start in range(0, ttis, BLOCK_TTIS):
+        distance = distance_m(config, deployment, start, min(BLOCK_TTIS, ttis - start))
+        loss = path_loss_db(distance) + deployment.shadowing_db.unsqueeze(-1)  # (E, I, J, T)
+        for now in loss.unbind(-1):
+            least, strongest = now.min(1)
+            better = now.gather(1, serving.unsqueeze(1)).squeeze(1) - least > config.hysteresis_db
+            serving = torch.where(better, strongest, serving)
+            found.append(serving)
+    return torch.stack(found)
 
 
 def fading(config: NetworkConfig, deployment: Deployment, t0: int, num: int) -> Tensor:

@@ -43,15 +43,17 @@ class RandomWalk(Scheduler):
 
 
 class TDM(Scheduler):
-    """One user of the whole network per TTI, round robin; every other AP is silent."""
+    """One user of the whole network per TTI, round robin over those who are there; every other AP is silent."""
 
     name = "TDM"
     knowledge = NetworkView
 
     def serve(self, view: NetworkView) -> Tensor:
-        user = view.ttis % view.serving.shape[1]
+        present = view.serving >= 0
+        turn = view.ttis % present.sum(1, keepdim=True).clamp(min=1)
+        user = (present & (present.cumsum(1) - 1 == turn)).int().argmax(1, keepdim=True)  # (E, 1)
         ap = torch.arange(view.slots.shape[1], device=view.serving.device)
-        return torch.where(view.serving[:, user, None] == ap, user, SILENT)
+        return torch.where(view.serving.gather(1, user) == ap, user, SILENT)
 
 
 class FullReuse(SlotRule):

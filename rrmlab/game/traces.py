@@ -1,4 +1,4 @@
-"""Given gains in place of the statistical radio: what they must be, and how they are read.
+"""Given arrays, and gains in place of the statistical radio among them: what they must be, and how they are read.
 
 Shapes: E episodes, I APs, J users, T TTIs. A trace is the array (T, I, J) of one episode: linear SNR of every link at
 full transmit power without interference. With T = 1 the gains stay as they are.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import real_array
 from ..config import NetworkConfig
 
 LARGEST_SNR = 1e30  # linear; sums of it stay finite in single precision
@@ -28,12 +30,31 @@ def as_traces(gains: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(gains.reshape((1,) * (4 - gains.ndim) + gains.shape))
 
 
+def as_episodes(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Given values as (E, *shape), float64, or int64 for `serving`."""
+    found = real_array(name, values)
+    array = found[None] if found.ndim == len(shape) else found
+    if array.shape[1:] != shape or not len(array):
+        raise ValueError(
+            f"{name} of shape {found.shape}: the network wants {shape}, or (E, ...) with E episodes in front"
+        )
+    if name != "serving":
+        return array.astype(np.float64)
+    if not np.array_equal(array, np.rint(array)):
+        raise ValueError("serving: must be whole numbers, an AP for each user or -1")
+    return array.astype(np.int64)
+
+
 def check_traces(traces: Traces, config: NetworkConfig, num: int) -> None:
     """Whether they are the gains of `num` episodes of a network.
 
     Raises:
-        ValueError: another shape, too few TTIs, NaN, infinity, negative numbers (decibels), or path gains.
+        ValueError: another shape, too few TTIs, NaN, infinity, negative numbers (decibels), or path gains; a network
+            whose users come and leave or change their AP.
     """
+    for name in ("mean_stay_s", "hysteresis_db"):
+        if value := getattr(config, name):
+            raise ValueError(f"{name} = {value:g}: must be 0 with given gains, whose users and their APs stay")
     i, j, ttis = config.num_aps, config.num_users, config.warmup_ttis + config.episode_ttis + 1
     if len(traces) != num:
         raise ValueError(f"deployment.gains: has {len(traces)} arrays, must have {num}, one for each episode")

@@ -51,7 +51,7 @@ class CellView(ObservationView):
     """In addition all users of one's own cell.
 
     Attributes:
-        sinr, weight: (E, I, J), reported SINR (linear) and weight, 0 for users of other APs.
+        sinr, weight: (E, I, J), reported SINR (linear) and weight, 0 for users of other APs or who are not there.
     """
 
     sinr: Tensor
@@ -87,7 +87,8 @@ class CrossGainView(ObservationView):
 
 @dataclass(frozen=True)
 class NetworkView(ObservationView):
-    """Everything: reported `sinr`, `weight`, `serving` AP of all users (E, J), gains `snr` (E, I, J), TTIs counted."""
+    """Everything: reported `sinr`, `weight`, `serving` AP of all users (E, J), gains `snr` (E, I, J), TTIs counted. A
+    user who is not there has the AP -1, and its other numbers mean nothing."""
 
     sinr: Tensor
     weight: Tensor

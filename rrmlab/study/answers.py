@@ -222,6 +222,15 @@ def _own_data(t: Tables) -> str:
     )
 
 
+def _dynamic(t: Tables) -> str:
+    ratio = t.row("11_dynamic_users_crossing", method="CTDE-MARL-CQL").ratio
+    worst = t.row("11_dynamic_users_claims", id="N3")
+    return (
+        f"The PF average fails where the channel's coherence time exceeds {ratio:.2f} averaging windows; what was "
+        f"learned without arrivals keeps {worst.ours:.2f} [{worst.low:.2f}, {worst.high:.2f}] of R_score at the least."
+    )
+
+
 # Of each notebook: its question, the figure that stands for it, and the function that makes its answer.
 NOTEBOOKS: dict[str, tuple[str, str, Callable[[Tables], str]]] = {
     "00_explore": ("What does the network look like, and what is decided in it?", "00_explore", _explore),
@@ -236,6 +245,7 @@ NOTEBOOKS: dict[str, tuple[str, str, Callable[[Tables], str]]] = {
     "09_conservatism": ("How conservative should the learner be?", "09_conservatism_alpha", _conservatism),
     "10_data_threshold": ("How much log, of which author, is enough?", "10_data_threshold_sizes", _threshold),
     "12_coupling_stress": ("When does value decomposition stop paying?", "12_coupling_stress", _coupling),
+    "11_dynamic_users": ("What if users move, come and leave?", "11_dynamic_users_windows", _dynamic),
     "13_benchmarks": ("How fast is it?", "13_benchmarks", _benchmarks),
     "14_agents_that_talk": ("What are messages between APs worth?", "14_agents_that_talk", _messages),
     "15_your_own_data": ("What becomes of your own log?", "15_your_own_data_coverage", _own_data),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,17 +133,20 @@ def collected(
     return stored(study.data, "datasets", spec, (collect, *_classes(writer)), build) / file
 
 
-def joined(study: Study, parts: Sequence[Path], size: int) -> Path:
+def joined(study: Study, parts: Sequence[Path], size: int, network: NetworkConfig | None = None) -> Path:
     """The folder of a dataset of the first transitions of others in equal shares, `size` in all; made if it is not
-    there. Whole runs of transitions, so that the file stays one of episodes."""
-    spec = {"joined": [sha256(part / SUMS) for part in parts], "transitions": size}
+    there. Whole runs of transitions, so that the file stays one of episodes. Of parts of several networks with the same
+    APs and slots, `network` says of which one the dataset is to be."""
+    spec: dict[str, Any] = {"joined": [sha256(part / SUMS) for part in parts], "transitions": size}
+    of_network = {} if network is None else {"network": network.to_dict()}
 
     def build(folder: Path) -> None:
         shares = [load_dataset(part).select(torch.arange(size // len(parts), device="cpu")) for part in parts]
+        shares = [replace(share, metadata=share.metadata | of_network) for share in shares]
         names = [str(share.metadata.get("behaviour")) for share in shares]
         join(shares, {**shares[0].metadata, "behaviour": " + ".join(names)}).save(folder / "joined-v0")
 
-    return stored(study.data, "datasets", spec, (load_dataset, join), build) / "joined-v0"
+    return stored(study.data, "datasets", spec | of_network, (load_dataset, join), build) / "joined-v0"
 
 
 def _classes(writer: Behaviour) -> list[type]:

@@ -383,3 +383,33 @@ def n6(better: Interval, ranks: Mapping[str, Interval]) -> dict[str, Any]:
     claim = "size of the rank correlation with CTDE over C: share of the reward's variance that no sum over APs "
     claim += "explains, minus median interference-to-noise ratio"
     return claim_row("N6", claim, "our own: > 0", better, verdict_above(better), reason)
+
+
+def n3(shares: Mapping[str, Interval]) -> dict[str, Any]:
+    """Own claim: what was learned without arrivals at 1 m/s serves as well as what is learned in the condition.
+
+    Args:
+        shares: score of the first over that of the second, by condition.
+    """
+    least = min(shares, key=lambda name: shares[name][0])
+    verdict = combine_verdicts({name: verdict_above(share, 0.95) for name, share in shares.items()})
+    reason = "; ".join(f"{name}: {format_interval(share)}" for name, share in shares.items())
+    claim = f"R_score of CTDE-MARL-CQL trained without arrivals at 1 m/s over the one trained there, least ({least})"
+    return claim_row("N3", claim, "own: > 0.95", shares[least], verdict, reason)
+
+
+def n4(slow: Interval, fast: Interval, short: Interval, crossing: float) -> dict[str, Any]:
+    """Own claim: the average must be taken over several coherence times, whatever moves.
+
+    Args:
+        slow, fast, short: score with the averaging constant 0.01 over that with 0.003 of the agent at 1 m/s and at
+            30 m/s without arrivals, and at 1 m/s with the shortest stays.
+        crossing: coherence time over averaging window where the loss passes 5%.
+    """
+    value, low, high = slow
+    loss = (1 - value, 1 - high, 1 - low)
+    verdicts = {"loss at 1 m/s": verdict_above(loss, 0.05), "none at 30 m/s": verdict_above(fast, 0.95)}
+    reason = f"0.01 over 0.003 at 30 m/s: {format_interval(fast)}; with stays of 0.5 s: {format_interval(short)}; "
+    reason += f"the loss against the best window passes 5% at a coherence time of {crossing:.2f} windows"
+    claim = "R_score lost at 1 m/s with the averaging constant 0.01 against 0.003, CTDE-MARL-CQL"
+    return claim_row("N4", claim, "own: > 0.05, none at 30 m/s", loss, combine_verdicts(verdicts), reason)

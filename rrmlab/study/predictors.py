@@ -25,7 +25,7 @@ def crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
 
 
 def predictor_row(
-    name: str, x: np.ndarray, y: np.ndarray, x_draws: np.ndarray, y_draws: np.ndarray, level: float
+    name: str, x: np.ndarray, y: np.ndarray, x_draws: np.ndarray, y_draws: np.ndarray, level: float, seeds: int
 ) -> tuple[dict[str, Any], np.ndarray]:
     """What x says of y over points: columns predictor, `crossing` and rank correlation with 95% intervals; and the
     draws of the latter.
@@ -33,11 +33,15 @@ def predictor_row(
     Args:
         name: of x.
         x, y: (P,).
-        x_draws, y_draws: bootstrap draws (replicates, P) of both.
+        x_draws, y_draws: draws of `statistics.bootstrap` (2, replicates, P) of both.
         level: of y.
+        seeds: of y, for `statistics.interval`.
     """
-    crossed = [crossing(a, b, level) for a, b in zip(x_draws, y_draws, strict=True)]
-    ranks = np.array([spearmanr(a, b).statistic for a, b in zip(x_draws, y_draws, strict=True)])
-    at: Interval = crossing(x, y, level), *statistics.interval(np.array(crossed))
-    rank: Interval = float(spearmanr(x, y).statistic), *statistics.interval(ranks)
+    found = [
+        (crossing(a, b, level), spearmanr(a, b).statistic)
+        for a, b in zip(x_draws.reshape(-1, len(x)), y_draws.reshape(-1, len(x)), strict=True)
+    ]
+    crossed, ranks = np.array(found).T.reshape(2, *x_draws.shape[:2])
+    at: Interval = crossing(x, y, level), *statistics.interval(crossed, seeds)
+    rank: Interval = float(spearmanr(x, y).statistic), *statistics.interval(ranks, seeds)
     return {"predictor": name} | columns("threshold", at) | columns("rank", rank), ranks

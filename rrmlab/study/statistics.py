@@ -48,21 +48,27 @@ def interval(draws: np.ndarray, seeds: int = 1, level: float = 0.95) -> tuple[fl
     return float(low), float(high)
 
 
-def contributions(rates: np.ndarray) -> np.ndarray:
+def contributions(rates: np.ndarray, presence: np.ndarray | None = None) -> np.ndarray:
     """What each deployment contributes to sum_rate, tail_rate and score: rates (..., D, J) -> (..., D, 3).
 
     The mean over deployments is the score. A percentile is no mean of deployments, so it is linearised: by the share of
     a deployment's users that lie below it, times the slope of the quantile function (Woodruff 1952, Siddiqui 1960).
-    The bootstrap of the percentile itself makes paired differences too wide.
+    The bootstrap of the percentile itself makes paired differences too wide. Where users come and leave, with the
+    `presence` (D, J) of `evaluation.score`, a ratio to their number is linearised in the same way.
     """
     percent = evaluation.TAIL_PERCENTILE
-    pooled = rates.reshape(*rates.shape[:-2], -1)
-    tail, low, high = np.percentile(pooled, [percent, percent - SLOPE, percent + SLOPE], axis=-1)
-    below = (rates <= tail[..., None, None]).mean(-1)
+    counted, present, quantile = np.ones(rates.shape[-2:], bool), np.ones(rates.shape[-2:]), np.percentile
+    if presence is not None:
+        counted, present, quantile = presence >= evaluation.LEAST_PRESENCE, presence, np.nanpercentile
+    pooled = np.where(counted, rates, np.nan).reshape(*rates.shape[:-2], -1)
+    tail, low, high = quantile(pooled, [percent, percent - SLOPE, percent + SLOPE], axis=-1)
+    number, below = counted.sum(-1), ((rates <= tail[..., None, None]) & counted).sum(-1)  # (D,), (..., D)
     slope = (high - low) / (2 * SLOPE / 100)
-    tails = tail[..., None] + slope[..., None] * (below.mean(-1, keepdims=True) - below)
-    sums = rates.sum(-1)
-    return np.stack([sums, tails, sums / rates.shape[-1] + NetworkConfig().tail_weight * tails], -1)
+    fewer = below.sum(-1, keepdims=True) / number.sum() * number - below
+    tails = tail[..., None] + slope[..., None] * fewer / number.mean()
+    sums, users = (rates * present).sum(-1), present.sum(-1)
+    means = sums / users.mean() - sums.mean(-1, keepdims=True) * (users / users.mean() - 1) / users.mean()
+    return np.stack([sums, tails, means + NetworkConfig().tail_weight * tails], -1)
 
 
 def bootstrap(values: np.ndarray, replicates: int = 1000, seed: int = 0) -> np.ndarray:
@@ -78,6 +84,7 @@ def bootstrap(values: np.ndarray, replicates: int = 1000, seed: int = 0) -> np.n
         values: (S, D, ...) such as `contributions`.
         replicates: number of draws.
         seed: of the resampling.
+        presence: (D, J), resampled with the deployments and handed to the statistic by this name; or none.
 
     Returns:
         (2, replicates, ...): draws with the seeds kept, and with both levels resampled; `interval` needs both.

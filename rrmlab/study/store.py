@@ -34,7 +34,7 @@ class Result:
 
     Attributes:
         arrays: by name; `rates` (S, D, J) in bit/s/Hz, `rewards` (S, D), `seconds` of computing (of a training that was
-            interrupted: since it went on).
+            interrupted: since it went on); where users come and leave also `presence` (D, J), see `Scores`.
         policies: one per training seed; empty for schedulers.
         folder: where it lies.
     """
@@ -46,6 +46,10 @@ class Result:
     @property
     def rates(self) -> np.ndarray:
         return self.arrays["rates"]
+
+    @property
+    def presence(self) -> np.ndarray | None:
+        return self.arrays.get("presence")
 
     @property
     def seconds(self) -> float:
@@ -102,6 +106,8 @@ def stored(
 def score_result(folder: Path, scores: Sequence[Scores], seconds: float, policies: Sequence[Policy] = ()) -> None:
     """Write the scores of a run, one per training seed, and its policies."""
     arrays = {"rates": np.stack([s.rates for s in scores]), "rewards": np.stack([s.rewards for s in scores])}
+    if scores[0].presence is not None:
+        arrays["presence"] = scores[0].presence
     # safetensors writes the memory as it lies and reads it in C order; scores come with the environments last.
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     arrays["seconds"] = np.array(float(seconds))
@@ -121,10 +127,12 @@ def read_result(folder: Path) -> Result:
     file = folder / "arrays.safetensors"
     with reading(file):
         arrays = {name: tensor.numpy() for name, tensor in load(file.read_bytes()).items()}
-        if arrays.keys() != {"rates", "rewards", "seconds"}:
+        if arrays.keys() - {"presence"} != {"rates", "rewards", "seconds"}:
             raise ValueError(f"it has {', '.join(sorted(arrays))} where rates, rewards, seconds are wanted")
         shapes = {name: values.shape for name, values in arrays.items()}
         if len(shapes["rates"]) != 3 or shapes["rewards"] != shapes["rates"][:2] or shapes["seconds"] != ():
+            raise ValueError(f"its arrays do not fit each other: {shapes}")
+        if shapes.get("presence", shapes["rates"][1:]) != shapes["rates"][1:]:
             raise ValueError(f"its arrays do not fit each other: {shapes}")
         for name, values in arrays.items():
             if values.dtype.kind != "f" or not np.isfinite(values).all():

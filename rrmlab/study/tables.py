@@ -17,7 +17,7 @@ from ..game import evaluation
 from . import statistics
 from .store import Result
 
-SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # rates (..., D, J) -> (...)
+SCORES: dict[str, Callable[..., np.ndarray]] = {  # rates (..., D, J) and presence -> (...)
     "sum_rate": evaluation.sum_rate,
     "tail_rate": evaluation.tail_rate,
     "score": evaluation.score,
@@ -74,9 +74,9 @@ def experiment_table(agents: Mapping[str, AgentConfig], seeds: Sequence[int], lo
     return pd.DataFrame(rows)
 
 
-def scores(rates: np.ndarray) -> dict[str, float]:
-    """sum_rate, tail_rate and score of rates (D, J)."""
-    return {name: float(statistic(rates)) for name, statistic in SCORES.items()}
+def scores(rates: np.ndarray, presence: np.ndarray | None = None) -> dict[str, float]:
+    """sum_rate, tail_rate and score of rates (D, J), with the users' presence (D, J) where they come and leave."""
+    return dict(zip(SCORES, map(float, _together(rates, presence)), strict=True))
 
 
 def seed_rows(results: Mapping[str, Result], seeds: Sequence[int], scale: ScoreScale, **condition: Any) -> pd.DataFrame:
@@ -124,18 +124,18 @@ def _is_trained(result: Result) -> bool:
     return len(result.rates) > 1 or bool(result.policies)
 
 
-def _together(rates: np.ndarray) -> np.ndarray:
-    return np.stack([statistic(rates) for statistic in SCORES.values()], -1)
+def _together(rates: np.ndarray, presence: np.ndarray | None = None) -> np.ndarray:
+    return np.stack([statistic(rates, presence=presence) for statistic in SCORES.values()], -1)
 
 
 def _means(result: Result) -> np.ndarray:
-    return statistics.iqm(_together(result.rates))
+    return statistics.iqm(_together(result.rates, result.presence))
 
 
 def _draws(result: Result) -> np.ndarray:
     """Bootstrap draws (2, replicates, 3) of the three scores; a stored run is resampled once."""
     if result.folder not in _DRAWN:
-        _DRAWN[result.folder] = statistics.bootstrap(statistics.contributions(result.rates))
+        _DRAWN[result.folder] = statistics.bootstrap(statistics.contributions(result.rates, result.presence))
     return _DRAWN[result.folder]
 
 
@@ -185,7 +185,9 @@ def paired_over_logs(
     """
     k, combine = list(SCORES).index(name), np.subtract if kind == "difference" else np.divide
     values = [
-        np.stack([statistics.contributions(result.rates)[..., k].mean(0) for result in results])  # (logs, D)
+        np.stack(
+            [statistics.contributions(result.rates, result.presence)[..., k].mean(0) for result in results]
+        )  # (logs, D)
         for results in (first, second)
     ]
     value = float(combine(*(statistics.iqm(each.mean(1)) for each in values)))
@@ -242,7 +244,7 @@ def condition_rows(entries: Sequence[tuple[dict[str, Any], Result]]) -> pd.DataF
     for facts, result in entries:
         for k, rates in enumerate(result.rates):
             seed = k if _is_trained(result) else None
-            rows.append(facts | {"seed": seed, **scores(rates), "run": result.folder.name})
+            rows.append(facts | {"seed": seed, **scores(rates, result.presence), "run": result.folder.name})
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
 
