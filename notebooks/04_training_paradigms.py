@@ -46,7 +46,7 @@ from IPython.display import display
 
 from rrmlab import ImperfectReports, RRMEnv, make_scheduler
 from rrmlab.game.views import ReportView
-from rrmlab.study import methods, paper_claims, reading, tables, tuning
+from rrmlab.study import costs, methods, paper_claims, reading, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import training_paradigms as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
@@ -325,17 +325,17 @@ reading.shown(study.table("served_signal", around_service))
 
 
 # %%
-def costs():
+def cost_rows():
     counted = []
     for method in CQL:
         agent = agents[method]
         facts = {"method": method, "paradigm": agent.paradigm, "backbone": agent.backbone}
-        facts |= methods.cost(study.network, agent)
+        facts |= costs.cost(study.network, agent)
         counted.append(facts | {"training_s_per_seed": results[method].seconds / len(study.seeds)})
     return pd.DataFrame(counted)
 
 
-cost = study.table("cost", costs)
+cost = study.table("cost", cost_rows)
 cost["exchanged_per_tti"] = [methods.find(method).knowledge.exchanged(study.network) for method in cost.method]
 reading.shown(cost)
 

@@ -48,7 +48,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from rrmlab.game.evaluation import score
-from rrmlab.study import convergence, methods, paper_claims, tables, thresholds, tuning
+from rrmlab.study import convergence, methods, own_claims, tables, thresholds, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import data_threshold as figures
 from rrmlab.study.jobs import run_jobs
@@ -329,8 +329,8 @@ study.table("lam_in_07", in_07).round(3)
 # %%
 def claims():
     cell = table[(table.author == "random walk") & (table.num_samples == ONE)].set_index("method")
-    n1 = paper_claims.n1(ONE, *(cell.loc[method] for method in ("CTDE-MARL-CQL (DQN)", "C-MARL-CQL (DQN)")))
-    return claim_table(study.slug, n1, paper_claims.n2(ranked))
+    n1 = own_claims.n1(ONE, *(cell.loc[method] for method in ("CTDE-MARL-CQL (DQN)", "C-MARL-CQL (DQN)")))
+    return claim_table(study.slug, n1, own_claims.n2(ranked))
 
 
 judged = study.table("claims", claims)

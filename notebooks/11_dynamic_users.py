@@ -43,7 +43,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from rrmlab.game.evaluation import tail_rate
-from rrmlab.study import methods, paper_claims, statistics, tables, tuning
+from rrmlab.study import methods, own_claims, statistics, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import dynamic_users as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
@@ -313,8 +313,8 @@ def claims():
     shares = {name: tables.interval_at(kept.loc[name], "kept") for name in OWN}
     (ratio,) = passed[passed.method == LEARNER].ratio
     slow, fast = (longer_window(by_speed, speed) for speed in (1.0, FAST))
-    fits = paper_claims.n4(slow, fast, longer_window(by_stay, 0.5, "share"), ratio)
-    return claim_table(study.slug, paper_claims.n3(shares), fits)
+    fits = own_claims.n4(slow, fast, longer_window(by_stay, 0.5, "share"), ratio)
+    return claim_table(study.slug, own_claims.n3(shares), fits)
 
 
 judged = study.table("claims", claims)

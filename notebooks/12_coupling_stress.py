@@ -44,7 +44,7 @@ from IPython.display import Markdown
 
 from rrmlab.agents.config import method_name
 from rrmlab.game.schedulers import make_scheduler
-from rrmlab.study import methods, paper_claims, statistics, tables, tuning
+from rrmlab.study import methods, own_claims, statistics, tables, tuning
 from rrmlab.study.cells import KNOWN, REPRESENTED, CellJob
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import coupling_stress as figures
@@ -340,10 +340,10 @@ def claims():
     ends = [tables.interval_at(by_share.iloc[k], "ctde_over_c") for k in (0, -1)]
     others = {"CTDE with QMIX over C": "qmix_over_c", "exact additive over exhaustive": "additive"}
     others = {text: tables.interval_at(by_share.iloc[-1], name) for text, name in others.items()}
-    first = paper_claims.n5(tables.interval_at(of_ctde.loc["kappa"], "threshold"), *ends, others)
+    first = own_claims.n5(tables.interval_at(of_ctde.loc["kappa"], "threshold"), *ends, others)
     names = {"the share": "kappa", "the interference-to-noise ratio": "inr_db"}
     ranks = {text: tables.interval_at(of_ctde.loc[name], "rank") for text, name in names.items()}
-    return claim_table(study.slug, first, paper_claims.n6(tables.interval_at(of_ctde.loc["kappa"], "better"), ranks))
+    return claim_table(study.slug, first, own_claims.n6(tables.interval_at(of_ctde.loc["kappa"], "better"), ranks))
 
 
 judged = study.table("claims", claims)

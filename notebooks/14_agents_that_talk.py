@@ -52,7 +52,7 @@ import pandas as pd
 from rrmlab import ImperfectReports
 from rrmlab.agents.config import method_name
 from rrmlab.game.messages import messages_sent
-from rrmlab.study import methods, tables, tuning
+from rrmlab.study import costs, methods, tables, tuning
 from rrmlab.study.figures import agents_that_talk as figures
 from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
 from rrmlab.study.logs import collected, log_writer
@@ -358,7 +358,7 @@ logs_table.pivot(index="transitions", columns="log", values=["score", "score_low
 
 
 # %%
-def costs():
+def cost_rows():
     measured = study.table_of("13_benchmarks", "growth")
     measured = measured[measured.kind == "decision by messages"].set_index("aps").ms
     rows = []
@@ -367,13 +367,13 @@ def costs():
         row = {"num_aps": num_aps, "exchanged": messages_sent(num_aps, agent.rounds)}
         for method, config in {name: agent, **COMPARED}.items():
             with contextlib.suppress(ValueError):  # too many joint actions
-                row[f"parameters of {method}"] = methods.acting_parameters(place, config)
+                row[f"parameters of {method}"] = costs.acting_parameters(place, config)
         rows.append(row | {"decision_ms": measured.get(num_aps)})
     return pd.DataFrame(rows).astype({f"parameters of {method}": "Int64" for method in (name, *COMPARED)})
 
 
 COMPARED = {m: tuning.offline_agents(study.sizes.updates)[m] for m in ("CTDE-MARL-CQL", "C-MARL-CQL")}
-study.table("cost", costs)
+study.table("cost", cost_rows)
 
 # %% [markdown]
 # ## All results

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from rrmlab.study import claims, paper_claims
+from rrmlab.study import claims, paper_claims, sweep_claims
 
 GOOD, BAD, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
 GAINS = (1.14, 1.1, 1.18), (1.2, 1.16, 1.25), (1.1, 0.9, 1.2), (0.9, 0.8, 1.0)  # ratios to a baseline, see K1
@@ -85,12 +85,12 @@ def test_what_beats_the_baselines_is_set_beside_a_rule_that_knows_as_much():
 
 def test_a_part_that_is_to_fall_is_judged_on_the_other_side():
     """K8 wants less sum rate; K9 wants a tail rate below a tenth."""
-    falls = paper_claims.k8(sum_rate=BAD, tail_rate=GOOD, score=GOOD, others={"C, online": OPEN, "I, online": BAD})
+    falls = sweep_claims.k8(sum_rate=BAD, tail_rate=GOOD, score=GOOD, others={"C, online": OPEN, "I, online": BAD})
     assert falls["verdict"] == "reproduced"
     assert falls["reason"].endswith("of the 2 other pairs, R_score differs for I, online: -0.200 [-0.300, -0.100]")
     starved, fed = (0.02, 0.01, 0.05), (0.3, 0.2, 0.4)
-    assert paper_claims.k9(GOOD, GOOD, at_half=starved, at_zero=starved)["verdict"] == "reproduced"
-    in_part = paper_claims.k9(GOOD, GOOD, at_half=fed, at_zero=starved)["verdict"]
+    assert sweep_claims.k9(GOOD, GOOD, at_half=starved, at_zero=starved)["verdict"] == "reproduced"
+    in_part = sweep_claims.k9(GOOD, GOOD, at_half=fed, at_zero=starved)["verdict"]
     assert in_part.endswith("tail near zero at λ = 0; not reproduced: tail near zero at λ = 0.5, the paper's lowest")
 
 

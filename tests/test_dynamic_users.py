@@ -9,7 +9,7 @@ import pytest
 
 from rrmlab import NetworkConfig, load_dataset
 from rrmlab.joint_env import RRMJointEnv
-from rrmlab.study import claims, logs, paper_claims
+from rrmlab.study import claims, logs, own_claims
 from rrmlab.study.figures import dynamic_users
 from rrmlab.study.notebook import Study
 
@@ -47,9 +47,9 @@ def test_coherence_time():
 
 
 def test_own_claims_and_their_place_behind_the_papers(tmp_path):
-    row = paper_claims.n3({"fast": (0.97, 0.96, 0.98), "crowd": (0.90, 0.88, 0.94)})
+    row = own_claims.n3({"fast": (0.97, 0.96, 0.98), "crowd": (0.90, 0.88, 0.94)})
     assert row["ours"] == 0.90 and row["verdict"] == "reproduced in part: fast; not reproduced: crowd"
-    fits = paper_claims.n4((0.8, 0.78, 0.82), (1.0, 0.99, 1.01), (1.1, 1.0, 1.2), 0.2)
+    fits = own_claims.n4((0.8, 0.78, 0.82), (1.0, 0.99, 1.01), (1.1, 1.0, 1.2), 0.2)
     assert fits["verdict"] == "reproduced" and (fits["ours"], fits["low"]) == pytest.approx((0.2, 0.18))
     claims.claim_table("11_dynamic_users", row, fits).to_csv(tmp_path / "11_dynamic_users_claims.csv", index=False)
     others = [claims.claim_row(name, "c", "> 0", (1.0, 0.5, 2.0), "reproduced", "") for name in ("K10", "K3")]

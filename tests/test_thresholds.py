@@ -10,7 +10,7 @@ from scipy import stats
 
 from rrmlab import AgentConfig, NetworkConfig, collect, make_scheduler, train_offline
 from rrmlab.game.evaluation import score
-from rrmlab.study import convergence, paper_claims, statistics, thresholds
+from rrmlab.study import convergence, own_claims, statistics, thresholds
 
 NETWORK = NetworkConfig(episode_ttis=30, warmup_ttis=5)
 NEIGHBOURS = replace(NETWORK, observation="neighbours")
@@ -154,11 +154,11 @@ def test_the_claims_of_this_study():
     cell = {"baseline": "TDM", "parts": "reproduced", "verdict": "converged"}
     for name in ("lead", "spread", "change"):
         cell |= {name: 0.2, f"{name}_low": 0.1, f"{name}_high": 0.3}
-    row = paper_claims.n1(20_000, pd.Series(cell), pd.Series(cell | {"verdict": "undecided: flat"}))
+    row = own_claims.n1(20_000, pd.Series(cell), pd.Series(cell | {"verdict": "undecided: flat"}))
     assert row["verdict"] == "reproduced" and "20,000 transitions in a row" in row["claim"]
     ranked = pd.DataFrame({
         "method": ["C", "CTDE"] * 2, "measure": ["joint_actions"] * 2 + ["fqe_sum"] * 2,
         "correlation": [0.8, 0.7, 0.1, 0.2], "correlation_low": [0.6, 0.4, 0.0, 0.0], "correlation_high": 0.9,
     })  # fmt: skip
-    row = paper_claims.n2(ranked)
+    row = own_claims.n2(ranked)
     assert row["verdict"] == "reproduced in part: C; undecided: CTDE" and row["ours"] == 0.7

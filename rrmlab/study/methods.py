@@ -7,8 +7,6 @@ and the choices of notebook 00 all come from these records. A scheduler is added
 
 from __future__ import annotations
 
-import itertools
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +17,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import is_color_like
 
-from ..agents.config import AgentConfig, method_name, network_shapes
+from ..agents.config import AgentConfig, method_name
 from ..agents.paradigms import PARADIGMS
 from ..config import NetworkConfig
 from ..game.evaluation import evaluate
@@ -281,32 +279,3 @@ def knowledge(network: NetworkConfig, names: Sequence[str]) -> pd.DataFrame:
         {"method": name, "knows": k.knows, "reports": k.reports(network), "exchanged": k.exchanged(network)}
         for name, k in facts
     ])  # fmt: skip
-
-
-def cost(network: NetworkConfig, agent: AgentConfig) -> dict[str, float]:
-    """What one decision of the whole network costs when it runs (the network that acts, without critics).
-
-    Returns:
-        inputs and outputs of one head; parameters and multiply-adds of all heads; the numbers of `knowledge` aside.
-    """
-    stack, sizes = network_shapes(agent, network)["critic"]
-    heads = stack[-1]
-    products = sum(a * b for a, b in itertools.pairwise(sizes))
-    return {
-        "heads": heads,
-        "inputs": sizes[0],
-        "outputs": sizes[-1],
-        "parameters": acting_parameters(network, agent),
-        "multiply_adds": heads * products,
-    }
-
-
-def acting_parameters(network: NetworkConfig, agent: AgentConfig) -> int:
-    """Parameters of the networks that act for all APs; those of a graph are the same for any number of APs.
-
-    Raises:
-        ValueError: a centralized head with too many joint actions.
-    """
-    shapes = network_shapes(agent, network)
-    acting = shapes.values() if agent.paradigm == "graph" else [(shapes["critic"][0][-1:], shapes["critic"][1])]
-    return sum(math.prod(heads) * sum((a + 1) * b for a, b in itertools.pairwise(sizes)) for heads, sizes in acting)

@@ -1,30 +1,19 @@
-"""The paper's claims K1 to K11 and the study's own, N: the text of each, and its verdict from the intervals that a
-notebook measured.
+"""The paper's claims on learners, K1 to K6 and K11: the text of each, and its verdict from measured intervals.
 
 Every function returns one row of a table of claims. Intervals are (value, low, high), 95%.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from .claims import (
-    claim_row,
-    combine_verdicts,
-    format_interval,
-    verdict_above,
-    verdict_above_or_equivalent,
-    verdict_all_above,
-    verdict_within,
-)
-from .tables import Interval, interval_at
+from .claims import claim_row, combine_verdicts, format_interval, verdict_above, verdict_above_or_equivalent
+from .tables import Interval
 
 EQUIVALENT = 0.01  # share of R_score by which two methods may differ and still be equivalent, `study`
-
-NEAR_ZERO = 0.1  # a tail rate below this share of that at λ = 0.8 is near zero, `study`
 TIMING_MARGIN = 0.25  # of a single timing, on a machine whose speed varies: a quarter either way says nothing, `study`
 
 
@@ -182,115 +171,6 @@ def k6(lead: Interval, over_logs: Interval, level: float, over_oracle: Interval)
     return claim_row("K6", "R_score of CTDE-MARL-CQL minus I-MARL-CQL", "> 0", over_logs, verdict, reason)
 
 
-def k7(
-    few: int,
-    largest: int,
-    in_a_row: Mapping[int, Interval],
-    failed: Mapping[int, float],
-    over_tdm: Mapping[str, Interval],
-    gains: Mapping[int, Interval],
-    tdm: float,
-    level: float,
-) -> dict[str, Any]:
-    """Little data ends at TDM's level; above half of the largest log there is no further gain.
-
-    Args:
-        few, largest: numbers of transitions.
-        in_a_row: by number of transitions of `sac` in a row, over several logs: score of CTDE minus TDM's.
-        failed: by that number, the share of trainings that end below 1.05 times TDM's score.
-        over_tdm: by log, the same score from a random subset of few transitions.
-        gains: by number of updates, score from the largest log minus that from half of it.
-        tdm: score of TDM.
-        level: score of CTDE from the largest log.
-    """
-    margin = 0.05 * tdm
-    verdicts = {
-        f"TDM's level from {size:,} in a row": verdict_within(start, margin) for size, start in in_a_row.items()
-    }
-    verdicts |= {f"TDM's level on a random subset of {log}": verdict_within(s, margin) for log, s in over_tdm.items()}
-    verdicts |= {
-        f"flat from {largest // 2:,} with {updates:,} updates": verdict_within(gain, 0.01 * level)
-        for updates, gain in gains.items()
-    }
-    said = [
-        f"{size:,} in a row: {format_interval(start)} above TDM, "
-        f"{failed[size]:.0%} of the trainings below 1.05 times it"
-        for size, start in in_a_row.items()
-    ]
-    said += [f"{few:,} at random of {log}: {format_interval(start)} above TDM" for log, start in over_tdm.items()]
-    reason = "; ".join(said)
-    for updates, gain in gains.items():
-        reason += f"; {largest:,} over {largest // 2:,}, {updates:,} updates: {format_interval(gain)}"
-    claim = f"R_score of CTDE-MARL-CQL from {few:,} transitions of `sac` in a row minus TDM"
-    paper = "near 0; flat from 320,000"
-    return claim_row("K7", claim, paper, in_a_row[few], combine_verdicts(verdicts), reason)
-
-
-def k8(sum_rate: Interval, tail_rate: Interval, score: Interval, others: Mapping[str, Interval]) -> dict[str, Any]:
-    """The SAC backbone gives up sum rate for tail rate and R_score.
-
-    Args:
-        sum_rate, tail_rate, score: of offline CTDE with SAC minus with DQN.
-        others: the difference of the scores of the other pairs, by name.
-    """
-    value, low, high = sum_rate
-    parts = {"less sum rate": (-value, -high, -low), "more tail rate": tail_rate, "higher R_score": score}
-    apart = [f"{name}: {format_interval(pair)}" for name, pair in others.items() if pair[1] > 0 or pair[2] < 0]
-    reason = f"sum rate {format_interval(sum_rate)}, tail rate {format_interval(tail_rate, 4)}; "
-    reason += f"of the {len(others)} other pairs, R_score differs for {'; '.join(apart) or 'none'}"
-    claim = "R_score of CTDE-MARL-CQL with SAC minus with DQN"
-    paper = "> 0, with less sum and more tail rate"
-    return claim_row("K8", claim, paper, score, verdict_all_above(parts), reason)
-
-
-def k9(gain: Interval, loss: Interval, at_half: Interval, at_zero: Interval) -> dict[str, Any]:
-    """λ trades sum rate against tail rate; too low a λ leaves a tail rate near zero.
-
-    Args:
-        gain: sum rate of CTDE at λ = 0.5 minus that at 0.9.
-        loss: its tail rate at λ = 0.9 minus that at 0.5.
-        at_half, at_zero: its tail rate at λ = 0.5 and 0 over that at 0.8.
-    """
-
-    def below(share: Interval) -> Interval:
-        value, low, high = share
-        return NEAR_ZERO - value, NEAR_ZERO - high, NEAR_ZERO - low
-
-    parts = {
-        "sum rate rises": gain,
-        "tail falls": loss,
-        "tail near zero at λ = 0.5, the paper's lowest": below(at_half),
-    }
-    parts["tail near zero at λ = 0"] = below(at_zero)
-    reason = f"tail rate at 0.9 minus that at 0.5: {format_interval(loss)}; over that at λ = 0.8, at λ = 0.5: "
-    reason += (
-        f"{format_interval(at_half)}, at λ = 0: {format_interval(at_zero)}; near zero means below {NEAR_ZERO:g} of it"
-    )
-    claim = "sum rate of CTDE-MARL-CQL at λ = 0.5 minus that at 0.9"
-    paper = "λ trades sum for tail; tail near 0 at low λ"
-    return claim_row("K9", claim, paper, gain, verdict_all_above(parts), reason)
-
-
-def k10(effects: Mapping[str, Sequence[Interval]]) -> dict[str, Any]:
-    """A larger penalty over-regularises toward the behaviour policy, and the losses oscillate.
-
-    Args:
-        effects: by paradigm ("C", "CTDE"), between α = 1 and α = 50: the score that is lost, and what agreement with
-            the log and oscillation of the loss gain.
-    """
-    parts: dict[str, Interval] = {}
-    said = []
-    for name, (lost, closer, oscillates) in effects.items():
-        parts |= {f"{name} closer to the log": closer, f"{name} score falls": lost}
-        parts |= {f"{name} loss oscillates": oscillates}
-        text = f"{name}: R_score lost {format_interval(lost)}, agreement {closer[0]:+.3f}"
-        said.append(f"{text}, oscillation {oscillates[0]:+.3f}")
-    claim = "R_score of CTDE-MARL-CQL at α = 1 minus at α = 50"
-    paper = "> 0; closer to the behaviour; losses oscillate"
-    reason = "α = 50 minus α = 1, " + "; ".join(said)
-    return claim_row("K10", claim, paper, effects["CTDE"][0], verdict_all_above(parts), reason)
-
-
 def k11(cost: pd.DataFrame) -> dict[str, Any]:
     """CTDE cuts the cost of the centralized method.
 
@@ -315,101 +195,3 @@ def k11(cost: pd.DataFrame) -> dict[str, Any]:
     reason += f"{took[0]} a seed with SAC, {took[1]} with DQN (one timing each)"
     claim = "share of a decision's multiply-adds that CTDE saves against centralized"
     return claim_row("K11", claim, "> 0", (saved, saved, saved), combine_verdicts(verdicts), reason)
-
-
-# The study's own claims, judged by the same rules: N1, N2 of notebook 10.
-
-
-def n1(size: int, ctde: pd.Series, central: pd.Series) -> dict[str, Any]:
-    """CTDE converges from few transitions in a row of a random walk.
-
-    Args:
-        size: transitions.
-        ctde, central: rows of `convergence.verdict` of CTDE and C.
-    """
-    claim = f"R_score of CTDE-MARL-CQL (DQN) from {size:,} transitions in a row of a random walk minus {ctde.baseline}"
-    spread, change = (format_interval(interval_at(ctde, name)) for name in ("spread", "change"))
-    reason = f"spread over logs and seeds {spread}, at most 0.1 is wanted; change in the last quarter {change}, "
-    reason += f"within 0.02; C-MARL-CQL (DQN): {format_interval(interval_at(central, 'lead'))}, {central.verdict}"
-    return claim_row("N1", claim, "ours: > 0, same seeds, flat", interval_at(ctde, "lead"), ctde.parts, reason)
-
-
-def n2(ranked: pd.DataFrame) -> dict[str, Any]:
-    """What a log covers tells the score of what is learned from it.
-
-    Args:
-        ranked: of `convergence.correlations`.
-    """
-    own = ranked[ranked.measure.isin(("num_samples", "effective_size", "joint_actions", "randomness"))]
-    worst = own.groupby("measure").correlation_low.min().idxmax()  # the best of them for both learners
-    parts = {row.method: interval_at(row, "correlation") for _, row in own[own.measure == worst].iterrows()}
-    method = min(parts, key=lambda name: parts[name][1])
-    others = ranked[ranked.measure != worst]
-    reason = "; ".join(f"{name}: {format_interval(value, 2)}" for name, value in parts.items()) + "; other measures: "
-    reason += "; ".join(f"{row.method}, {row.measure}: {row.correlation:.2f}" for row in others.itertuples())
-    claim = f"rank correlation of {worst} of the log with R_score ({method})"
-    verdict = verdict_all_above(parts, 0.5)
-    return claim_row("N2", claim, "ours: > 0.5", parts[method], verdict, reason)
-
-
-def n5(threshold: Interval, least: Interval, most: Interval, fixed: Mapping[str, Interval]) -> dict[str, Any]:
-    """As the reward has more interactions, CTDE falls below 95% of the centralized agent.
-
-    Args:
-        threshold: share of the reward's variance left by the best sum over APs at which it does.
-        least, most: score of CTDE over that of C in the networks of the smallest and the largest share.
-        fixed: the same with the QMIX mixer, and that of the exact additive decisions over the exhaustive ones, in the
-            latter network.
-    """
-    value, low, high = most
-    parts = {"above at the smallest share": (least[0] - 0.95, least[1] - 0.95, least[2] - 0.95)}
-    parts["below at the largest share"] = (0.95 - value, 0.95 - high, 0.95 - low)
-    claim = "share of the reward's variance that no sum over APs explains, at which CTDE-MARL-CQL (DQN) falls below "
-    claim += "95% of C-MARL-CQL (DQN) in R_score"
-    reason = f"CTDE over C at the smallest share: {format_interval(least)}, at the largest: {format_interval(most)}"
-    reason += "".join(f"; there {name}: {format_interval(ratio)}" for name, ratio in fixed.items())
-    return claim_row("N5", claim, "our own: a threshold exists", threshold, verdict_all_above(parts), reason)
-
-
-def n6(better: Interval, ranks: Mapping[str, Interval]) -> dict[str, Any]:
-    """That share predicts CTDE over C better than the interference does.
-
-    Args:
-        better: size of the rank correlation of the share with CTDE over C, minus that of the interference.
-        ranks: both rank correlations, by name.
-    """
-    reason = "rank correlations with CTDE over C: "
-    reason += "; ".join(f"{name} {format_interval(rank)}" for name, rank in ranks.items())
-    claim = "size of the rank correlation with CTDE over C: share of the reward's variance that no sum over APs "
-    claim += "explains, minus median interference-to-noise ratio"
-    return claim_row("N6", claim, "our own: > 0", better, verdict_above(better), reason)
-
-
-def n3(shares: Mapping[str, Interval]) -> dict[str, Any]:
-    """Own claim: what was learned without arrivals at 1 m/s serves as well as what is learned in the condition.
-
-    Args:
-        shares: score of the first over that of the second, by condition.
-    """
-    least = min(shares, key=lambda name: shares[name][0])
-    verdict = combine_verdicts({name: verdict_above(share, 0.95) for name, share in shares.items()})
-    reason = "; ".join(f"{name}: {format_interval(share)}" for name, share in shares.items())
-    claim = f"R_score of CTDE-MARL-CQL trained without arrivals at 1 m/s over the one trained there, least ({least})"
-    return claim_row("N3", claim, "own: > 0.95", shares[least], verdict, reason)
-
-
-def n4(slow: Interval, fast: Interval, short: Interval, crossing: float) -> dict[str, Any]:
-    """Own claim: the average must be taken over several coherence times, whatever moves.
-
-    Args:
-        slow, fast, short: score with the averaging constant 0.01 over that with 0.003 of the agent at 1 m/s and at
-            30 m/s without arrivals, and at 1 m/s with the shortest stays.
-        crossing: coherence time over averaging window where the loss passes 5%.
-    """
-    value, low, high = slow
-    loss = (1 - value, 1 - high, 1 - low)
-    verdicts = {"loss at 1 m/s": verdict_above(loss, 0.05), "none at 30 m/s": verdict_above(fast, 0.95)}
-    reason = f"0.01 over 0.003 at 30 m/s: {format_interval(fast)}; with stays of 0.5 s: {format_interval(short)}; "
-    reason += f"the loss against the best window passes 5% at a coherence time of {crossing:.2f} windows"
-    claim = "R_score lost at 1 m/s with the averaging constant 0.01 against 0.003, CTDE-MARL-CQL"
-    return claim_row("N4", claim, "own: > 0.05, none at 30 m/s", loss, combine_verdicts(verdicts), reason)
