@@ -102,8 +102,8 @@ def k3(
     verdicts[f"with {len(reached)} of {len(defaults)} usual defaults"] = (
         "reproduced" if len(reached) else "not reproduced"
     )
-    reason = f"from one log: {format_interval(share)}; tuned, C scores {best:.2f}; with usual defaults (α = 1) {defaults.centralized.min():.2f} to "
-    reason += f"{defaults.centralized.max():.2f}"
+    reason = f"from one log: {format_interval(share)}; tuned, C scores {best:.2f}; with usual defaults (α = 1) "
+    reason += f"{defaults.centralized.min():.2f} to {defaults.centralized.max():.2f}"
     if len(reached):
         nearest = reached.loc[(reached.share - 0.98).abs().idxmin()]
         reason += (
@@ -173,7 +173,10 @@ def k6(lead: Interval, over_logs: Interval, level: float, over_oracle: Interval)
     """
     margin = EQUIVALENT * level
     reason = f"from one log: {format_interval(lead)}; equivalent would be within {EQUIVALENT:.0%}, {margin:.3f}; "
-    reason += "both learn from the joint reward; CTDE minus the observed oracle on each AP's own observation (one-step, memoryless, trained on exact joint rewards): "
+    reason += (
+        "both learn from the joint reward; CTDE minus the observed oracle on each AP's own observation (one-step, "
+    )
+    reason += "memoryless, trained on exact joint rewards): "
     reason += format_interval(over_oracle)
     verdict = verdict_above_or_equivalent(over_logs, margin)
     return claim_row("K6", "R_score of CTDE-MARL-CQL minus I-MARL-CQL", "> 0", over_logs, verdict, reason)
@@ -210,7 +213,7 @@ def k7(
         for updates, gain in gains.items()
     }
     said = [
-        f"{size:,} in a row: {format_interval(start)} above TDM, {failed[size]:.0%} of the trainings below 1.05 times it"
+        f"{size:,} in a row: {format_interval(start)} above TDM, {failed[size]:.0%} of trainings below 1.05 times it"
         for size, start in in_a_row.items()
     ]
     said += [f"{few:,} at random of {log}: {format_interval(start)} above TDM" for log, start in over_tdm.items()]
