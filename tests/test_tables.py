@@ -150,7 +150,7 @@ def test_over_logs_the_log_is_the_unit():
     rule = Result({"rates": base[None]}, [], Path("rule"))
     ratio = tables.paired_over_logs(several, [rule], kind="ratio")
     assert ratio[0] == pytest.approx(1.2)
-    assert ratio == pytest.approx(tables.seeds_interval(levels, 1000), rel=0.02)  # deployments cancel in a ratio
+    assert ratio == pytest.approx(tables.seeds_interval(levels, 1000), rel=0.05)  # deployments cancel in a ratio
     assert tables.paired_over_logs(several, several) == pytest.approx((0, 0, 0))
     one = tables.paired(several[0], rule, kind="ratio")
     assert one == pytest.approx((1, 1, 1))
