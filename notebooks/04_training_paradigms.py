@@ -325,6 +325,15 @@ cost["exchanged_per_tti"] = [methods.find(method).knowledge.exchanged(study.netw
 cost.round(2)
 
 # %% [markdown]
+# All networks have the same width. Does CTDE need it? The same agent with half the width in each layer:
+
+# %%
+narrow = replace(agents["CTDE-MARL-CQL"], hidden=(32, 32))
+if study.recompute:
+    job = OfflineJob(logs.sac, narrow, study.seeds, study.scoring, device=device)
+    narrower = run_jobs(study.data, {"narrow": job})["narrow"]
+
+# %% [markdown]
 # ## The claims
 #
 # A verdict is computed from the interval, not chosen: "reproduced" where the whole interval is on the claim's side,
@@ -356,7 +365,7 @@ def claims():
         paper_claims.k3(share, shares, tables.scored(c)[0], untuned_shares, *bounds),
         paper_claims.k5(tables.paired(c, better, "tail_rate"), tables.scored(tuned, "tail_rate")[0]),
         paper_claims.k6(tables.paired(ctde, i), leads, tables.scored(i)[0], tables.paired(ctde, local)),
-        paper_claims.k11(cost),
+        paper_claims.k11(cost, methods.cost(study.network, narrow)["multiply_adds"], tables.paired(narrower, ctde)),
     )
 
 

@@ -39,7 +39,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from rrmlab.study import methods, paper_claims, tables, tuning
+from rrmlab.study import methods, sweep_claims, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import dataset_size as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
@@ -243,7 +243,7 @@ def claims():
     rows_over = {line.num_samples: tables.interval_at(line, "over_tdm") for _, line in below.iterrows()}
     failed = dict(zip(below.num_samples, below.failed, strict=True))
     return claim_table(
-        study.slug, paper_claims.k7(few_samples, LARGEST, rows_over, failed, over_tdm, gains, tdm, level)
+        study.slug, sweep_claims.k7(few_samples, LARGEST, rows_over, failed, over_tdm, gains, tdm, level)
     )
 
 

@@ -35,7 +35,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from rrmlab.study import methods, paper_claims, tables, tuning
+from rrmlab.study import methods, sweep_claims, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import lambda_sensitivity as figures
 from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
@@ -122,7 +122,7 @@ def claims():
     at = {lam: results[lam]["CTDE-MARL-CQL"] for lam in LAMBDAS}
     gain, loss = tables.paired(at[0.5], at[0.9], "sum_rate"), tables.paired(at[0.9], at[0.5], "tail_rate")
     at_half, at_zero = (tables.paired(at[lam], at[0.8], "tail_rate", kind="ratio") for lam in (0.5, 0.0))
-    return claim_table(study.slug, paper_claims.k9(gain, loss, at_half, at_zero))
+    return claim_table(study.slug, sweep_claims.k9(gain, loss, at_half, at_zero))
 
 
 judged = study.table("claims", claims)

@@ -35,7 +35,7 @@ from dataclasses import replace
 import pandas as pd
 
 from rrmlab.agents.paradigms import PARADIGMS
-from rrmlab.study import methods, paper_claims, statistics, tables, tuning
+from rrmlab.study import methods, statistics, sweep_claims, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import backbones as figures
 from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
@@ -138,7 +138,7 @@ def claims():
     }
     ours = [found.pop(("offline", "CTDE", name)) for name in ("sum_rate", "tail_rate", "score")]
     others = {f"{paradigm}, {how}": pair for (how, paradigm, name), pair in found.items() if name == "score"}
-    return claim_table(study.slug, paper_claims.k8(*ours, others))
+    return claim_table(study.slug, sweep_claims.k8(*ours, others))
 
 
 judged = study.table("claims", claims)

@@ -37,7 +37,7 @@ import pandas as pd
 
 from rrmlab import load_dataset
 from rrmlab.game.views import ObservationView
-from rrmlab.study import methods, paper_claims, tables, tuning
+from rrmlab.study import methods, sweep_claims, tables, tuning
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import conservatism as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
@@ -177,7 +177,7 @@ def claims():
         by = rows[(rows.axis == "alpha") & (rows.method == method)].set_index("value")
         gains = [by.loc[50.0, name].to_numpy() - by.loc[1.0, name].to_numpy() for name in ("agreement", "oscillation")]
         effects[method.removesuffix("-MARL-CQL")] = (lost, *map(tables.seeds_interval, gains))
-    return claim_table(study.slug, paper_claims.k10(effects))
+    return claim_table(study.slug, sweep_claims.k10(effects))
 
 
 judged = study.table("claims", claims)

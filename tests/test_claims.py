@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from rrmlab.study import claims, paper_claims
+from rrmlab.study import claims, paper_claims, sweep_claims
 
 GOOD, BAD, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
 GAINS = (1.14, 1.1, 1.18), (1.2, 1.16, 1.25), (1.1, 0.9, 1.2), (0.9, 0.8, 1.0)  # ratios to a baseline, see K1
@@ -75,7 +75,9 @@ def test_better_but_not_by_as_much_is_reproduced_in_part():
 
 
 def test_what_beats_the_baselines_is_set_beside_a_rule_that_knows_as_much():
-    reason = paper_claims.k1("TDM", GAINS[1], GOOD, GOOD, (1.32, 1.28, 1.36), (-0.01, -0.02, 0.01), GOOD, GOOD)["reason"]
+    reason = paper_claims.k1("TDM", GAINS[1], GOOD, GOOD, (1.32, 1.28, 1.36), (-0.01, -0.02, 0.01), GOOD, GOOD)[
+        "reason"
+    ]
     assert (
         "a local rule with two tuned parameters that exchanges nothing (Threshold) reaches 1.320 [1.280, 1.360]"
         in reason
@@ -85,12 +87,12 @@ def test_what_beats_the_baselines_is_set_beside_a_rule_that_knows_as_much():
 
 def test_a_part_that_is_to_fall_is_judged_on_the_other_side():
     """K8 wants less sum rate; K9 wants a tail rate below a tenth."""
-    falls = paper_claims.k8(sum_rate=BAD, tail_rate=GOOD, score=GOOD, others={"C, online": OPEN, "I, online": BAD})
+    falls = sweep_claims.k8(sum_rate=BAD, tail_rate=GOOD, score=GOOD, others={"C, online": OPEN, "I, online": BAD})
     assert falls["verdict"] == "reproduced"
     assert falls["reason"].endswith("of the 2 other pairs, R_score differs for I, online: -0.200 [-0.300, -0.100]")
     starved, fed = (0.02, 0.01, 0.05), (0.3, 0.2, 0.4)
-    assert paper_claims.k9(GOOD, GOOD, at_half=starved, at_zero=starved)["verdict"] == "reproduced"
-    in_part = paper_claims.k9(GOOD, GOOD, at_half=fed, at_zero=starved)["verdict"]
+    assert sweep_claims.k9(GOOD, GOOD, at_half=starved, at_zero=starved)["verdict"] == "reproduced"
+    in_part = sweep_claims.k9(GOOD, GOOD, at_half=fed, at_zero=starved)["verdict"]
     assert in_part.endswith("tail near zero at λ = 0; not reproduced: tail near zero at λ = 0.5, the paper's lowest")
 
 
@@ -127,7 +129,7 @@ def test_ctde_may_reach_a_centralized_agent_that_is_not_tuned():
 
 def test_few_data_are_judged_in_a_row_and_at_random():
     near, far = (0.01, -0.02, 0.04), (0.2, 0.15, 0.25)
-    row = paper_claims.k7(
+    row = sweep_claims.k7(
         10_000, 640_000, {5_000: near, 10_000: far}, {5_000: 0.5, 10_000: 0.0}, {"sac": far}, {2_000: GOOD}, 1.1, 1.3
     )
     assert "TDM's level from 5,000 in a row" in row["verdict"].split(";")[0]
