@@ -340,6 +340,15 @@ cost["exchanged_per_tti"] = [methods.find(method).knowledge.exchanged(study.netw
 reading.shown(cost)
 
 # %% [markdown]
+# All networks have the same width. Does CTDE need it? The same agent with half the width in each layer:
+
+# %%
+narrow = replace(agents["CTDE-MARL-CQL"], hidden=(32, 32))
+if study.recompute:
+    job = OfflineJob(logs.sac, narrow, study.seeds, study.scoring, device=device)
+    narrower = run_jobs(study.data, {"narrow": job})["narrow"]
+
+# %% [markdown]
 # ## The claims
 #
 # A verdict is computed from the interval, not chosen: "reproduced" where the whole interval is on the claim's side,
@@ -349,39 +358,33 @@ reading.shown(cost)
 
 
 # %%
+def over_baselines(gains):
+    ctde, baseline = results["CTDE-MARL-CQL"], results[strongest]
+    rule, cloned = results["Threshold"], results["BC"]
+    ratios = [tables.paired(ctde, results[name], kind="ratio") for name in (strongest, "ITLinQ", "ITLinQ (tuned)")]
+    gain, paper_itlinq, over_tuned = ratios
+    lead, of_clone = tables.paired(ctde, rule), tables.paired(cloned, baseline, kind="ratio")
+    return paper_claims.k1(strongest, gain, gains, paper_itlinq, tables.scored(rule), lead, over_tuned, of_clone)
+
+
 def claims():
-    c, i, ctde, tuned, rule, cloned = (results[name] for name in (*LEARNERS, "ITLinQ (tuned)", "Threshold", "BC"))
+    c, i, ctde, tuned = (results[name] for name in (*LEARNERS, "ITLinQ (tuned)"))
     joint, local = (results[f"Observed oracle ({sees})"] for sees in ("joint", "local"))
-    baseline, better = results[strongest], max((i, ctde), key=lambda result: tables.scored(result, "tail_rate"))
-    gain, over_tuned = tables.paired(ctde, baseline, kind="ratio"), tables.paired(ctde, tuned, kind="ratio")
+    better = max((i, ctde), key=lambda result: tables.scored(result, "tail_rate"))
     # Of all logs: over the best baseline, over C, minus I.
     gains, shares, leads = (tables.interval_at(row, "over_logs") for _, row in of_logs.iterrows())
+    share, bounds = tables.paired(ctde, c, kind="ratio"), [tables.scored(oracle)[0] for oracle in (joint, local)]
     return claim_table(
         study.slug,
-        paper_claims.k1(
-            strongest,
-            gain,
-            gains,
-            tables.paired(ctde, results["ITLinQ"], kind="ratio"),
-            tables.scored(rule),
-            tables.paired(ctde, rule),
-            over_tuned,
-            tables.paired(cloned, baseline, kind="ratio"),
-        ),
-        paper_claims.k3(
-            tables.paired(ctde, c, kind="ratio"),
-            shares,
-            tables.scored(c)[0],
-            untuned_shares,
-            tables.scored(joint)[0],
-            tables.scored(local)[0],
-        ),
+        over_baselines(gains),
+        paper_claims.k3(share, shares, tables.scored(c)[0], untuned_shares, *bounds),
         paper_claims.k5(tables.paired(c, better, "tail_rate"), tables.scored(tuned, "tail_rate")[0]),
         paper_claims.k6(tables.paired(ctde, i), leads, tables.scored(i)[0], tables.paired(ctde, local)),
-        paper_claims.k11(cost),
+        paper_claims.k11(cost, methods.cost(study.network, narrow)["multiply_adds"], tables.paired(narrower, ctde)),
     )
 
 
+# %%
 judged = study.table("claims", claims)
 reading.shown(judged)
 

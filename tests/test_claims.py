@@ -70,12 +70,14 @@ def test_without_claims_nothing_is_written(tmp_path):
 
 
 def test_better_but_not_by_as_much_is_reproduced_in_part():
-    verdicts = [paper_claims.k1("TDM", gain, GOOD, GOOD, OPEN, GOOD, GOOD)["verdict"] for gain in GAINS]
+    verdicts = [paper_claims.k1("TDM", GOOD, gain, GOOD, GOOD, OPEN, GOOD, GOOD)["verdict"] for gain in GAINS]
     assert verdicts == ["reproduced in part", "reproduced", "undecided", "not reproduced"]
 
 
 def test_what_beats_the_baselines_is_set_beside_a_rule_that_knows_as_much():
-    reason = paper_claims.k1("TDM", GAINS[1], GOOD, (1.32, 1.28, 1.36), (-0.01, -0.02, 0.01), GOOD, GOOD)["reason"]
+    reason = paper_claims.k1("TDM", GAINS[1], GOOD, GOOD, (1.32, 1.28, 1.36), (-0.01, -0.02, 0.01), GOOD, GOOD)[
+        "reason"
+    ]
     assert (
         "a local rule with two tuned parameters that exchanges nothing (Threshold) reaches 1.320 [1.280, 1.360]"
         in reason
@@ -106,4 +108,30 @@ def test_a_part_that_is_to_fall_is_judged_on_the_other_side():
 )
 def test_a_difference_within_the_margin_is_equivalence(interval, verdict):
     assert claims.verdict_above_or_equivalent(interval, 0.013) == verdict
-    assert paper_claims.k6(interval, 1.3, GOOD)["verdict"] == verdict
+    assert paper_claims.k6(GOOD, interval, 1.3, GOOD)["verdict"] == verdict, "over all logs, not from one"
+    parts = {"sac > dqn": interval}
+    row = paper_claims.k4(parts, 1.3, {"sac > dqn": GOOD}, {"sac": 1.2}, GOOD, GOOD)
+    assert row["verdict"] == verdict
+
+
+def test_ctde_may_reach_a_centralized_agent_that_is_not_tuned():
+    facts = {"gamma": 0.99, "learning_rate": 3e-4, "rewards": "raw", "updates": 2000, "dataset": "sac"}
+    rows = [(0.9, 0.89, 0.91, 1.47), (0.99, 0.97, 1.01, 1.32), (1.08, 1.05, 1.1, 1.2)]
+    names = ["share", "share_low", "share_high", "centralized"]
+    defaults = pd.DataFrame([facts | dict(zip(names, row, strict=True)) for row in rows])
+    tuned = (0.87, 0.86, 0.88)
+    row = paper_claims.k3(tuned, tuned, 1.52, defaults, 1.59, 1.31)
+    assert row["verdict"] == "reproduced in part: with 2 of 3 usual defaults; not reproduced: with equal tuning"
+    assert "1.20 to 1.32 where CTDE reaches 95% of it" in row["reason"]
+    assert "raw rewards, 2,000 updates, log sac: 0.990 [0.970, 1.010]" in row["reason"]
+    assert paper_claims.k3(tuned, tuned, 1.52, defaults[:1], 1.59, 1.31)["verdict"] == "not reproduced"
+
+
+def test_few_data_are_judged_in_a_row_and_at_random():
+    near, far = (0.01, -0.02, 0.04), (0.2, 0.15, 0.25)
+    row = sweep_claims.k7(
+        10_000, 640_000, {5_000: near, 10_000: far}, {5_000: 0.5, 10_000: 0.0}, {"sac": far}, {2_000: GOOD}, 1.1, 1.3
+    )
+    assert "TDM's level from 5,000 in a row" in row["verdict"].split(";")[0]
+    assert (row["ours"], row["low"]) == far[:2]
+    assert "50% of trainings below 1.05 times it" in row["reason"]

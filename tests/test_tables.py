@@ -135,3 +135,22 @@ def test_interval_over_seeds_holds_the_mean_and_narrows_with_more_seeds():
         assert low < value < high
     assert many[2] - many[1] < 0.5 * (few[2] - few[1])
     assert tables.seeds_interval(np.full(5, 2.0)) == (2.0, 2.0, 2.0)
+
+
+def test_over_logs_the_log_is_the_unit():
+    """Seeds of one log agree and logs do not: the interval follows the logs, however many seeds each has."""
+    rng = np.random.default_rng(0)
+    base = rng.gamma(2.0, 0.4, size=(30, 24))
+
+    def learned(level, name):
+        return Result({"rates": np.stack([base * level] * 4)}, [], Path(name))
+
+    levels = np.array([1.0, 1.1, 1.2, 1.3, 1.4])
+    several = [learned(level, f"log {level}") for level in levels]
+    rule = Result({"rates": base[None]}, [], Path("rule"))
+    ratio = tables.paired_over_logs(several, [rule], kind="ratio")
+    assert ratio[0] == pytest.approx(1.2)
+    assert ratio == pytest.approx(tables.seeds_interval(levels, 1000), rel=0.05)  # deployments cancel in a ratio
+    assert tables.paired_over_logs(several, several) == pytest.approx((0, 0, 0))
+    one = tables.paired(several[0], rule, kind="ratio")
+    assert one == pytest.approx((1, 1, 1))

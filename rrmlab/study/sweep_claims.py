@@ -1,7 +1,4 @@
-"""The paper's claims that sweeps judge, K7 to K10: the text of each, and its verdict from measured intervals.
-
-Every function returns one row of a table of claims. Intervals are (value, low, high), 95%.
-"""
+"""The paper's claims K7 to K10, of the notebooks that vary one thing; as in `paper_claims`."""
 
 from __future__ import annotations
 
@@ -45,8 +42,7 @@ def k7(
         for updates, gain in gains.items()
     }
     said = [
-        f"{size:,} in a row: {format_interval(start)} above TDM, "
-        f"{failed[size]:.0%} of the trainings below 1.05 times it"
+        f"{size:,} in a row: {format_interval(start)} above TDM, {failed[size]:.0%} of trainings below 1.05 times it"
         for size, start in in_a_row.items()
     ]
     said += [f"{few:,} at random of {log}: {format_interval(start)} above TDM" for log, start in over_tdm.items()]
