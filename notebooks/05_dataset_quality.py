@@ -43,6 +43,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import display
 
 from rrmlab import collect, load_dataset
 from rrmlab.agents.config import method_name
@@ -311,8 +312,9 @@ def over_logs():
     return pd.DataFrame(found)
 
 
-ordered = study.table("logs", over_logs)
-ordered.round(3)
+if study.has("logs"):
+    ordered = study.table("logs", over_logs)
+    display(reading.shown(ordered))
 
 
 # %%

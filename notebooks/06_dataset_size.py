@@ -162,8 +162,9 @@ def in_a_row():
     return pd.DataFrame(found)
 
 
-row_by_row = study.table("in_a_row", in_a_row)
-reading.shown(row_by_row)
+if study.has("in_a_row"):
+    row_by_row = study.table("in_a_row", in_a_row)
+    display(reading.shown(row_by_row))
 
 # %% [markdown]
 # ## Where it begins, and where it ends
@@ -227,8 +228,9 @@ reading.shown(doubled)
 # ## The claims
 #
 # K7 has two halves. *Below 20,000* the score is at TDM's level, with transitions in a row and with random subsets: reproduced
-# if all of the interval of the difference lies within 5% of TDM's score, not reproduced if all of it lies outside. *Above 320,000* nothing is gained: likewise, within 1% of the
-# score, with both numbers of updates. ("Saddle-point convergence" is not tested: what would be measured is not said.)
+# if all of the interval of the difference lies within 5% of TDM's score, not reproduced if all of it lies outside. *Above 320,000*
+# nothing is gained: likewise, within 1% of the score, with both numbers of updates. ("Saddle-point convergence" is not tested:
+# what would be measured is not said.)
 
 
 # %%

@@ -13,7 +13,7 @@ OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 def pytest_terminal_summary(terminalreporter, config):
     if not cases(0, 1) or hasattr(config, "workerinput"):
         return
-    from rrmlab.study.notebook import package_commit
+    from rrmlab.study.fingerprint import package_commit
 
     rows = collections.defaultdict(collections.Counter)
     for outcome in ("", *OUTCOMES):

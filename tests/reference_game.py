@@ -31,7 +31,8 @@ class ReferenceGame:
     """One network, one episode.
 
     The state of the coming decision has the package's names, without its leading E: `serving`, `sinr`,
-    `weights`, `averages` (J,), `slots` (I, N), `mask` (I, N+1), `transmitting` (I,), `ttis`.
+    `weights`, `averages` (J,), `slots` (I, N), `mask` (I, N+1), `transmitting` (I,), `ttis`. After a TTI
+    `own_rewards` (I,) is what it gave to each AP.
     """
 
     def __init__(self, constants, deployment):
@@ -112,6 +113,7 @@ class ReferenceGame:
 
         weights = 1 / np.maximum(self.averages, self.c["average_floor"])  # from before this TTI
         reward = sum(weights[j] ** self.c["lam"] * rates[j] for j in range(self.num_users))
+        self.own_rewards = [0.0 if j == SILENT else weights[j] ** self.c["lam"] * rates[j] for j in served]
 
         a = self.c["averaging"]
         self.averages = (1 - a) * self.averages + a * rates

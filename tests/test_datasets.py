@@ -30,7 +30,7 @@ from rrmlab.storage import CorruptFileError, new_folder
 
 NETWORK = NetworkConfig(num_aps=3, num_users=7, top_n=2, episode_ttis=30, warmup_ttis=10)
 OTHER_SHAPE = dataclasses.replace(NETWORK, top_n=3)
-COLUMNS = ("actions", "rewards", "terminated", "truncated", "log_prob")
+COLUMNS = ("actions", "rewards", "own_rewards", "terminated", "truncated", "log_prob")
 SCHEDULED = (
     "random walk",
     "full reuse",
@@ -107,8 +107,9 @@ def assert_replays(data, deployment):
     for step in range(t):
         assert torch.equal(env.obs, obs[:, step])
         assert torch.equal(env.action_mask, mask[:, step])
-        _, reward, _, truncated, _ = env.step(data.actions.view(e, t, -1)[:, step])
+        _, reward, _, truncated, info = env.step(data.actions.view(e, t, -1)[:, step])
         assert torch.equal(reward, data.rewards.view(e, t)[:, step])
+        assert torch.equal(info["own_rewards"], data.own_rewards.view(e, t, -1)[:, step])
         assert torch.equal(truncated, data.truncated.view(e, t)[:, step])
     assert torch.equal(env.obs, obs[:, -1]), "the true last observation, not the next episode's first"
     assert torch.equal(env.action_mask, mask[:, -1])
@@ -248,6 +249,7 @@ def test_the_layout_on_disk_is_minari(walk, tmp_path):
         np.testing.assert_array_equal(episode.actions, walk.actions[part])
         np.testing.assert_array_equal(episode.rewards, walk.rewards[part])
         np.testing.assert_array_equal(episode.infos["log_prob"], walk.log_prob[part])
+        np.testing.assert_array_equal(episode.infos["own_rewards"], walk.own_rewards[part])
         first += steps
     load_dataset(path)  # reading through Minari changed nothing
 

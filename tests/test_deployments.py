@@ -255,7 +255,7 @@ def test_given_deployments_are_logged_as_drawn_ones():
     for num in (None, 60, 31, 1):
         data = collect(make_scheduler("random_walk"), NETWORK, num, deployments=drawn)
         wanted = collect(make_scheduler("random_walk"), NETWORK, num or 60, seed=2)
-        for name in ("obs", "mask", "rows", "actions", "rewards", "terminated", "truncated", "log_prob"):
+        for name in ("obs", "mask", "rows", "actions", "rewards", "terminated", "truncated", "log_prob", "own_rewards"):
             assert torch.equal(getattr(data, name), getattr(wanted, name)), name
         assert data.metadata["split"] == "given" and "seed" not in data.metadata
         data.check()

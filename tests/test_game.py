@@ -149,6 +149,8 @@ def test_whole_episode_equals_reference(case):
         returned.append(info["rates"])
         for got, want in zip(returned, zip(*expected, strict=True), strict=True):
             np.testing.assert_allclose(got.numpy(), np.stack(want), **EXACT, err_msg=f"TTI {tti}")
+        np.testing.assert_allclose(info["own_rewards"], [game.own_rewards for game in games], **EXACT)
+        np.testing.assert_allclose(info["own_rewards"].sum(1), returned[1], **EXACT)
         np.testing.assert_array_equal(info["action_mask"].numpy(), [game.mask for game in games])
         assert_same_state(env, games)
 

@@ -104,27 +104,37 @@ def learner_and_batch(form, num_aps, **options):
                 p.mul_(1.5).add_(0.2 * torch.randn(p.shape, generator=g))
     obs, mask, actions = random_network(5, num_aps, 2, 6)
     next_obs, next_mask, _ = random_network(6, num_aps, 2, 6)
-    reward = torch.randn(6, generator=g, dtype=torch.float64)
+    sizes = (6, num_aps) if agent.reward == "own" else (6,)
+    reward = torch.randn(sizes, generator=g, dtype=torch.float64)
     ended = torch.arange(6) == 2
     one = (obs, mask, actions, reward, ended, next_obs, next_mask)
     return learner, Batch(*(x.expand(2, *x.shape).clone() for x in one))
 
 
+def learned(plain, slots, actions, reward):
+    """What has a TD loss: Q_tot, or with own rewards of each AP its share of c and its q (I,)."""
+    if reward == "own":
+        return plain.offset / len(slots) + each_value(plain, slots, actions)
+    return plain.offset + total(plain, slots, actions)
+
+
 def plain_loss(plain, learner, batch, next_value):
-    """TD loss, penalty and loss of seed 1 from the definition."""
+    """TD loss, penalty and loss of seed 1 from the definition; `next_value` is that of all, or of each AP."""
     config, errors, penalties = learner.config, [], []
     obs, mask, actions, reward, ended, *_ = (x[1].numpy() for x in batch)
     for b in range(len(obs)):
         slots, taken = slots_of(obs[b], obs.shape[1]), actions[b].tolist()
         target = reward[b] + config.gamma * (0 if ended[b] else next_value[b])
-        errors.append((plain.offset + total(plain, slots, taken) - target) ** 2)
+        errors.append(np.sum((learned(plain, slots, taken, config.reward) - target) ** 2))
         penalties.append(penalty(plain, slots, mask[b], taken) if config.alpha else 0.0)
     return np.mean(errors), np.mean(penalties), np.mean(errors) + config.alpha * np.mean(penalties)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("num_aps", [2, 3])
-@pytest.mark.parametrize("options", [{}, {"alpha": 0.0}, {"gamma": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"alpha": 0.0}, {"gamma": 0.0}, {"reward": "own"}, {"reward": "own", "gamma": 0.0}]
+)
 def test_an_update_is_the_written_out_loss_and_its_slope(form, num_aps, options):
     """Metrics by plain NumPy; the gradient by differences of the plain loss along random directions."""
     learner, batch = learner_and_batch(form, num_aps, **options)
@@ -134,21 +144,22 @@ def test_an_update_is_the_written_out_loss_and_its_slope(form, num_aps, options)
     for obs, mask in zip(batch.next_obs[1], batch.next_mask[1].numpy(), strict=True):
         slots = slots_of(obs, num_aps)
         best, _ = decide_by_objects(online, slots, mask, rounds=1)  # chosen by the learned, valued by the target
-        next_value.append(target.offset + total(target, slots, best))
+        next_value.append(learned(target, slots, best, learner.config.reward))
+    values_learned = num_aps if learner.config.reward == "own" else 1  # over which metrics are means
     metrics = learner.update(batch)
     td_loss, penalties, _ = plain_loss(online, learner, batch, next_value)
-    np.testing.assert_allclose(metrics.td_loss[1], td_loss, **close)
+    np.testing.assert_allclose(metrics.td_loss[1], td_loss / values_learned, **close)
     np.testing.assert_allclose(metrics.penalty[1], penalties / (num_aps if learner.config.alpha else 1), **close)
     of_data = [
         total(online, slots_of(o, num_aps), a.tolist()) for o, a in zip(batch.obs[1], batch.actions[1], strict=True)
     ]
-    np.testing.assert_allclose(metrics.q_data[1], online.offset + np.mean(of_data), **close)
+    np.testing.assert_allclose(metrics.q_data[1], (online.offset + np.mean(of_data)) / values_learned, **close)
     greedy = [
         decide_by_objects(online, slots_of(o, num_aps), m.numpy(), 0)[0]
         for o, m in zip(batch.obs[1], batch.mask[1], strict=True)
     ]
     values = [total(online, slots_of(o, num_aps), a) for o, a in zip(batch.obs[1], greedy, strict=True)]
-    np.testing.assert_allclose(metrics.q_greedy[1], online.offset + np.mean(values), **close)
+    np.testing.assert_allclose(metrics.q_greedy[1], (online.offset + np.mean(values)) / values_learned, **close)
 
     parameters = [*learner.factors.edge.layers, *learner.factors.factor.layers, learner.factors.offset]
     rng, size = np.random.default_rng(0), 1e-5

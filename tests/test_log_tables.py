@@ -19,7 +19,8 @@ from soak import cases
 from rrmlab import AgentConfig, Dataset, NetworkConfig, collect, load_dataset, make_scheduler, train_offline
 from rrmlab.learning import tables
 
-COLUMNS = [f.name for f in dataclasses.fields(Dataset) if f.name != "metadata"]
+OPTIONAL = ("log_prob", "terminated", "own_reward")
+COLUMNS = [f.name for f in dataclasses.fields(Dataset) if f.name not in ("metadata", "own_rewards")]
 many = settings(max_examples=cases(60, 100_000), deadline=None, database=None)
 
 
@@ -40,7 +41,8 @@ def log(rng, aps, n, ttis, masks=False):
     actions = (rng.random(mask.shape) * mask).argmax(-1)
     is_last = np.zeros(stored, bool)
     is_last[np.cumsum(ttis) - 1] = True
-    rewards, log_prob = rng.normal(size=stored).astype(np.float32), -rng.exponential(size=stored)
+    own, log_prob = rng.normal(size=(stored, aps)).astype(np.float32), -rng.exponential(size=stored)
+    rewards = own.sum(1)
     terminated = np.append(is_last[1:], False) & ~is_last & (rng.random(stored) < 0.5)
     episodes, start = np.cumsum(rng.integers(1, 3, len(ttis))) - 1, rng.integers(-2, 9, len(ttis))
     lines = {
@@ -55,10 +57,12 @@ def log(rng, aps, n, ttis, masks=False):
             lines[f"mask_{slot + 1}"] = filled[..., slot].ravel().astype(int)
     lines["action"] = np.where(is_last[:, None], np.nan, actions).ravel()
     lines["reward"] = np.where(is_last, np.nan, rewards).repeat(aps)
+    lines["own_reward"] = np.where(is_last[:, None], np.nan, own).ravel()
     lines["log_prob"], lines["terminated"] = log_prob.repeat(aps), terminated.astype(int).repeat(aps)
     rows = np.flatnonzero(~is_last)
     columns = {"obs": obs, "mask": mask, "rows": rows}
-    columns |= {"actions": actions[rows], "rewards": rewards[rows], "log_prob": log_prob[rows]}
+    columns |= {"actions": actions[rows], "rewards": rewards[rows], "own_rewards": own[rows]}
+    columns |= {"log_prob": log_prob[rows]}
     columns |= {"terminated": terminated[rows], "truncated": is_last[rows + 1] & ~terminated[rows]}
     return pd.DataFrame(lines), columns
 
@@ -90,7 +94,7 @@ common = {
 
 
 @many
-@given(**common, left_out=st.sets(st.sampled_from(["log_prob", "terminated"])), masks=st.booleans())
+@given(**common, left_out=st.sets(st.sampled_from(OPTIONAL)), masks=st.booleans())
 def test_a_valid_table_is_read_exactly(tmp_path_factory, shape, seed, form, piece, left_out, masks):
     frame, columns = log(np.random.default_rng(seed), *shape, masks)
     if "log_prob" in left_out:
@@ -102,6 +106,10 @@ def test_a_valid_table_is_read_exactly(tmp_path_factory, shape, seed, form, piec
     data = read(frame.drop(columns=list(left_out)), network_of(*shape[:2]), form, folder, piece)
     for name in COLUMNS:
         assert torch.equal(getattr(data, name), torch.from_numpy(columns[name])), name
+    if "own_reward" in left_out:
+        assert data.own_rewards is None
+    else:
+        assert torch.equal(data.own_rewards, torch.from_numpy(columns["own_rewards"]))
     assert data.network == network_of(*shape[:2])
     assert data.metadata["behaviour"] == ("table" if form == "frame" else f"log.{form}")
 
@@ -225,6 +233,10 @@ CHANGES = {
     "no action": cell("action", np.nan, "actions"),
     "no reward": cell("reward", np.nan, "actions"),
     "infinite reward": cell("reward", np.inf, "actions"),
+    "no own reward": cell("own_reward", np.nan, "actions"),
+    "infinite own reward": cell("own_reward", np.inf, "actions"),
+    "text for an own reward": cell("own_reward", "much", "actions"),
+    "another own reward": cell("own_reward", lambda f, row: f.own_reward[row] + 0.01, "actions"),
     "positive log_prob": cell("log_prob", 0.25, "actions"),
     "empty log_prob": cell("log_prob", np.nan, "actions"),
     "terminated twice": cell("terminated", 2, "actions"),
@@ -255,7 +267,7 @@ def test_a_wrong_table_is_refused_with_line_and_column(tmp_path_factory, shape, 
     with pytest.raises(ValueError) as error:
         read(frame, network_of(*shape[:2]), form, folder, piece)
     rows = [row]
-    if columns & {"action", "reward", "log_prob", "terminated"}:
+    if columns & {"action", "reward", *OPTIONAL}:
         # What is one for all APs, or empty for all, may be seen in another line of the TTI.
         rows = range(row - row % shape[0], row - row % shape[0] + shape[0])
     name = "table" if form == "frame" else folder / f"log.{form}"
@@ -404,12 +416,13 @@ def test_a_table_of_a_log_is_saved_and_trained_on_like_the_log(tmp_path):
     frame = pd.DataFrame(lines).loc[np.arange(39).repeat(2)].assign(ap=np.tile([0, 1], 39))
     for k, column in enumerate(["sinr_db_1", "ln_w_1", "sinr_db_2", "ln_w_2"]):
         frame[column] = data.obs[..., k].flatten().numpy()
-    for column, values in (("action", data.actions), ("reward", data.rewards), ("log_prob", data.log_prob)):
+    given = {"action": data.actions, "reward": data.rewards, "log_prob": data.log_prob, "own_reward": data.own_rewards}
+    for column, values in given.items():
         whole = np.full((39, 2), np.nan)
         whole[~ends] = values.numpy().reshape(36, -1)
         frame[column] = whole.ravel()
     again = load_dataset(Dataset.from_table(frame, network).save(tmp_path / "log-v0"))
-    for name in COLUMNS:
+    for name in (*COLUMNS, "own_rewards"):
         assert torch.equal(getattr(again, name), getattr(data, name)), name
     agent = AgentConfig(hidden=(4,), num_updates=2, batch_size=4)
     ours, theirs = (train_offline(log, agent, [0], progress=False)[0] for log in (data, again))

@@ -93,6 +93,12 @@ REFUSED = {
         f"actions: some are masked, they choose an empty slot; actions{SLOT[:2]} = {SLOT[2]}"),
     "no silence": (with_value("mask", (6, 1, 0), False, torch.bool), "mask: action 0, silence, .*mask[6, 1] = False"),
     "a row too far": (with_value("rows", 35, 900, torch.int32), "rows: must lie in 0 ... "),
+    "an own reward of NaN": (
+        with_value("own_rewards", (4, 1), math.nan, torch.float32), "own_rewards: must be finite; .*[4, 1] = nan"),
+    "own rewards that are not the team's": (
+        with_value("own_rewards", (8, 0), 99.0, torch.float32), "own_rewards.sum(1): must be rewards, .*.sum(1)[8] = "),
+    "own rewards of one AP": (
+        lambda: {"own_rewards": DATA.own_rewards[:, :1]}, "own_rewards of shape (36, 1): .* wants (36, 2)"),
     "another shape": (lambda: {"rewards": DATA.rewards[:, None]}, "rewards of shape (36, 1): .* wants (36,)"),
     "text": (lambda: {"actions": np.array([["a"]])}, "actions: must be a tensor, an array or lists of real numbers"),
     "missing": (lambda: {"rewards": pd.Series([1.0, None] * 18, dtype=object)}, "rewards: must be "),

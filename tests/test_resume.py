@@ -76,7 +76,7 @@ def test_online_training_goes_on(tmp_path, backbone, stop_at):
     assert again.calls == 9 - (30 * stop_at - 1) // 60 * 2
     assert_same([run.policy for run in runs], [run.policy for run in whole])
     for run, other in zip(runs, whole, strict=True):
-        for name in ("obs", "mask", "rows", "actions", "rewards", "truncated", "log_prob"):
+        for name in ("obs", "mask", "rows", "actions", "rewards", "own_rewards", "truncated", "log_prob"):
             assert torch.equal(getattr(run.data, name), getattr(other.data, name)), name
 
 

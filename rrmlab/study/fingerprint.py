@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import linecache
 import platform
+import subprocess
 import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -216,3 +217,16 @@ def _plain_values(functions: Iterable[types.FunctionType]) -> str:
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, int | float | str) or (isinstance(value, tuple) and all(map(_is_plain, value)))
+
+
+def package_commit() -> str:
+    """Commit of the package, with "+" where its files were changed since; "" outside a repository."""
+    git = ["git", "-C", str(Path(__file__).parents[1])]
+    try:
+        commit, changed = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "."])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + "+" * bool(changed)

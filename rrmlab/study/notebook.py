@@ -10,7 +10,6 @@ import datetime
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +27,7 @@ from ..checks import check_kind, known_device, seed_number
 from ..config import NetworkConfig
 from ..memory import keep_freed_memory, peak_memory_gib
 from ..storage import CorruptFileError, new_file, read_json
-from .fingerprint import package_versions
+from .fingerprint import package_commit, package_versions
 from .places import FIGURES, FORMAT, OUT, find_repository, notebook_folders
 from .presets import PRESETS
 from .reading import folded, picture, write_table
@@ -174,6 +173,14 @@ class Study:
             raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True")
         return read_table(path, keep_default_na=True)
 
+    def has(self, name: str) -> bool:
+        """Whether a table is stored or computed now. A notebook may be newer than the committed results: this says so,
+        and what needs the table is left out."""
+        there = self.recompute or self._path(name, ".csv").is_file()
+        if not there:
+            print(f"{self._path(name, '.csv').name} is not among the stored results: set recompute = True")
+        return there
+
     def table_of(self, slug: str, name: str = "") -> pd.DataFrame:
         """The stored table of another notebook, one of those that the notebook's header needs.
 
@@ -272,19 +279,6 @@ _TIME = {"pdf": "CreationDate", "png": "Software", "svg": "Date"}  # left out: t
 def use_style() -> None:
     """Draw what follows in the study's style; a `Study` does so itself."""
     plt.style.use(str(files("rrmlab.study") / "rrmlab.mplstyle"))
-
-
-def package_commit() -> str:
-    """Commit of the package, with "+" where its files were changed since; "" outside a repository."""
-    git = ["git", "-C", str(Path(__file__).parents[1])]
-    try:
-        commit, changed = (
-            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "."])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit + "+" * bool(changed)
 
 
 def _processor() -> str:
