@@ -14,6 +14,9 @@
 # %% [markdown]
 # # 10 · How much log, of which author, is enough?
 #
+# <!-- answer -->
+# <!-- /answer -->
+#
 # **Question.** What are the smallest log and the weakest author from which training converges? Can that be told from the log
 # alone, before anything is trained? And can λ and α be chosen from it?
 #
@@ -138,7 +141,9 @@ def verdicts():
 
 
 table = study.table("sizes", verdicts)
-study.show(figures.sizes(table, list(agents), EVERYWHERE), "sizes")
+caption = f"""R_score over the number of transitions in a row, by author of the log. Means over {LOGS} logs, each with its own deployments, author and
+training seed; bars: 95% intervals by Student's t over logs and deployments."""
+study.show(figures.sizes(table, list(agents), EVERYWHERE), "sizes", caption)
 
 # %% [markdown]
 # The smallest log from which on every size converged, the verdicts behind it, and the share of logs from which R_score is below
@@ -160,7 +165,9 @@ table.pivot(index=["author", "num_samples", "deployments", "seconds"], columns="
 
 # %%
 at_one = study.table("authors", lambda: figures.at_one_size(table, rows, ONE, JUDGED))
-study.show(figures.authors(at_one, JUDGED), "authors")
+caption = f"""R_score from {ONE:,} transitions in a row of each author, from the one that tries most to the one that tries least. Means over {LOGS}
+logs; bars: 95% intervals over logs and deployments; grey: the author itself."""
+study.show(figures.authors(at_one, JUDGED), "authors", caption)
 
 # %% [markdown]
 # ## Can one tell beforehand?
@@ -173,7 +180,9 @@ study.show(figures.authors(at_one, JUDGED), "authors")
 
 # %%
 ranked = study.table("correlations", lambda: convergence.correlations(rows[rows.method.isin(JUDGED)]))
-study.show(figures.correlations(ranked), "correlations")
+caption = """Rank correlation of what is known of a log with the R_score of what is learned from it, over all authors, sizes and logs. Bars: 95%
+bootstrap intervals, whole logs resampled."""
+study.show(figures.correlations(ranked), "correlations", caption)
 
 # %% [markdown]
 # `rrmlab.coverage(dataset)` gives these measures of any log, and an answer. Its rule against the verdicts on the logs here:
@@ -233,7 +242,9 @@ tried[tried.method.isin(JUDGED)].pivot(index=["method", "author", "log"], column
 # %%
 alphas = study.table("alpha", lambda: convergence.regrets(tried[tried.method.isin(JUDGED)], [1.0, 0.1]))
 alpha_means = convergence.means(alphas, ["method", "choice"], "regret")
-study.show(figures.regrets(alphas, alpha_means, JUDGED), "alpha")
+caption = f"""R_score that is lost by choosing α by each criterion, against the best of four in hindsight. Points: ten logs of {ONE:,} transitions;
+bars: mean and 95% interval over logs."""
+study.show(figures.regrets(alphas, alpha_means, JUDGED), "alpha", caption)
 
 # %%
 alpha_means.round(3)
@@ -277,7 +288,9 @@ missed = study.table("lam", tails)
 lam_means = convergence.means(missed.groupby(["author", "log", "choice"], sort=False).error.mean().reset_index(),
                               ["choice"], "error")  # fmt: skip
 frontier = tried[tried.method == "G-MARL-CQL"].dropna(subset="predicted_tail")
-study.show(figures.tails(frontier, missed), "lam")
+caption = """5-percentile rate of the graph policy at each λ, as predicted from the log and as it is, and the distance from a target of what is
+chosen so. One training on each of ten logs."""
+study.show(figures.tails(frontier, missed), "lam", caption)
 
 # %% [markdown]
 # How far the 5-percentile rate is from the target (bit/s/Hz), mean over targets and logs:
@@ -347,4 +360,4 @@ Markdown(figures.in_practice(table, ranked, alpha_means, lam_means, JUDGED))
 
 # %%
 study.finish()
-pd.Series(study.versions(), name="version").to_frame()
+study.folded_versions()

@@ -9,6 +9,9 @@
 # %% [markdown]
 # # 11 · What if users move, come and leave?
 #
+# <!-- answer -->
+# <!-- /answer -->
+#
 # **Question.** Everywhere else in this study the same 24 users are there from the start of an episode to its end, and walk.
 # What becomes of the PF average, by which all methods rank users, where users drive, come and leave? Must a policy be trained
 # for that, or is the average the thing to change?
@@ -126,7 +129,9 @@ def window_table():
 
 windows = study.table("windows", window_table)
 passed = study.table("crossing", lambda: figures.crossing(windows))
-study.show(figures.windows(windows, passed), "windows")
+caption = """R_score over the speed of users, for three averaging constants of the PF average, without arrivals. Interquartile means over three
+training seeds; bars: 95% intervals over seeds and deployments."""
+study.show(figures.windows(windows, passed), "windows", caption)
 
 # %% [markdown]
 # R_score lost against the best of the three windows at that speed, in per cent:
@@ -172,7 +177,9 @@ if study.recompute:
     by_stay = run({(s, a, n): place(mean_stay_s=s, averaging=a, newcomer_average=n) for s, a, n in wanted})
 
 stays = study.table("stays", lambda: rows_of(by_stay, ["stay", "averaging", "newcomer"]))
-study.show(figures.stays(stays, STAYS), "stays")
+caption = """R_score over the mean stay of users who come and leave, for three averaging constants and three starts of a newcomer's average.
+Interquartile means over three training seeds; bars: 95% intervals over seeds and deployments."""
+study.show(figures.stays(stays, STAYS), "stays", caption)
 
 # %% [markdown]
 # What the least presence does: the 5-percentile rate of the agent at the averaging constant 0.01 over users who were there
@@ -249,7 +256,9 @@ def training_table():
 
 
 training = study.table("training", training_table)
-study.show(figures.training(training, list(CONDITIONS)))
+caption = """R_score in conditions with moving and changing users, by where the agent was trained. Interquartile means over three training seeds; bars:
+95% intervals over seeds and deployments."""
+study.show(figures.training(training, list(CONDITIONS)), caption=caption)
 
 # %% [markdown]
 # R_score of the policies trained without arrivals over those trained in the condition, "kept", on the same deployments:
@@ -362,4 +371,4 @@ AP, and {score(causes, condition="30 m/s, AP changes at 3 dB", method=LEARNER):.
 
 # %%
 study.finish()
-pd.Series(study.versions(), name="version").to_frame()
+study.folded_versions()

@@ -9,6 +9,9 @@
 # %% [markdown]
 # # 12 · When does value decomposition stop paying?
 #
+# <!-- answer -->
+# <!-- /answer -->
+#
 # **Question.** CTDE learns a value that is a sum over the access points (APs). How strongly may the APs be coupled before
 # that costs much? And is there a number, to be had before anything is trained, that says so?
 #
@@ -239,7 +242,9 @@ def order_rows():
 
 
 orders = study.table("orders", order_rows)
-study.show(figures.orders(orders[orders.visited_by == "Random walk"], ORDERS), "orders")
+caption = f"""Share of the variance of the one-step reward by the number of APs that interact, in each network. Exact, from the rewards of all joint
+actions in the states that a random walk visits; means over {at(PLACES[0], study.scoring).episodes} deployments."""
+study.show(figures.orders(orders[orders.visited_by == "Random walk"], ORDERS), "orders", caption)
 
 # %% [markdown]
 # ## The threshold, and which number predicts better
@@ -288,11 +293,15 @@ of_ctde = predictors[predictors.ratio == "ctde_over_c"].set_index("predictor")
 predictors.round(3)
 
 # %%
-study.show(figures.ratios(points, of_ctde, LEVEL))
+caption = f"""CTDE over C in R_score against the share κ of the reward's variance that no sum over APs explains (a), and against the median
+interference-to-noise ratio (b). A point for each network, {len(seeds)} seeds; bars: 95% intervals; dashed: {LEVEL:g}; shaded: where the best
+decreasing fit meets it."""
+study.show(figures.ratios(points, of_ctde, LEVEL), caption=caption)
 
 # %%
 RATED = [*agents, "Threshold", "Full reuse", "TDM", "ITLinQ (tuned)", "Greedy marginal"]
-study.show(figures.scores(summary, RATED), "summary")
+caption = f"""R_score of learners and rules in each network. Interquartile means over {len(seeds)} seeds; bars: 95% intervals over seeds and deployments."""
+study.show(figures.scores(summary, RATED), "summary", caption)
 
 # %% [markdown]
 # ## Decomposition or information?
@@ -325,7 +334,9 @@ def cell_rows():
 
 
 by_cell = study.table("cells", cell_rows)
-study.show(figures.cells(by_cell, summary, {"own cell": SUM, "all cells": JOINT}), "cells")
+caption = """R_score of the best one-step decisions by what is known and by how the reward is represented, and of the learners that know as much.
+Oracles were trained once; bars: 95% intervals over deployments, for learners over seeds too."""
+study.show(figures.cells(by_cell, summary, {"own cell": SUM, "all cells": JOINT}), "cells", caption)
 
 # %%
 by_cell.pivot(index=[*PLACE, "known"], columns="represented", values=["score", "score_low", "score_high"]).round(3)
@@ -374,4 +385,4 @@ from {" to ".join(extremes("additive"))} of the exhaustive search.
 
 # %%
 study.finish()
-pd.Series(study.versions(), name="version").to_frame()
+study.folded_versions()
