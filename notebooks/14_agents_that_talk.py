@@ -16,7 +16,8 @@
 #
 # <!-- answer -->
 # **Answer.** APs that exchange 76 numbers in each TTI score 1.75 with learned values (G-MARL-CQL) and 1.76 with
-# Shannon's formula; the action of the largest reward in every TTI scores 1.73.
+# Shannon's formula; the action of the largest reward in every TTI scores 1.73. Trained with 4 APs, they reach 0.99 of
+# the formula with 64.
 # <!-- /answer -->
 #
 # **Question.** Agents that see only their own cell end at the level of a local rule with two parameters (notebook 04). How much
