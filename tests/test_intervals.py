@@ -61,23 +61,28 @@ def coverage(seeds, spread, trials):
     return inside / trials
 
 
+# What is held, by the number of seeds, whatever the spreads: of three seeds nobody can tell how much seeds differ.
+HELD = {1: (0.94, 0.96), 3: (0.92, 0.98), 5: (0.935, 0.965), 10: (0.94, 0.965)}
+
+
+def check_coverage(seeds, spread, trials):
+    found = coverage(seeds, spread, trials)
+    print(f"S = {seeds}, {trials} trials: single {found[0]:.3f}, difference {found[1]:.3f}, ratio {found[2]:.3f}")
+    low, high = HELD[seeds]
+    # One false alarm in 10,000 of each interval: binomial.
+    assert (found * trials >= stats.binom(trials, low).ppf(1e-4)).all(), found
+    assert (found * trials <= stats.binom(trials, high).ppf(1 - 1e-4)).all(), found
+
+
 @pytest.mark.parametrize("spread", SPREADS)
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_coverage_of_few_seeds(seeds, spread):
-    """94 to 96% are aimed at. A short run allows for four standard errors of its few trials."""
-    trials = cases(40, 1_000)
-    found = coverage(seeds, SPREADS[spread], trials)
-    print(f"S = {seeds}, {spread}: single {found[0]:.3f}, difference {found[1]:.3f}, ratio {found[2]:.3f}")
-    low, high = stats.binom(trials, 0.95).ppf([1e-4, 1 - 1e-4]) / trials
-    assert (found >= low).all() and (found <= max(high, 0.97)).all()
+    check_coverage(seeds, SPREADS[spread], cases(40, 1_000))
 
 
 def test_a_schedulers_interval_covers():
     """S = 1: deployments alone."""
-    trials = cases(40, 1_000)
-    found = coverage(1, (0.0, 0.0, 0.02, 0.03, 0.0), trials)
-    low, high = stats.binom(trials, 0.95).ppf([1e-4, 1 - 1e-4]) / trials
-    assert (found >= low).all() and (found <= high).all()
+    check_coverage(1, (0.0, 0.0, 0.02, 0.03, 0.0), cases(40, 1_000))
 
 
 def test_contributions_average_to_the_scores():

@@ -5,14 +5,25 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+from rrmlab import NetworkConfig, collect, make_scheduler
 from rrmlab.agents.config import AgentConfig, method_name
+from rrmlab.agents.graph_learner import make_scale
 from rrmlab.study import methods, tuning
 
 # Their trials were made by the same grid on a log of the same kind; the next run at full size commits them.
 NOT_COMMITTED = ("CTDE-MARL-CQL (QMIX)", "CTDE-MARL-CQL (QMIX, DQN)")
 # Rules that are newer than the committed scores; the next run at full size scores them.
-NOT_SCORED = ("Threshold", "Threshold (one parameter)", "Greedy marginal", "Best subset", "G-formula")
+NOT_SCORED = (
+    "Threshold",
+    "Threshold (one parameter)",
+    "Greedy marginal",
+    "Best subset",
+    "G-formula",
+    "ITLinQ (η = 0.5)",
+    "Exhaustive (λ = 1)",
+)
 TABLES = Path(__file__).resolve().parents[1] / "figures" / "tables"
 
 
@@ -68,3 +79,20 @@ def test_only_what_is_named_is_not_committed():
 def test_only_the_schedulers_that_are_named_are_not_scored(table):
     schedulers = {name for name, method in methods.METHODS.items() if method.scheduler}
     assert schedulers - set(pd.read_csv(TABLES / f"{table}.csv").method) == set(NOT_SCORED)
+
+
+def test_usual_defaults_are_not_tuned_and_rewards_may_stay_raw():
+    agents = tuning.usual_defaults("centralized", 2_000)
+    assert len(agents) == len(set(agents)) == 3 * 3 * 2 + 2 * 2
+    assert {(agent.paradigm, agent.backbone, agent.alpha) for agent in agents} == {("centralized", "sac", 1.0)}
+    assert {agent.gamma for agent in agents if agent.num_updates > 2_000} == {0.99}
+    data = collect(make_scheduler("random_walk"), NetworkConfig(episode_ttis=20, warmup_ttis=5), 200)
+    for standardised in (True, False):
+        agent = AgentConfig(standardise_rewards=standardised)
+        scale = make_scale(agent, data.obs, data.mask, data.rewards)
+        spread = data.rewards.std(correction=0) if standardised else 1.0
+        mean = data.rewards.mean() if standardised else 0.0
+        torch.testing.assert_close(scale.reward(data.rewards), (data.rewards - mean) / spread)
+        assert torch.equal(
+            scale.obs(data.obs), make_scale(AgentConfig(), data.obs, data.mask, data.rewards).obs(data.obs)
+        )
