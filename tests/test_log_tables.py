@@ -193,7 +193,7 @@ def acts_after_the_end(frame, rng, aps):
     """Another transition follows one that terminated."""
     row = inner_tti(frame, rng, aps)
     frame.loc[row - aps : row - 1, "terminated"] = 1
-    frame.loc[row : row + aps - 1, ["action", "reward"]] = 0.0
+    frame.loc[row : row + aps - 1, ["action", "reward", "own_reward"]] = 0.0
     return frame, row, {"tti"}
 
 
