@@ -127,7 +127,7 @@ def test_fitted_q_agrees_with_d3rlpy():
     from rrmlab.with_d3rlpy import D3rlpyPolicy, to_d3rlpy
 
     walk = collect(make_scheduler("random_walk"), replace(NETWORK, num_aps=3, num_users=9, top_n=1), 20_000)
-    walk = replace(walk, rewards=walk.rewards / 40)
+    walk = replace(walk, rewards=walk.rewards / 40, own_rewards=None)
     assert walk.mask.all()
     buffer, none = to_d3rlpy(walk), d3rlpy.logging.NoopAdapterFactory()
     d3rlpy.seed(0)

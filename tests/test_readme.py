@@ -74,7 +74,7 @@ def test_a_table_without_the_row_is_named(tmp_path):
 
 def test_every_notebook_has_a_question_and_every_claim_a_sentence():
     assert sorted(answers.NOTEBOOKS) == sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py"))
-    assert list(readme.CLAIMS) == [f"K{n}" for n in range(1, 12)] + ["N5", "N6"]
+    assert list(readme.CLAIMS) == [f"K{n}" for n in range(1, 12)] + [f"N{n}" for n in range(1, 7)]
 
 
 def test_no_number_of_a_score_is_typed_by_hand():
@@ -91,6 +91,7 @@ def test_no_number_of_a_score_is_typed_by_hand():
 
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+RUN = [path for path in NOTEBOOKS if (ROOT / "figures/tables" / f"{path.stem}.json").is_file()]  # at full size
 
 
 def texts(path: Path) -> list[str]:
@@ -100,7 +101,7 @@ def texts(path: Path) -> list[str]:
     return [outside.sub("", cell.source) for cell in cells if cell.cell_type == "markdown"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
 def test_every_notebook_has_its_answer_under_the_title_and_ends_in_practice(path):
     cells = [c.source for c in jupytext.read(path, fmt="py:percent").cells if c.cell_type == "markdown"]
     title, answer = re.match(

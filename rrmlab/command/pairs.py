@@ -80,6 +80,8 @@ def _check_pair(notebook: Notebook) -> list[str]:
         differs = [a != b for a, b in zip(source, pair, strict=False)]
         first = differs.index(True) if any(differs) else len(differs)
         problems.append(f"its .ipynb differs from its source from cell {first} on; {renew}")
+    if not (notebook.path.parents[1] / "figures" / "tables" / f"{notebook.name}.json").is_file():
+        return [p for p in problems if p]  # there is nothing yet that it could read
     code = [c for c in cells if c["cell_type"] == "code" and "".join(c["source"]).strip()]
     counts = [c.get("execution_count") for c in code]
     if counts != list(range(1, len(code) + 1)):

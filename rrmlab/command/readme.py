@@ -58,6 +58,8 @@ CLAIMS = {
     "K11": "CTDE costs less than the centralized agent (share of a decision's multiply-adds that it saves).",
     "N1": "20,000 transitions in a row of a random walk are enough for CTDE (R_score minus the best baseline's).",
     "N2": "What a log covers tells what will be learned from it (rank correlation with R_score).",
+    "N3": "What is learned without arrivals at 1 m/s serves where users move and change (share of R_score kept).",
+    "N4": "The PF average needs a window of several coherence times (R_score lost at 1 m/s by a short one).",
     "N5": "CTDE falls below 95% of C as APs interact more (share of the reward's variance that no sum explains).",
     "N6": "That share ranks networks by CTDE over C better than interference does (difference of rank correlations).",
 }
