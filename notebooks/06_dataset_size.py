@@ -134,7 +134,7 @@ study.show(figures.spread(between_seeds, LEARNERS), "spread", caption)
 # ## Transitions in a row
 #
 # A log is written one TTI after the other, in one network after the other: an episode of a deployment, then the next. The log
-# is the unit: the mean of its seeds, drawn with the deployments. `failed` is the share of trainings that end below 1.05 times
+# is the unit: the mean of its seeds, drawn with the deployments. `failed` is the share of trainings that end below `1.05` times
 # TDM's score; `least` is the worst log.
 
 # %%

@@ -119,7 +119,7 @@ rows.pivot_table(index=["author", "num_samples"], columns="method", values="scor
 # ## Where training converges
 #
 # Three things are tested at 95% for every learner, author and size: R_score is above that of the best baseline of the lineage
-# on the same deployments; its standard deviation over logs and seeds is at most 0.1; and it changes by at most 0.02 in the last
+# on the same deployments; its standard deviation over logs and seeds is at most 0.1; and it changes by at most `0.02` in the last
 # quarter of the training. All three: *converged*. One is refuted: *not converged*, and the reason. Else *undecided*. The learning
 # rate falls to 0, which makes the last quarter calmer than it would be otherwise.
 
@@ -147,7 +147,7 @@ study.show(figures.sizes(table, list(agents), EVERYWHERE), "sizes", caption)
 
 # %% [markdown]
 # The smallest log from which on every size converged, the verdicts behind it, and the share of logs from which R_score is below
-# 1.05 times TDM's, the level at which the paper sees small logs end:
+# `1.05` times TDM's, the level at which the paper sees small logs end:
 
 # %%
 convergence.smallest(table[table.author.isin([*EVERYWHERE, "ε = 0"])])

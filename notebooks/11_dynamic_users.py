@@ -110,7 +110,7 @@ def rows_of(results, names):
 # %% [markdown]
 # ## Speed and averaging
 #
-# All users stay. The speed sets the Doppler, thus the coherence time of the fading, 0.423 / f_d: 53 ms at 1 m/s, 1.8 ms at
+# All users stay. The speed sets the Doppler, thus the coherence time of the fading, `0.423` / f_d: 53 ms at 1 m/s, 1.8 ms at
 # 30 m/s. The averaging constant sets the window, over which the PF average looks back: 333, 100 or 33 TTIs of 1 ms.
 
 # %%
@@ -182,7 +182,7 @@ Interquartile means over three training seeds; bars: 95% intervals over seeds an
 study.show(figures.stays(stays, STAYS), "stays", caption)
 
 # %% [markdown]
-# What the least presence does: the 5-percentile rate of the agent at the averaging constant 0.01 over users who were there
+# What the least presence does: the 5-percentile rate of the agent at the averaging constant `0.01` over users who were there
 # for at least this share of the episode, and the number of these users in a deployment. Without a bound the shortest stays decide it.
 
 # %%

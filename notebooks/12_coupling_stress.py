@@ -249,7 +249,7 @@ study.show(figures.orders(orders[orders.visited_by == "Random walk"], ORDERS), "
 # %% [markdown]
 # ## The threshold, and which number predicts better
 #
-# `threshold` is where the best decreasing fit of a ratio through the networks meets 0.95, `rank` the rank correlation with that
+# `threshold` is where the best decreasing fit of a ratio through the networks meets `0.95`, `rank` the rank correlation with that
 # ratio, and `better` how much larger it is in size than that of the INR. There are two ratios: CTDE over C, and the exact best
 # sum over APs over the exhaustive search, which is decomposition alone. All intervals are over training seeds and deployments;
 # which networks were chosen is not in them.

@@ -49,11 +49,12 @@ import itertools
 from dataclasses import replace
 
 import pandas as pd
+from IPython.display import display
 
 from rrmlab import ImperfectReports
 from rrmlab.agents.config import method_name
 from rrmlab.game.messages import messages_sent
-from rrmlab.study import costs, methods, tables, tuning
+from rrmlab.study import costs, methods, reading, tables, tuning
 from rrmlab.study.figures import agents_that_talk as figures
 from rrmlab.study.jobs import OfflineJob, OnlineJob, run_jobs
 from rrmlab.study.logs import collected, log_writer
@@ -350,6 +351,30 @@ def by_log():
 
 logs_table = study.table("logs", by_log)
 logs_table.pivot(index="transitions", columns="log", values=["score", "score_low", "score_high"]).round(3)
+
+# %% [markdown]
+# ## The team's reward, or each AP's own
+#
+# With `reward="own"` the loss of each AP's factor is against the reward of its own cell, which a log must hold: more numbers of
+# the log for the same networks (`GraphLearner`). Five seeds, paired with the first five of the agent that learns from the team's.
+
+# %%
+own = replace(agent, reward="own")
+if study.recompute:
+    jobs = {kind: OfflineJob(log, replace(agent, reward=kind), study.sweep_seeds, scoring, device=device)
+            for kind in ("team", "own")}  # fmt: skip
+    by_reward = run_jobs(study.data, jobs)
+    entries += [(facts(name) | {"method": method_name(own)}, by_reward["own"])]
+
+
+def rewards():
+    rows = tables.condition_summary([({"reward": kind}, result) for kind, result in by_reward.items()])
+    gains = [tables.columns("gain", tables.paired(result, by_reward["team"])) for result in by_reward.values()]
+    return pd.concat([rows, pd.DataFrame(gains)], axis=1)
+
+
+if study.has("rewards"):
+    display(reading.shown(study.table("rewards", rewards)))
 
 # %% [markdown]
 # ## What a decision costs

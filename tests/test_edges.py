@@ -132,7 +132,7 @@ def test_a_deployment_is_checked_array_by_array(name):
     deployment.check(SMALL, 2)
     right = getattr(deployment, name)
     wrong = {"shape": right[..., :-1], "dtype": right.to(torch.float32), "kind": right.numpy(), "number": right[:1]}
-    if name not in ("key", "serving"):
+    if right.is_floating_point():
         for number in (math.nan, math.inf):
             wrong[str(number)] = right.clone()
             wrong[str(number)].view(-1)[-1] = number

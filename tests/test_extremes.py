@@ -74,7 +74,7 @@ def too_many(config, limit):
 
 
 def finite(*values):
-    return all(bool(np.isfinite(np.asarray(value)).all()) for value in values)
+    return all(bool(np.isfinite(np.asarray(value)).all()) for value in values if value is not None)
 
 
 def assert_healthy_game(config, dtype, seed=0):

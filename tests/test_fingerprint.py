@@ -80,11 +80,11 @@ NEW_SCHEDULER = """
     ("file", "old", "new", "renamed"),
     [
         ("game/schedulers.py", None, NEW_SCHEDULER, set()),
-        ("game/schedulers.py", "view.ttis % view", "(view.ttis + 1) % view", {"TDM"}),
+        ("game/schedulers.py", "view.ttis % present", "(view.ttis + 1) % present", {"TDM"}),
         ("game/schedulers.py", "return view.slots[..., 0]", "return view.slots[..., 0] + 0",
          {"Full reuse", "reports", "mixture log"}),
         ("game/link_schedulers.py", "admitted = torch.zeros_like", "admitted = torch.ones_like",
-         {"ITLinQ", "ITLinQ (tuned)", "surface", "mixture log", "Greedy marginal"}),
+         {"ITLinQ", "ITLinQ (η = 0.5)", "ITLinQ (tuned)", "surface", "mixture log", "Greedy marginal"}),
         ("game/schedulers.py", ">= self.c", "> self.c",
          {"Threshold", "Threshold (one parameter)", "threshold surface"}),
         ("game/path_loss.py", "def path_loss_db(", "def path_loss_db(unused=0, *, ", SIMULATED),
@@ -125,7 +125,7 @@ def test_a_scheduler_that_is_added_has_a_name_of_its_own(asked, tmp_path):
     path.write_text(path.read_text(encoding="utf-8") + textwrap.dedent(NEW_SCHEDULER), encoding="utf-8")
     tdm, odd = (digest(package, [("game.schedulers", name)]) for name in ("TDM", "Odd"))
     assert tdm != odd
-    path.write_text(path.read_text(encoding="utf-8").replace("view.ttis % view", "3 % view"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("view.ttis % present", "3 % present"), encoding="utf-8")
     fingerprint._modules.cache_clear()
     assert odd != digest(package, [("game.schedulers", "Odd")])  # it follows from TDM, its base
 

@@ -135,10 +135,10 @@ def test_who_is_not_there_gets_nothing(name):
     """Every scheduler serves those alone who are there; TDM, which serves one in each TTI, none twice in a round."""
     env, rounds = RRMEnv(BUSY, 4), []
     deployment = Deployment.draw(BUSY, 4)
-    for tti, (view, users, _, rates) in enumerate(run_episode(make_scheduler(name), env, deployment)):
+    for tti, (view, users, _, info) in enumerate(run_episode(make_scheduler(name), env, deployment)):
         now = BUSY.warmup_ttis + tti
         there = (deployment.arrives <= now) & (now < deployment.leaves)
-        assert not rates[~there].any()
+        assert not info["rates"][~there].any()
         assert there.gather(1, users.clamp(min=0))[users >= 0].all()
         assert there.gather(1, view.slots.flatten(1).clamp(min=0))[view.slots.flatten(1) >= 0].all()
         rounds.append((users >= 0).sum(1))
@@ -293,10 +293,10 @@ def test_scores_count_what_was_got_while_users_were_there():
     """Rates and presence added up TTI by TTI, the percentile of a plain list."""
     env, deployment = RRMEnv(BUSY, 3), Deployment.draw(BUSY, 3, split="test")
     got, there = np.zeros((3, 55)), np.zeros((3, 55))
-    for tti, (_, _, _, rates) in enumerate(run_episode(make_scheduler("full_reuse"), env, deployment)):
+    for tti, (_, _, _, info) in enumerate(run_episode(make_scheduler("full_reuse"), env, deployment)):
         now = BUSY.warmup_ttis + tti
         there += ((deployment.arrives <= now) & (now < deployment.leaves)).numpy()
-        got += rates.double().numpy()
+        got += info["rates"].double().numpy()
     scores = evaluate(make_scheduler("full_reuse"), BUSY, 3)
     np.testing.assert_allclose(scores.presence, there / 60, rtol=1e-12)
     np.testing.assert_allclose(scores.rates, got / np.maximum(there, 1), rtol=1e-12)
