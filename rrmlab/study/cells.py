@@ -14,11 +14,8 @@ from .observed_oracle import observed_oracle
 from .scoring import Scoring
 from .store import score_result, stored
 
-KNOWN = {
-    "own cell": "ctde",
-    "all cells": "centralized",
-    "all gains": "",
-}  # and the paradigm of the oracle that knows it
+# What is known, and the paradigm of the oracle that knows it; with all gains none is trained.
+KNOWN = {"own cell": "ctde", "all cells": "centralized", "all gains": ""}
 REPRESENTED = ("additive", "joint")
 
 

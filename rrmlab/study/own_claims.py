@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from .claims import claim_row, combine_verdicts, format_interval, verdict_above, verdict_all_above
+from .convergence import FLAT, SPREAD
 from .tables import Interval, interval_at
 
 
@@ -23,8 +24,8 @@ def n1(size: int, ctde: pd.Series, central: pd.Series) -> dict[str, Any]:
     """
     claim = f"R_score of CTDE-MARL-CQL (DQN) from {size:,} transitions in a row of a random walk minus {ctde.baseline}"
     spread, change = (format_interval(interval_at(ctde, name)) for name in ("spread", "change"))
-    reason = f"spread over logs and seeds {spread}, at most 0.1 is wanted; change in the last quarter {change}, "
-    reason += f"within 0.02; C-MARL-CQL (DQN): {format_interval(interval_at(central, 'lead'))}, {central.verdict}"
+    reason = f"spread over logs and seeds {spread}, at most {SPREAD:g} is wanted; change in the last quarter {change}, "
+    reason += f"within {FLAT:g}; C-MARL-CQL (DQN): {format_interval(interval_at(central, 'lead'))}, {central.verdict}"
     return claim_row("N1", claim, "ours: > 0, same seeds, flat", interval_at(ctde, "lead"), ctde.parts, reason)
 
 

@@ -77,14 +77,13 @@ def bootstrap(values: np.ndarray, replicates: int = 1000, seed: int = 0) -> np.n
     Both levels are resampled with replacement, each with the other kept, and what they change is added: the D
     deployments, which all seeds share, and the S seeds. A scheduler is S = 1: then only deployments vary. The
     deployments drawn depend on `seed` and D alone, so draws of two methods scored on the same deployments are paired:
-    subtract or divide them draw by draw. With as many seeds they share those drawn too. What seeds differ by only since
-    the deployments are so many comes with both levels and is counted once.
+    subtract or divide them draw by draw. With as many seeds they share those drawn too. Seeds differ in part because
+    each meets the deployments by chance in another way; that part is in both levels, and is counted once.
 
     Args:
         values: (S, D, ...) such as `contributions`.
         replicates: number of draws.
         seed: of the resampling.
-        presence: (D, J), resampled with the deployments and handed to the statistic by this name; or none.
 
     Returns:
         (2, replicates, ...): draws with the seeds kept, and with both levels resampled; `interval` needs both.
