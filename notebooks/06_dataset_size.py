@@ -24,8 +24,8 @@
 #
 # **What is done here.** Random subsets of two logs, each part of the next larger one: `sac`, written by two online SAC agents
 # (half each), and `random`, a random walk. C-, I- and CTDE-MARL-CQL (SAC backbone) with the hyper-parameters and the number
-# of updates of notebook 04, whatever the size. These updates draw 512,000 transitions, less than the largest log holds, so
-# CTDE-MARL-CQL is also trained twice as long on the two largest sizes. A random subset is more diverse than as many
+# of updates of notebook 04, whatever the size. These updates draw 256,000 transitions for CTDE, less than the largest log
+# holds, so it is also trained four times as long on the two largest sizes. A random subset is more diverse than as many
 # transitions in a row, which is how logs come: small sizes are flattered. So CTDE-MARL-CQL also learns from transitions in a
 # row, the first ones of the logs of five SAC agents, three seeds each. One subset of each size serves all seeds.
 #
@@ -53,7 +53,8 @@ from rrmlab.study.notebook import Study
 
 study = Study("06_dataset_size", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
-JUDGED = "CTDE-MARL-CQL"  # so also trained twice as long on the two largest sizes
+JUDGED = "CTDE-MARL-CQL"
+TIMES = 4  # as long it is also trained on the two largest sizes
 LOGS = ["sac", "random"]
 LARGEST = 2 * study.sizes.transitions
 SIZES = [LARGEST // 2**k for k in range(7, -1, -1)]  # 5,000 to 640,000 at the `paper` preset
@@ -68,9 +69,9 @@ SIZES = [LARGEST // 2**k for k in range(7, -1, -1)]  # 5,000 to 640,000 at the `
 # %%
 offline = tuning.offline_agents(study.sizes.updates)
 agents = {method: offline[method] for method in LEARNERS}
-longer = replace(agents[JUDGED], num_updates=2 * study.sizes.updates)
+longer = replace(agents[JUDGED], num_updates=TIMES * agents[JUDGED].num_updates)
 plan = {(log, size, method, 1): agents[method] for log in LOGS for size in SIZES for method in LEARNERS}
-plan |= {("sac", size, JUDGED, 2): longer for size in (LARGEST // 2, LARGEST)}
+plan |= {("sac", size, JUDGED, TIMES): longer for size in (LARGEST // 2, LARGEST)}
 usual = tables.experiment_table(agents, study.sweep_seeds, log="sac, random", sizes=f"{SIZES[0]:,} to {LARGEST:,}")
 twice = tables.experiment_table({JUDGED: longer}, study.sweep_seeds, log="sac", sizes=f"{LARGEST // 2:,}, {LARGEST:,}")
 pd.concat([usual, twice], ignore_index=True)
@@ -208,16 +209,16 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# What doubling the log from half of the largest size gains, with the usual number of updates and with twice as many:
+# What doubling the log from half of the largest size gains, with the usual number of updates and with four times as many:
 
 
 # %%
 def doubling():
     found = []
-    for times in (1, 2):
+    for times in (1, TIMES):
         more, half = (trained["sac", size, JUDGED, times] for size in (LARGEST, LARGEST // 2))
         gain = tables.columns("gain", tables.paired(more, half))
-        found.append({"method": JUDGED, "updates": times * study.sizes.updates, "seeds": len(more.rates)} | gain)
+        found.append({"method": JUDGED, "updates": times * agents[JUDGED].num_updates, "seeds": len(more.rates)} | gain)
     return pd.DataFrame(found)
 
 

@@ -30,7 +30,7 @@
 #
 # **What was left out**, to keep to 12 minutes: all five learners see five sizes of two authors; C and CTDE see a third author in
 # five sizes, and all nine authors at 20,000. All have the DQN backbone (notebook 08: R_score as with SAC, at less than half of
-# the time), half of the usual updates whatever the size, and the hyper-parameters of notebook 04; the graph agent has those
+# the time), the same number of updates whatever the size, half of C's usual one, and the hyper-parameters of notebook 04; the graph agent has those
 # of notebook 14 and one round of best response. There is one seed per log, so the spread between seeds is not told apart from
 # that between logs. Scores are of 30 deployments of 500 TTIs. The number of deployments and that of TTIs in each are not varied
 # apart from each other.
@@ -71,10 +71,11 @@ scoring = Scoring(study.tuning.network, study.sizes.tuning_episodes // 2, study.
 # is a plain dict of `AgentConfig`, `plan` says which sizes of which author each of them learns from.
 
 # %%
-offline = tuning.offline_agents(study.sizes.updates // 2)
+offline = tuning.offline_agents(study.sizes.updates)
+updates = study.sizes.updates // 2
 names = ["C-MARL-CQL (DQN)", "CTDE-MARL-CQL (DQN)", "I-MARL-CQL (DQN)", "CTDE-MARL-CQL (QMIX, DQN)"]
-agents = {name: offline[name] for name in names}
-agents["G-MARL-CQL"] = tuning.graph_agent(study.sizes.updates // 4, rounds=1)
+agents = {name: replace(offline[name], num_updates=updates) for name in names}
+agents["G-MARL-CQL"] = tuning.graph_agent(updates // 2, rounds=1)
 JUDGED = names[:2]  # learn from all authors
 EVERYWHERE = ["random walk", "ε = 0.3"]  # the authors in all sizes, for all learners
 plan = {(author, ONE, method) for author in thresholds.author_names() for method in JUDGED}

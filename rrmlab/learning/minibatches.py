@@ -69,7 +69,8 @@ class Replay:
         self.size = (seeds, envs)
         self.obs = torch.empty(rows, seeds, envs, aps, size, dtype=torch.float32, device=device)
         self.mask = torch.empty(rows, seeds, envs, aps, n + 1, dtype=torch.bool, device=device)
-        self.actions = torch.empty(steps, seeds, envs, aps, dtype=torch.int64, device=device)
+        small = torch.uint8 if n < 256 else torch.int64
+        self.actions = torch.empty(steps, seeds, envs, aps, dtype=small, device=device)
         self.rewards = torch.empty(steps, seeds, envs, dtype=torch.float32, device=device)
         self.own_rewards = torch.empty(steps, seeds, envs, aps, dtype=torch.float32, device=device)
         self.log_prob = torch.empty(steps, seeds, envs, dtype=torch.float64, device=device)
@@ -114,28 +115,33 @@ class Replay:
         self.steps, self._row = self.steps + steps, self._row + rows
         self.last[self.steps - 1] = True
 
-    def second_half(self, k: int, metadata: dict[str, Any]) -> Dataset:
-        """The transitions of the k-th seed's second half, environment after environment."""
+    def second_halves(self, metadata: Sequence[dict[str, Any]]) -> list[Dataset]:
+        """The transitions of each seed's second half, environment after environment. Afterwards the replay is empty, so
+        that nothing is held twice."""
+        seeds, envs = self.size
         begin = self.steps // 2
         start = int(self.rows[begin])
-        rows = self._row - start
-        envs = self.size[1]
-
-        def column(tensor: Tensor, first: int, length: int) -> Tensor:
-            return tensor[first : first + length, k].transpose(0, 1).flatten(0, 1).cpu()
-
-        steps = self.steps - begin
-        offset = torch.arange(envs, device="cpu")[:, None] * rows
+        count = self._row - start
+        rows = (
+            torch.arange(envs, device="cpu")[:, None] * count + self.rows[begin : self.steps].cpu() - start
+        ).flatten()
         truncated = self.last[begin:].cpu().repeat(envs)
-        return Dataset(
-            obs=column(self.obs, start, rows),
-            mask=column(self.mask, start, rows),
-            rows=(offset + self.rows[begin : self.steps].cpu() - start).flatten(),
-            terminated=torch.zeros_like(truncated),
-            truncated=truncated,
-            metadata=metadata,
-            **{name: column(getattr(self, name), begin, steps) for name in STEPS},
-        )
+        columns = {}
+        for name in ("obs", "mask", *STEPS):
+            kept = getattr(self, name)[begin : self.steps] if name in STEPS else getattr(self, name)[start : self._row]
+            delattr(self, name)
+            parts = [kept[:, k].transpose(0, 1).flatten(0, 1).cpu() for k in range(seeds)]
+            columns[name] = [part.long() for part in parts] if name == "actions" else parts
+        return [
+            Dataset(
+                rows=rows.clone(),
+                terminated=torch.zeros_like(truncated),
+                truncated=truncated.clone(),
+                metadata=metadata[k],
+                **{name: parts[k] for name, parts in columns.items()},
+            )
+            for k in range(seeds)
+        ]
 
 
 class ReplaySampler:
@@ -163,7 +169,7 @@ class ReplaySampler:
         return Batch(
             self.scale.obs(replay.obs[row, self._seed, env]),
             replay.mask[row, self._seed, env],
-            replay.actions[step, self._seed, env],
+            replay.actions[step, self._seed, env].long(),
             self.scale.reward(self._rewards[step, self._seed, env]),
             torch.zeros_like(step, dtype=torch.bool),
             self.scale.obs(replay.obs[row + 1, self._seed, env]),

@@ -186,10 +186,8 @@ def train_online(
     policies = training.policies(with_history=True)
     split = "train" if deployments is None else "given"
     common = {"network": network.to_dict(), "behaviour": label, "split": split, "agent": config.to_dict()}
-    return [
-        OnlineRun(policy, replay.second_half(k, {**common, "seed": seed}))
-        for k, (policy, seed) in enumerate(zip(policies, seeds, strict=True))
-    ]
+    logs = replay.second_halves([{**common, "seed": seed} for seed in seeds])
+    return [OnlineRun(policy, log) for policy, log in zip(policies, logs, strict=True)]
 
 
 def _episodes(network: NetworkConfig, given: Deployment | None, num: int, seed: int, first: int) -> Deployment:
