@@ -46,7 +46,7 @@ from IPython.display import display
 
 from rrmlab import ImperfectReports, RRMEnv, make_scheduler
 from rrmlab.game.views import ReportView
-from rrmlab.study import costs, methods, paper_claims, reading, tables, tuning
+from rrmlab.study import costs, methods, paper_claims, reading, tables, tuning, untuned
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import training_paradigms as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
@@ -211,7 +211,9 @@ if study.has("logs"):
 # %%
 plan = {}
 for paradigm in ("centralized", "ctde"):
-    for agent in tuning.usual_defaults(paradigm, study.sizes.updates):
+    for agent in untuned.usual_defaults(paradigm, study.sizes.updates):
+        if preset != "paper" and agent.learning_rate != 1e-3:
+            continue  # smaller presets take one learning rate
         plan["sac", agent] = paradigm
         if agent.gamma == 0.99 and agent.num_updates == study.sizes.updates:
             plan["second sac", agent] = paradigm
