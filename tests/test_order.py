@@ -1,4 +1,4 @@
-"""The order of the methods that README states: held by the committed tables, and in the soak by a run at the quick preset."""
+"""The order of the methods that README states: held by the committed tables, in the soak by a quick run."""
 
 import itertools
 from pathlib import Path

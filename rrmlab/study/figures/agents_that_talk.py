@@ -29,7 +29,8 @@ def frontier(table: pd.DataFrame, agent: str) -> Figure:
     lines = {"G-formula": 13, agent: 6}  # the hollow stars stand out behind the filled ones
     for method in (*SHOWN, *lines):
         part = table[table.method == method].sort_values("exchanged")
-        style = plotting.style_of(method) | ({"markersize": lines[method]} if method in lines else {"linestyle": "none"})
+        look = {"markersize": lines[method]} if method in lines else {"linestyle": "none"}
+        style = plotting.style_of(method) | look
         ax.errorbar(part.exchanged, part.score, plotting.errors(part, "score"), elinewidth=0.7, capsize=0, **style)
     points = table[table.method.isin(SHOWN)].sort_values(["exchanged", "score"])
     near = (points.exchanged.diff().ne(0) | points.score.diff().gt(ONE_LABEL)).cumsum()
