@@ -46,7 +46,7 @@ from IPython.display import display
 
 from rrmlab import ImperfectReports, RRMEnv, make_scheduler
 from rrmlab.game.views import ReportView
-from rrmlab.study import costs, methods, paper_claims, reading, tables, tuning
+from rrmlab.study import costs, methods, paper_claims, reading, tables, tuning, untuned
 from rrmlab.study.claims import claim_table
 from rrmlab.study.figures import training_paradigms as figures
 from rrmlab.study.jobs import OfflineJob, run_jobs
@@ -201,6 +201,28 @@ if study.has("logs"):
     display(reading.shown(of_logs))
 
 # %% [markdown]
+# ## Independent agents with the reward of their own cell (K6)
+#
+# All learners above learn from the team's reward. Independent agents may also learn from what their own user adds to it, with
+# `reward="own"`; at γ = 0 no AP then has a reason to be silent. A log must hold these rewards; those of this study do.
+
+# %%
+own = replace(agents["I-MARL-CQL"], reward="own", gamma=0.0)
+if study.recompute:
+    alone = run_jobs(study.data, {"own": OfflineJob(logs.sac, own, study.seeds, study.scoring, device=device)})["own"]
+
+
+def own_rewards():
+    row = {"method": "I-MARL-CQL", "reward": own.reward, "gamma": own.gamma, "seeds": len(study.seeds)}
+    row |= tables.columns("score", tables.scored(alone))
+    return pd.DataFrame([row | tables.columns("lead_of_ctde", tables.paired(results["CTDE-MARL-CQL"], alone))])
+
+
+if study.has("own_rewards"):
+    from_own = study.table("own_rewards", own_rewards)
+    display(reading.shown(from_own))
+
+# %% [markdown]
 # ## When does CTDE reach the centralized agent (K3)?
 #
 # The ratio of the two scores moves with how the centralized agent is trained. Here nothing is tuned: α = 1 as the paper states
@@ -211,7 +233,9 @@ if study.has("logs"):
 # %%
 plan = {}
 for paradigm in ("centralized", "ctde"):
-    for agent in tuning.usual_defaults(paradigm, study.sizes.updates):
+    for agent in untuned.usual_defaults(paradigm, study.sizes.updates):
+        if preset != "paper" and agent.learning_rate != 1e-3:
+            continue  # smaller presets take one learning rate
         plan["sac", agent] = paradigm
         if agent.gamma == 0.99 and agent.num_updates == study.sizes.updates:
             plan["second sac", agent] = paradigm
@@ -377,13 +401,14 @@ def claims():
     better = max((i, ctde), key=lambda result: tables.scored(result, "tail_rate"))
     # Of all logs: over the best baseline, over C, minus I.
     gains, shares, leads = (tables.interval_at(row, "over_logs") for _, row in of_logs.iterrows())
+    over_own = tables.interval_at(from_own.iloc[0], "lead_of_ctde")
     share, bounds = tables.paired(ctde, c, kind="ratio"), [tables.scored(oracle)[0] for oracle in (joint, local)]
     return claim_table(
         study.slug,
         over_baselines(gains),
         paper_claims.k3(share, shares, tables.scored(c)[0], untuned_shares, *bounds),
         paper_claims.k5(tables.paired(c, better, "tail_rate"), tables.scored(tuned, "tail_rate")[0]),
-        paper_claims.k6(tables.paired(ctde, i), leads, tables.scored(i)[0], tables.paired(ctde, local)),
+        paper_claims.k6(tables.paired(ctde, i), leads, tables.scored(i)[0], over_own, tables.paired(ctde, local)),
         paper_claims.k11(cost, costs.cost(study.network, narrow)["multiply_adds"], tables.paired(narrower, ctde)),
     )
 

@@ -108,10 +108,16 @@ def test_a_part_that_is_to_fall_is_judged_on_the_other_side():
 )
 def test_a_difference_within_the_margin_is_equivalence(interval, verdict):
     assert claims.verdict_above_or_equivalent(interval, 0.013) == verdict
-    assert paper_claims.k6(GOOD, interval, 1.3, GOOD)["verdict"] == verdict, "over all logs, not from one"
+    assert paper_claims.k6(GOOD, interval, 1.3, interval, GOOD)["verdict"] == verdict, "over all logs, not from one"
     parts = {"sac > dqn": interval}
     row = paper_claims.k4(parts, 1.3, {"sac > dqn": GOOD}, {"sac": 1.2}, GOOD, GOOD)
     assert row["verdict"] == verdict
+
+
+def test_independent_agents_are_judged_with_both_rewards():
+    same, worse = (0.003, -0.007, 0.012), (0.18, 0.17, 0.19)
+    verdict = paper_claims.k6(same, same, 1.3, worse, GOOD)["verdict"]
+    assert verdict == "reproduced in part: I from own rewards; equivalent: from the joint reward"
 
 
 def test_ctde_may_reach_a_centralized_agent_that_is_not_tuned():

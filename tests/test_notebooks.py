@@ -14,7 +14,6 @@ from jupytext.cli import jupytext as sync
 from rrmlab.command.kernels import Scrubber, clean, dump
 from rrmlab.command.main import main
 from rrmlab.command.notebooks import load
-from rrmlab.command.readme import CLAIMS
 from rrmlab.study import claims
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,7 +108,7 @@ def test_which_notebooks_were_not_run_at_full_size_yet():
 
 def test_every_claim_has_a_verdict():
     table = pd.read_csv(ROOT / "figures" / "tables" / "claims.csv")
-    assert list(table.id) == [name for name in CLAIMS if name[0] == "K"]  # the N come with notebooks 10 to 12
+    assert list(table.id) == [name for name in claims.CLAIMS if name[0] == "K"]  # the N come with notebooks 10 to 12
     for _, row in table.iterrows():
         assert row.verdict.split(":")[0] in ("reproduced in part", *claims.VERDICTS), row.id
         assert row.low <= row.ours <= row.high, row.id

@@ -45,7 +45,7 @@ def test_sentences_have_the_numbers_of_the_tables():
     scores = pd.read_csv(tables / "04_training_paradigms_summary.csv").set_index("method").score
     first = answers.findings(tables)[0]
     assert re.findall(r"\d\.\d\d", first) == [
-        f"{scores[method]:.2f}" for method in ("CTDE-MARL-CQL", "ITLinQ", "ITLinQ (tuned)")
+        f"{scores[method]:.2f}" for method in ("CTDE-MARL-CQL", "ITLinQ", "ITLinQ (tuned)", "Exhaustive")
     ]
     sizes = pd.read_csv(tables / "06_dataset_size_summary.csv")
     sizes = sizes[(sizes.method == "CTDE-MARL-CQL") & (sizes.dataset == "sac")].set_index("num_samples").score
@@ -61,9 +61,12 @@ def test_messages_are_a_finding_once_their_table_is_there(tmp_path):
     table = root / f"figures/tables/{answers.MESSAGES}.csv"
     table.unlink(missing_ok=True)
     before = answers.findings(root / "figures/tables")
-    table.write_text("method,exchanged,score\nG-MARL-CQL,76,1.711\nG-formula,76,1.688\nG-MARL-CQL,28,1.6\n")
+    rules = "Greedy marginal,28,1.733\nBest subset,24,1.766\n"
+    table.write_text("method,exchanged,score\nG-MARL-CQL,76,1.711\nG-formula,76,1.688\nG-MARL-CQL,28,1.6\n" + rules)
     (new,) = set(answers.findings(root / "figures/tables")) - set(before)
-    assert new.startswith("APs that exchange 76 numbers in each TTI score 1.71") and "and 1.69 with Shannon's" in new
+    assert new.startswith("Four APs that exchange 76 numbers in a TTI score 1.71")
+    for part in ("and 1.69 with Shannon's", "1.73 with 28 (greedy marginal)", "1.77 with 24 (best subset)"):
+        assert part in new
 
 
 def test_a_table_without_the_row_is_named(tmp_path):
@@ -251,7 +254,13 @@ def test_guides_run(guide, needs, tmp_path):
     for module in needs:
         pytest.importorskip(module)
     code = blocks(f"docs/guides/{guide}.md").replace("num_episodes=20", "num_episodes=2").replace("* 10", "* 2")
-    run_blocks(code.replace("episode_ttis=500", "episode_ttis=50"), tmp_path)
+    for large, small in (
+        ("episode_ttis=500", "episode_ttis=50"),
+        ("10_000", "1_000"),
+        ("num_updates=300", "num_updates=3"),
+    ):
+        code = code.replace(large, small)
+    run_blocks(code, tmp_path)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -10,7 +10,7 @@ import torch
 from rrmlab import NetworkConfig, collect, make_scheduler
 from rrmlab.agents.config import AgentConfig, method_name
 from rrmlab.agents.graph_learner import make_scale
-from rrmlab.study import methods, tuning
+from rrmlab.study import methods, tuning, untuned
 
 # Their trials were made by the same grid on a log of the same kind; the next run at full size commits them.
 NOT_COMMITTED = ("CTDE-MARL-CQL (QMIX)", "CTDE-MARL-CQL (QMIX, DQN)")
@@ -82,7 +82,7 @@ def test_only_the_schedulers_that_are_named_are_not_scored(table):
 
 
 def test_usual_defaults_are_not_tuned_and_rewards_may_stay_raw():
-    agents = tuning.usual_defaults("centralized", 2_000)
+    agents = untuned.usual_defaults("centralized", 2_000)
     assert len(agents) == len(set(agents)) == 3 * 3 * 2 + 2
     assert {(agent.paradigm, agent.backbone, agent.alpha) for agent in agents} == {("centralized", "sac", 1.0)}
     assert {agent.gamma for agent in agents if agent.num_updates > 2_000} == {0.99}

@@ -12,57 +12,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..agents.config import method_name
 from ..config import NetworkConfig
 from ..storage import new_file
 from ..study.answers import NOTEBOOKS, answer
 from ..study.answers import findings as found
-from ..study.claims import FILE, gather
+from ..study.claims import CLAIMS, FILE, gather
 from ..study.figures.system import system_svg
 from ..study.methods import METHODS
 from ..study.practice import practice
+from ..study.presets import PRESETS
 from ..study.store import read_table
-
-# What is promised, the files of its tests, and the number of cases in `make test` and in `make soak`.
-PROMISES = (
-    ("Killed anywhere (`kill -9`): nothing half-written; the same command goes on, to the same bits",
-     ("test_killed.py", "test_resume.py"), "5 kills", "50 kills"),
-    ("Same call, same bits, in any process, with any number of workers; seeds beside it change rounding only",
-     ("test_same_bits.py",), "all", "all"),
-    ("No silent corruption: a changed byte is refused by name, and content that cannot be right",
-     ("test_damage.py", "test_signed.py"), "100 damages", "1,000 damages"),
-    ("A full disk is a clear error, two at the same work do not disturb each other",
-     ("test_full_disk.py", "test_at_once.py"), "4 limits a kind, 3 writers", "60 limits a kind, 8 writers"),
-    ("Nothing that is read is run: planted pickles, tables, environments, shell commands", ("test_no_code.py",),
-     "all", "all"),
-    ("Bad input is an error that names it", (
-        "test_bad_configs.py", "test_bad_arrays.py", "test_bad_data.py", "test_bad_command_line.py", "test_fuzz.py"),
-     "2,000 inputs", "100,000 inputs, 126,000 fuzzed"),
-    ("The game is that of the paper: a plain NumPy implementation agrees, the oracle is never beaten",
-     ("test_truth.py", "test_game.py"), "10 networks, 25 states of the oracle", "100 networks, 500 states"),
-    ("Extreme networks stay finite", ("test_extremes.py",), "60 drawn", "2,500 drawn"),
-)  # fmt: skip
+from ..study.tuning import graph_agent, offline_agents
+from .promises import promises
 
 SIGNS = {"✔": "reproduced", "◐": "reproduced in part", "≈": "equivalent", "✘": "not reproduced", "?": "undecided"}
-# Each claim, of the paper (K) or the study's own (N), as a sentence, with what was measured for it.
-CLAIMS = {
-    "K1": "CTDE-MARL-CQL scores at least 15% more than the best baseline scheduler (ratio of R_score).",
-    "K2": "Without CQL's penalty values are too high (value minus return, log of full reuse).",
-    "K3": "CTDE-MARL-CQL reaches 98% of centralized C-MARL-CQL (ratio of R_score).",
-    "K4": "Better logs give better policies: SAC, DQN, random walk; SAC, mixture (smallest difference of R_score).",
-    "K5": "C-MARL-CQL has the best 5-percentile rate (difference to the better of CTDE and independent).",
-    "K6": "CTDE scores more than independent agents (difference of R_score; equivalent within 1%).",
-    "K7": "10,000 samples give the level of TDM, more than 320,000 no gain (R_score minus TDM's, 10,000 samples).",
-    "K8": "SAC in place of DQN gives up sum rate for tail rate and R_score (difference of R_score).",
-    "K9": "The exponent λ trades sum rate for tail rate (sum rate at λ = 0.5 minus that at 0.9).",
-    "K10": "A penalty weight α above 1 costs R_score (α = 1 minus α = 50) and makes losses oscillate.",
-    "K11": "CTDE costs less than the centralized agent (share of a decision's multiply-adds that it saves).",
-    "N1": "20,000 transitions in a row of a random walk are enough for CTDE (R_score minus the best baseline's).",
-    "N2": "What a log covers tells what will be learned from it (rank correlation with R_score).",
-    "N3": "What is learned without arrivals at 1 m/s serves where users move and change (share of R_score kept).",
-    "N4": "The PF average needs a window of several coherence times (R_score lost at 1 m/s by a short one).",
-    "N5": "CTDE falls below 95% of C as APs interact more (share of the reward's variance that no sum explains).",
-    "N6": "That share ranks networks by CTDE over C better than interference does (difference of rank correlations).",
-}
 
 
 def _interval(row: pd.Series, name: str, digits: int) -> str:
@@ -103,15 +67,28 @@ def claims(tables: Path, up: str) -> str:
 
 
 def verdicts(tables: Path, up: str) -> str:
-    """The tally of the verdicts, and each claim as a sentence with its sign, as a Markdown table."""
+    """The tally of the verdicts, and each claim of the paper as a sentence with its sign, as a Markdown table."""
     rows = read_table(tables / FILE)
-    signs = [_sign(verdict) for verdict in rows.verdict]
-    count = Counter(signs)
-    tally = ", ".join(f"{count[sign]} {sign} {meaning}" for sign, meaning in SIGNS.items() if count[sign])
-    lines = [f"Of {len(rows)} claims: {tally}.", "", "| | claim | paper | ours | |", "|---|---|---|---|---|"]
-    for sign, (_, row) in zip(signs, rows.iterrows(), strict=True):
-        lines.append(f"| {row.id} | {CLAIMS[row.id]} | {row.paper} | {_ours(row)} | {sign} |")
+    paper = rows.id.str.startswith("K")
+    lines = [
+        f"Of {paper.sum()} claims: {_tally(rows[paper])}.",
+        "",
+        "| | claim | paper | ours | |",
+        "|---|---|---|---|---|",
+    ]
+    for _, row in rows[paper].iterrows():
+        lines.append(f"| {row.id} | {CLAIMS[row.id]} | {row.paper} | {_ours(row)} | {_sign(row.verdict)} |")
+    if not paper.all():
+        lines += [
+            "",
+            f"Of {(~paper).sum()} claims of this study's own (N1 to N{(~paper).sum()}): {_tally(rows[~paper])}.",
+        ]
     return "\n".join(lines)
+
+
+def _tally(rows: pd.DataFrame) -> str:
+    count = Counter(map(_sign, rows.verdict))
+    return ", ".join(f"{count[sign]} {sign} {meaning}" for sign, meaning in SIGNS.items() if count[sign])
 
 
 def _ours(row: pd.Series) -> str:
@@ -140,6 +117,19 @@ def notebooks(tables: Path, up: str) -> str:
     return "\n".join(lines)
 
 
+def tuned(tables: Path, up: str) -> str:
+    """What the tuning chose for each learner as a Markdown table."""
+    updates = PRESETS["paper"].updates
+    graph = graph_agent(updates // 2)
+    agents = {name: agent for name, agent in offline_agents(updates).items() if not agent.clones}
+    lines = ["| learner | γ | α | learning rate | hidden units | batch | updates |", "|---|---|---|---|---|---|---|"]
+    for name, agent in (agents | {method_name(graph): graph}).items():
+        width = " × ".join(map(str, agent.hidden))
+        facts = (name, agent.gamma, agent.alpha, agent.learning_rate, width, agent.batch_size, agent.num_updates)
+        lines.append("| " + " | ".join(map(str, facts)) + " |")
+    return "\n".join(lines)
+
+
 def performance(tables: Path, up: str) -> str:
     """Rows of notebook 13 as a Markdown table."""
     lines = ["| what | measured | compared with | ratio [smallest, largest repeat] | target | reached by the median |"]
@@ -157,28 +147,6 @@ def performance(tables: Path, up: str) -> str:
     return "\n".join(lines)
 
 
-def promises(tables: Path, up: str) -> str:
-    """The promises with the tests of each, from the last soak and the last mutation run, as a Markdown table."""
-    tests = tables.parents[1] / "tests"
-    soak = pd.read_csv(tests / "soak.csv").set_index("file")
-    mutants = pd.read_csv(tests / "mutants.csv")
-    lines = ["| promise | tests | `make test` | `make soak` | result of the soak |", "|---|---|---|---|---|"]
-    for promise, files, short, full in PROMISES:
-        rows = soak.loc[list(files)]
-        failed = int(rows.failed.sum() + rows.error.sum())
-        result = f"{rows.passed.sum():,.0f} passed" + f", **{failed} failed**" * bool(failed)
-        skipped = int(rows.skipped.sum())
-        result += f", {skipped} skipped" * bool(skipped) + f", {rows.seconds.sum() / 60:.0f} min"
-        lines.append(f"| {promise} | {', '.join(f'`{name}`' for name in files)} | {short} | {full} | {result} |")
-    killed = "; ".join(f"{Path(row.module).stem} {row['share killed']:.1%}" for _, row in mutants.iterrows())
-    lines.append(
-        f"| Tests that notice: mutants of four modules are killed | `mutants.py` | – | `make mutants`: "
-        f"{mutants.run.sum():,} of {mutants.mutants.sum():,} | {killed} |"
-    )
-    commits = ", ".join(sorted({*soak.commit.astype(str)})), ", ".join(sorted({*mutants.commit.astype(str)}))
-    return "\n".join(lines) + f"\n\nThe soak is of commit {commits[0]}, the mutation run of {commits[1]}."
-
-
 def _short(number: float | str) -> str:
     """Three digits, and thousands with a comma."""
     value = float(number)
@@ -186,7 +154,7 @@ def _short(number: float | str) -> str:
 
 
 BLOCKS: dict[str, Callable[[Path, str], str]] = {
-    make.__name__: make for make in (findings, verdicts, notebooks, results, claims, performance, promises)
+    make.__name__: make for make in (findings, verdicts, notebooks, results, claims, tuned, performance, promises)
 }
 
 

@@ -69,7 +69,7 @@ def findings(tables: Path) -> list[str]:
     methods = set(t.read("04_training_paradigms_summary").method)
     ctde, central, independent = (t.score(f"{name}-MARL-CQL") for name in ("CTDE", "C", "I"))
     log = {name: _learned(t, "CTDE", dataset=name) for name in ("random", "mixture")}
-    wrote = t.score("behaviour", "05_dataset_quality_behaviours", dataset="mixture")
+    drawn, wrote = (t.score("behaviour", "05_dataset_quality_behaviours", dataset=name) for name in ("sac", "mixture"))
     enough, all_of_it = (_sized(t, "CTDE", size) for size in (20_000, 640_000))
     late, noisy, later = (_reported(t, reports) for reports in ("5 TTIs late", "3 dB noise", "20 TTIs late"))
     rule = (
@@ -78,14 +78,15 @@ def findings(tables: Path) -> list[str]:
     return [
         f"The paper's method, CTDE-MARL-CQL, scores {ctde}: more than the best baseline scheduler, ITLinQ, with "
         f"the parameters of earlier papers ({t.score('ITLinQ')}), less than ITLinQ tuned on validation networks "
-        f"({t.score('ITLinQ (tuned)')}).",
+        f"({t.score('ITLinQ (tuned)')}). The joint action of the largest reward in every TTI (exhaustive search) "
+        f"scores {t.score('Exhaustive')}: a bound of the reward, not of R_score.",
         f"An agent that sees the observations of all cells (C-MARL-CQL) scores {central}; agents that see only their "
         f"own cell score {ctde} if they are trained together (CTDE) and {independent} if each is trained alone.",
         "The best one-step policy that was found on each AP's own observation, trained with exact rewards and no "
         f"log, scores {t.score('Observed oracle (local)')}: the observation appears to be the limit, not the learning.",
         *([_messages(t)] if (tables / f"{MESSAGES}.csv").is_file() else []),
-        "From an online SAC agent's log, on an AP's own observation, CTDE-MARL-CQL scores "
-        f"{ctde} and behaviour cloning {t.score('BC')}{rule}.",
+        f"From an online SAC agent's log, whose own actions, drawn at random, score {drawn}, CTDE-MARL-CQL scores "
+        f"{ctde}; behaviour cloning, which takes the action that the log makes most probable, {t.score('BC')}{rule}.",
         f"From the log of a random walk CTDE-MARL-CQL scores {log['random']}, from that of a mixture of schedulers "
         f"{log['mixture']}, although the mixture itself scores more ({wrote}) than the random walk "
         f"({t.score('Random walk')}).",
@@ -113,11 +114,15 @@ def _messages(t: Tables) -> str:
     agent, formula = (t.row(MESSAGES, method=method) for method in ("G-MARL-CQL", "G-formula"))
     sizes = t.read("14_agents_that_talk_sizes").query("density == 1 and method == 'G-formula'")
     largest = sizes.loc[sizes.num_aps.idxmax()]
+    greedy, subset = (t.row(MESSAGES, method=method) for method in ("Greedy marginal", "Best subset"))
+    ages = t.read("14_agents_that_talk_ages").query("kind == 'all' and age_ttis == 20").set_index("method").score
     return (
-        f"APs that exchange {agent.exchanged:.0f} numbers in each TTI score {agent.score:.2f} with learned values "
-        f"(G-MARL-CQL) and {formula.score:.2f} with Shannon's formula; the action of the largest reward in every TTI "
-        f"scores {t.score('Exhaustive')}. Trained with 4 APs, they reach {largest.ratio:.2f} of the formula with "
-        f"{largest.num_aps}."
+        f"Four APs that exchange {agent.exchanged:.0f} numbers in a TTI score {agent.score:.2f} with learned values "
+        f"(G-MARL-CQL) and {formula.score:.2f} with Shannon's formula; rules without a training score "
+        f"{greedy.score:.2f} with {greedy.exchanged:.0f} (greedy marginal) and {subset.score:.2f} with "
+        f"{subset.exchanged:.0f} (best subset). With all gains 20 ms old the agent scores {ages['G-MARL-CQL']:.2f}, "
+        f"the formula {ages['G-formula']:.2f}, greedy marginal {ages['Greedy marginal']:.2f}. With {largest.num_aps} "
+        f"APs, after training with 4, the agent has {largest.ratio:.2f} of the formula's score."
     )
 
 

@@ -112,11 +112,6 @@ ONLINE_TUNED: dict[str, dict[str, Any]] = {
     "dqn": {"gamma": 0.5, "learning_rate": 4e-3, "td_loss": "mse"},
 }
 TRIAL_COLUMNS = ("paradigm", "mixer", "backbone", "gamma", "alpha", "learning_rate", "temperature", "td_loss", "hidden")
-# What a paper would not tune: alpha as stated, and common values of the rest, `study`.
-DEFAULTS_GRID: dict[str, tuple[Any, ...]] = {
-    "gamma": (0.9, 0.95, 0.99), "learning_rate": (3e-4, 1e-3, 4e-3), "standardise_rewards": (True, False),
-}  # fmt: skip
-LONGER = 4  # times the updates, with gamma = 0.99 and the middle learning rate: these trainings cost most
 # One change at a time of what a training costs, `study`; recorded in figures/tables/04_training_paradigms_budget.csv.
 BUDGETS: tuple[dict[str, Any], ...] = (
     {},
@@ -276,13 +271,6 @@ def budget_trials(study: Study, data: Path) -> pd.DataFrame:
         agent = replace(agent, **(change | {"num_updates": updates}))
         jobs[agent] = _trial(study, data, agent)
     return _trial_rows(study, jobs, ("paradigm", "num_updates", "learning_rate", "hidden", "batch_size"))
-
-
-def usual_defaults(paradigm: str, num_updates: int) -> list[AgentConfig]:
-    """The SAC learner of a paradigm with alpha = 1 at all points of DEFAULTS_GRID, and at some for longer."""
-    agents = [AgentConfig(paradigm, alpha=1.0, num_updates=num_updates, **point) for point in points(DEFAULTS_GRID)]
-    far_sighted = [agent for agent in agents if agent.gamma == 0.99 and agent.learning_rate == 1e-3]
-    return agents + [replace(agent, num_updates=LONGER * num_updates) for agent in far_sighted]
 
 
 def _tuning_seeds(study: Study) -> tuple[int, ...]:

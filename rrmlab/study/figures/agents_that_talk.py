@@ -26,10 +26,11 @@ def frontier(table: pd.DataFrame, agent: str) -> Figure:
         agent: the learned agent; it and G-formula have a point for each number of rounds.
     """
     fig, ax = plotting.figure(width=plotting.PAGE_IN, height=3.4)
-    lines = ["G-formula", agent]
+    lines = {"G-formula": 13, agent: 6}  # the hollow stars stand out behind the filled ones
     for method in (*SHOWN, *lines):
         part = table[table.method == method].sort_values("exchanged")
-        style = plotting.style_of(method) | ({"markersize": 9} if method in lines else {"linestyle": "none"})
+        look = {"markersize": lines[method]} if method in lines else {"linestyle": "none"}
+        style = plotting.style_of(method) | look
         ax.errorbar(part.exchanged, part.score, plotting.errors(part, "score"), elinewidth=0.7, capsize=0, **style)
     points = table[table.method.isin(SHOWN)].sort_values(["exchanged", "score"])
     near = (points.exchanged.diff().ne(0) | points.score.diff().gt(ONE_LABEL)).cumsum()
@@ -39,14 +40,14 @@ def frontier(table: pd.DataFrame, agent: str) -> Figure:
         text = ", ".join(group.method[::-1])
         ax.annotate(text, place, shift, textcoords="offset points", ha=align, fontsize=plotting.SMALL)
     for _, point in table[table.method == agent].iterrows():
-        text = f"{point['rounds']:g} round{'s' * (point['rounds'] != 1)}"
+        text = f"{point['rounds']:g} round{'s' * (point['rounds'] != 1)}" + " of best response" * (point["rounds"] == 2)
         shift, align = ((8, -4), "left") if point["rounds"] == 0 else ((0, -9), "center")
         place = (point.exchanged, point.score if point["rounds"] == 0 else point.score_low)
         look = {"fontsize": plotting.SMALL, "color": plotting.style_of(agent)["color"], "textcoords": "offset points"}
         ax.annotate(text, place, shift, ha=align, **look)
         if point["rounds"] == 2:
-            ax.annotate(f"{agent} (filled)\nand G-formula", place, (0, -28), ha="center", **look)
-    ax.set(xlabel="numbers exchanged between cells in a TTI", ylabel=plotting.LABELS["score"], xlim=(-3, 90))
+            ax.annotate(f"{agent} (filled)\nand G-formula (hollow)", place, (0, -28), ha="center", **look)
+    ax.set(xlabel="numbers that all APs together exchange in a TTI", ylabel=plotting.LABELS["score"], xlim=(-3, 90))
     return fig
 
 
