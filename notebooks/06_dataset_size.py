@@ -24,8 +24,8 @@
 #
 # **What is done here.** Random subsets of two logs, each part of the next larger one: `sac`, written by two online SAC agents
 # (half each), and `random`, a random walk. C-, I- and CTDE-MARL-CQL (SAC backbone) with the hyper-parameters and the number
-# of updates of notebook 04, whatever the size. These updates draw 256,000 transitions for CTDE, less than the largest log
-# holds, so it is also trained four times as long on the two largest sizes. A random subset is more diverse than as many
+# of updates of notebook 04, whatever the size. These updates draw 512,000 transitions, less than the largest log
+# holds, so CTDE is also trained twice as long on the two largest sizes. A random subset is more diverse than as many
 # transitions in a row, which is how logs come: small sizes are flattered. So CTDE-MARL-CQL also learns from transitions in a
 # row, the first ones of the logs of five SAC agents, three seeds each. One subset of each size serves all seeds.
 #
@@ -54,7 +54,7 @@ from rrmlab.study.notebook import Study
 study = Study("06_dataset_size", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
 JUDGED = "CTDE-MARL-CQL"
-TIMES = 4  # as long it is also trained on the two largest sizes
+TIMES = 2  # as long it is also trained on the two largest sizes
 LOGS = ["sac", "random"]
 LARGEST = 2 * study.sizes.transitions
 SIZES = [LARGEST // 2**k for k in range(7, -1, -1)]  # 5,000 to 640,000 at the `paper` preset
@@ -209,7 +209,7 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# What doubling the log from half of the largest size gains, with the usual number of updates and with four times as many:
+# What doubling the log from half of the largest size gains, with the usual number of updates and with twice as many:
 
 
 # %%

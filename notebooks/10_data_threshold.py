@@ -30,7 +30,7 @@
 #
 # **What was left out**, to keep to 12 minutes: all five learners see five sizes of two authors; C and CTDE see a third author in
 # five sizes, and all nine authors at 20,000. All have the DQN backbone (notebook 08: R_score as with SAC, at less than half of
-# the time), the same number of updates whatever the size, half of C's usual one, and the hyper-parameters of notebook 04; the graph agent has those
+# the time), half of the usual updates whatever the size, and the hyper-parameters of notebook 04; the graph agent has those
 # of notebook 14 and one round of best response. There is one seed per log, so the spread between seeds is not told apart from
 # that between logs. Scores are of 30 deployments of 500 TTIs. The number of deployments and that of TTIs in each are not varied
 # apart from each other.

@@ -82,7 +82,7 @@ def scoring(network):
 
 
 size = study.sizes.transitions // 4
-agent = tuning.offline_agents(study.sizes.updates)[LEARNER]
+agent = tuning.offline_agents(max(1, study.sizes.updates // 2))[LEARNER]
 tables.experiment_table({LEARNER: agent}, seeds, "random", transitions=size)
 
 # %%

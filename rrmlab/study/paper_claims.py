@@ -211,8 +211,7 @@ def k11(cost: pd.DataFrame, small: float, change: Interval) -> dict[str, Any]:
     reason = f"numbers exchanged per TTI {theirs.exchanged_per_tti:.0f} -> {ours.exchanged_per_tti:.0f}, "
     reason += f"outputs of a network {theirs.outputs} -> {ours.outputs}; an update takes "
     took = [f"{other.ms_per_update:.1f} -> {mine.ms_per_update:.1f} ms" for mine, other in pairs.values()]
-    reason += f"{took[0]} a seed with SAC, {took[1]} with DQN (one timing each); CTDE is trained with {ours.updates} "
-    reason += f"updates, C with {theirs.updates}"
+    reason += f"{took[0]} a seed with SAC, {took[1]} with DQN (one timing each)"
     reason += f"; with hidden layers of half the width CTDE saves {1 - small / theirs.multiply_adds:.0%} of the "
     reason += f"multiply-adds, and its R_score changes by {format_interval(change)}"
     claim = "share of a decision's multiply-adds that CTDE saves against centralized"

@@ -115,7 +115,7 @@ TRIAL_COLUMNS = ("paradigm", "mixer", "backbone", "gamma", "alpha", "learning_ra
 # One change at a time of what a training costs, `study`; recorded in figures/tables/04_training_paradigms_budget.csv.
 BUDGETS: tuple[dict[str, Any], ...] = (
     {},
-    {"num_updates": 0.5},  # times the default of the learner
+    {"num_updates": 0.5},  # times the default
     {"num_updates": 2},
     {"learning_rate": 8e-3},  # 1e-3 and 4e-3 are in the grid of the tuning trials
     {"hidden": (32, 32)},
@@ -124,24 +124,17 @@ BUDGETS: tuple[dict[str, Any], ...] = (
 )
 
 
-# I and CTDE score no less with half the updates of C, figures/tables/04_training_paradigms_budget.csv, `study`.
-DECENTRALIZED_SHARE = 0.5
-
-
 def offline_agents(num_updates: int) -> dict[str, AgentConfig]:
     """Behaviour cloning and the three paradigms with both backbones, with the hyper-parameters that the tuning chose.
 
     Args:
-        num_updates: gradient steps of a training; independent and CTDE learners take DECENTRALIZED_SHARE of them.
+        num_updates: gradient steps of a training.
 
     Returns:
         the configurations by method name, such as "CTDE-MARL-CQL (DQN)".
     """
     agents = [AgentConfig.behaviour_cloning(**BC_TUNED, num_updates=num_updates)]
-    fewer = max(1, round(DECENTRALIZED_SHARE * num_updates))
-    for point, choice in TUNED.items():
-        updates = num_updates if point[0] == "centralized" else fewer
-        agents.append(AgentConfig(*point, **choice, num_updates=updates))
+    agents += [replace(AgentConfig(*point, **choice), num_updates=num_updates) for point, choice in TUNED.items()]
     return {method_name(agent): agent for agent in agents}
 
 
