@@ -381,6 +381,7 @@ if study.recompute:
         name: OfflineJob(logs.sac, agent, study.seeds, study.scoring, device=device) for name, agent in smaller.items()
     }
     reduced = run_jobs(study.data, jobs)
+    narrower = reduced["half the width"]
 
 
 def with_half():
@@ -427,9 +428,7 @@ def claims():
         paper_claims.k3(share, shares, tables.scored(c)[0], untuned_shares, *bounds),
         paper_claims.k5(tables.paired(c, better, "tail_rate"), tables.scored(tuned, "tail_rate")[0]),
         paper_claims.k6(tables.paired(ctde, i), leads, tables.scored(i)[0], over_own, tables.paired(ctde, local)),
-        paper_claims.k11(
-            cost, costs.cost(study.network, narrow)["multiply_adds"], tables.paired(reduced["half the width"], ctde)
-        ),
+        paper_claims.k11(cost, costs.cost(study.network, narrow)["multiply_adds"], tables.paired(narrower, ctde)),
     )
 
 
