@@ -228,7 +228,7 @@ if study.has("own_rewards"):
 #
 # The ratio of the two scores moves with how the centralized agent is trained. Here nothing is tuned: α = 1 as the paper states
 # it, and for the rest what a paper might take without trials, the same for both: discount, learning rate, rewards raw or
-# standardised, 2,000 updates and, at `γ = 0.99`, four times as many. All on the log `sac`; `γ = 0.99` on the log of a second SAC
+# standardised, 2,000 updates and, at `γ = 0.99` and the learning rate `1e-3`, four times as many. All on the log `sac`; `γ = 0.99` on the log of a second SAC
 # agent too. `plan` is a plain dict: change or add one, and it is trained.
 
 # %%
