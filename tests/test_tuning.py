@@ -12,27 +12,13 @@ from rrmlab.agents.config import AgentConfig, method_name
 from rrmlab.agents.graph_learner import make_scale
 from rrmlab.study import methods, tuning, untuned
 
-# Their trials were made by the same grid on a log of the same kind; the next run at full size commits them.
-NOT_COMMITTED = ("CTDE-MARL-CQL (QMIX)", "CTDE-MARL-CQL (QMIX, DQN)")
-# Rules that are newer than the committed scores; the next run at full size scores them.
-NOT_SCORED = (
-    "Threshold",
-    "Threshold (one parameter)",
-    "Greedy marginal",
-    "Best subset",
-    "G-formula",
-    "ITLinQ (η = 0.5)",
-    "Exhaustive (λ = 1)",
-)
 TABLES = Path(__file__).resolve().parents[1] / "figures" / "tables"
 
 
 def taken():
     """Method, table of its trials, and the hyper-parameters that the study takes."""
     for learner, choice in tuning.TUNED.items():
-        method = method_name(AgentConfig(*learner))
-        if method not in NOT_COMMITTED:
-            yield method, "04_training_paradigms_tuning", choice
+        yield method_name(AgentConfig(*learner)), "04_training_paradigms_tuning", choice
     yield "BC", "04_training_paradigms_tuning", tuning.BC_TUNED
     for backbone, choice in tuning.ONLINE_TUNED.items():
         yield method_name(AgentConfig(backbone=backbone), online=True), "03_datasets_tuning", choice
@@ -69,16 +55,16 @@ def test_the_exponent_of_the_weights_is_the_best_of_both_rules_mean():
     assert list(scores.index) == list(tuning.LAM_GRID["lam"]) and set(scores["size"]) == {2}
 
 
-def test_only_what_is_named_is_not_committed():
+def test_the_trials_of_every_learner_are_committed():
     trials = pd.read_csv(TABLES / "04_training_paradigms_tuning.csv")
     learners = {method_name(AgentConfig(*learner)) for learner in tuning.TUNED} | {"BC"}
-    assert learners - set(trials.method) == set(NOT_COMMITTED)
+    assert learners == set(trials.method)
 
 
 @pytest.mark.parametrize("table", ["02_baselines_summary", "04_training_paradigms_summary", "02_baselines_knowledge"])
-def test_only_the_schedulers_that_are_named_are_not_scored(table):
+def test_every_scheduler_is_scored(table):
     schedulers = {name for name, method in methods.METHODS.items() if method.scheduler}
-    assert schedulers - set(pd.read_csv(TABLES / f"{table}.csv").method) == set(NOT_SCORED)
+    assert schedulers <= set(pd.read_csv(TABLES / f"{table}.csv").method)
 
 
 def test_usual_defaults_are_not_tuned_and_rewards_may_stay_raw():
