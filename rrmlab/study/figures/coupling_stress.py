@@ -132,6 +132,6 @@ def cells(table: pd.DataFrame, learned: pd.DataFrame, names: Mapping[str, str]) 
             ax.plot(known.index(name), scored[method], label=f"{method}, from a log", **style)
         ax.set_xticks(np.arange(len(known)), known)
         ax.set(title=_name(*place), ylim=(0, None), xlim=(-0.5, len(known) - 0.5), xlabel="what an AP's decision knows")
-    axes[0].set_ylabel("R_score (bit/s/Hz)")
+    axes[0].set_ylabel(plotting.LABELS["score"])
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
