@@ -259,8 +259,9 @@ def defaults():
 
 
 untuned_shares = study.table("defaults", defaults)
-caption = f"""CTDE over C in R_score against C, with usual defaults (α = 1) and as tuned (star). Colour: learning rate;
-hollow: raw rewards; points of one look differ in γ, updates and log. Interquartile means of {len(few)} seeds; 95% intervals."""
+caption = f"""R_score of CTDE over that of C, against the latter, with usual defaults (α = 1): rewards standardised (a), where the star
+has both tuned, and raw (b). Solid: the paper's 98%; dashed: 95%. Points of one colour differ in γ, updates and log.
+Interquartile means of {len(few)} seeds; bars: 95% bootstrap intervals over seeds and deployments."""
 study.show(figures.defaults(untuned_shares, table), "defaults", caption)
 display(reading.shown(untuned_shares.sort_values("share", ascending=False)))
 
