@@ -439,7 +439,7 @@ reading.shown(judged)
 # * Agents that act on their own observation score alike, however they are trained: CTDE, independent, online, or cloned from
 #   the log. They end where the one-step oracle on local observations does, or just above, and that was trained on everything a
 #   simulator can tell. This is what an information limit looks like.
-# * Seeing all observations is worth far more than the paper says. The paper's 98% appears where nothing is tuned: with usual
+# * Seeing all observations is worth far more than the paper says. The paper's share appears where nothing is tuned: with usual
 #   defaults the centralized agent scores less and CTDE nearly the same, so their ratio says how C was trained.
 # * Independent agents fail to coordinate where each learns from the reward of its own cell: they end near full reuse. From the
 #   team's reward they do as well as CTDE. It is the reward that coordinates here, not the training together.
