@@ -259,8 +259,9 @@ def defaults():
 
 
 untuned_shares = study.table("defaults", defaults)
-caption = f"""CTDE over C in R_score against C, with usual defaults (α = 1) and as tuned (star). Colour: learning rate;
-hollow: raw rewards; points of one look differ in γ, updates and log. Interquartile means of {len(few)} seeds; 95% intervals."""
+caption = f"""R_score of CTDE over that of C, against the latter, with usual defaults (α = 1): rewards standardised (a), where the star
+has both tuned, and raw (b). Solid: the paper's 98%; dashed: 95%. Points of one colour differ in γ, updates and log.
+Interquartile means of {len(few)} seeds; bars: 95% bootstrap intervals over seeds and deployments."""
 study.show(figures.defaults(untuned_shares, table), "defaults", caption)
 display(reading.shown(untuned_shares.sort_values("share", ascending=False)))
 
@@ -438,7 +439,7 @@ reading.shown(judged)
 # * Agents that act on their own observation score alike, however they are trained: CTDE, independent, online, or cloned from
 #   the log. They end where the one-step oracle on local observations does, or just above, and that was trained on everything a
 #   simulator can tell. This is what an information limit looks like.
-# * Seeing all observations is worth far more than the paper says. The paper's 98% appears where nothing is tuned: with usual
+# * Seeing all observations is worth far more than the paper says. The paper's share appears where nothing is tuned: with usual
 #   defaults the centralized agent scores less and CTDE nearly the same, so their ratio says how C was trained.
 # * Independent agents fail to coordinate where each learns from the reward of its own cell: they end near full reuse. From the
 #   team's reward they do as well as CTDE. It is the reward that coordinates here, not the training together.

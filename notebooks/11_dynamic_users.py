@@ -10,6 +10,8 @@
 # # 11 · What if users move, come and leave?
 #
 # <!-- answer -->
+# **Answer.** The PF average fails where the channel's coherence time exceeds 0.17 averaging windows; what was learned
+# without arrivals keeps 0.97 [0.94, 0.99] of R_score at the least.
 # <!-- /answer -->
 #
 # **Question.** Everywhere else in this study the same 24 users are there from the start of an episode to its end, and walk.
@@ -28,7 +30,7 @@
 # a mixture of conditions; the threshold rule as tuned without arrivals at 1 m/s and tuned anew; full reuse. 40 deployments
 # and three training seeds at the `paper` preset.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 12 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 5 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -330,6 +332,20 @@ judged = study.table("claims", claims)
 judged[["id", "claim", "ours", "low", "high", "verdict", "reason"]]
 
 # %% [markdown]
+# ## What follows
+#
+# * The PF average fails where it looks back over too few coherence times: users are then ranked by fading that is not over. Of
+#   the three windows the longest is best at every speed but 0, where the channels stand still. A longer one was not tried.
+# * Short stays work against a long window, since a newcomer's average has not settled when it leaves. With the shortest stays
+#   here the longest window is not the agent's best any more.
+# * Faster fading alone raises the scores: users wait less for a good channel. Motion lowers them, since users leave the cell
+#   of their AP; to change the AP brings that back.
+# * The policies trained without arrivals at 1 m/s serve in all other conditions as well as those trained there, but for users
+#   at 30 m/s. To train on a mixture brings nothing.
+# * The threshold rule, tuned once without arrivals at 1 m/s, scores as much as the agent or more in every condition.
+# * Another λ is no remedy for short stays: a smaller one scores about the same, a larger one less.
+# * Without a least presence the 5-percentile rate at stays of 0.5 s is that of users who leave before their turn.
+#
 # ## In practice
 
 

@@ -69,20 +69,14 @@ def claims(tables: Path, up: str) -> str:
 def verdicts(tables: Path, up: str) -> str:
     """The tally of the verdicts, and each claim of the paper as a sentence with its sign, as a Markdown table."""
     rows = read_table(tables / FILE)
-    paper = rows.id.str.startswith("K")
-    lines = [
-        f"Of {paper.sum()} claims: {_tally(rows[paper])}.",
-        "",
-        "| | claim | paper | ours | |",
-        "|---|---|---|---|---|",
-    ]
-    for _, row in rows[paper].iterrows():
+    paper = rows[rows.id.str.startswith("K")]
+    own = rows.drop(paper.index)
+    tally = f"Of {len(paper)} claims: {_tally(paper)}."
+    if len(own):
+        tally += f" Of {len(own)} of this study's own ({', '.join(own.id)}): {_tally(own)}."
+    lines = [tally, "", "| | claim | paper | ours | |", "|---|---|---|---|---|"]
+    for _, row in paper.iterrows():
         lines.append(f"| {row.id} | {CLAIMS[row.id]} | {row.paper} | {_ours(row)} | {_sign(row.verdict)} |")
-    if not paper.all():
-        lines += [
-            "",
-            f"Of {(~paper).sum()} claims of this study's own (N1 to N{(~paper).sum()}): {_tally(rows[~paper])}.",
-        ]
     return "\n".join(lines)
 
 

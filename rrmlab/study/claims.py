@@ -20,10 +20,10 @@ VERDICTS = ("reproduced", "equivalent", "not reproduced", "undecided")
 CLAIMS = {
     "K1": "CTDE-MARL-CQL scores at least 15% more than the best baseline with earlier papers' parameters (ratio).",
     "K2": "Without CQL's penalty values are too high (value minus return, standardised, log written by full reuse).",
-    "K3": "CTDE-MARL-CQL reaches 98% of centralized C-MARL-CQL (ratio of R_score).",
+    "K3": "CTDE-MARL-CQL reaches 98% of C-MARL-CQL (ratio, both tuned; untuned, where C scores less, it does).",
     "K4": "Better logs give better policies: SAC's > DQN's > random walk's; SAC's > mixture's (smallest difference).",
     "K5": "C-MARL-CQL has the best 5-percentile rate (difference to the better of CTDE and independent).",
-    "K6": "CTDE scores more than independent agents (difference of R_score; ≈ if all of it is within 1%).",
+    "K6": "CTDE scores more than independent agents (difference, both from the team's reward; from own rewards, too).",
     "K7": "10,000 samples give the level of TDM, more than 320,000 no gain (R_score minus TDM's, 10,000 samples).",
     "K8": "SAC in place of DQN gives up sum rate for tail rate and R_score (difference of R_score; all are judged).",
     "K9": "The exponent λ trades sum rate for tail rate (sum rate at λ = 0.5 minus that at 0.9).",

@@ -45,6 +45,7 @@ def ratios(points: pd.DataFrame, predictors: pd.DataFrame, level: float) -> Figu
         rank = f"{row['rank']:.2f} [{row['rank_low']:.2f}, {row['rank_high']:.2f}]"
         ax.set(xlabel=label, title=f"rank correlation {rank}")
     axes[0].set_ylabel("R_score, CTDE over C")
+    plotting.panel_letters(axes)
     note = f"4 APs, DQN; dashed: {level:g}, shaded: where the best decreasing fit meets it; 95% intervals"
     fig.suptitle(note, fontsize=7)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
@@ -132,6 +133,7 @@ def cells(table: pd.DataFrame, learned: pd.DataFrame, names: Mapping[str, str]) 
             ax.plot(known.index(name), scored[method], label=f"{method}, from a log", **style)
         ax.set_xticks(np.arange(len(known)), known)
         ax.set(title=_name(*place), ylim=(0, None), xlim=(-0.5, len(known) - 0.5), xlabel="what an AP's decision knows")
-    axes[0].set_ylabel("R_score (bit/s/Hz)")
+    axes[0].set_ylabel(plotting.LABELS["score"])
+    plotting.panel_letters(axes)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig

@@ -37,7 +37,7 @@ def sizes(table: pd.DataFrame, methods: Sequence[str], authors: Sequence[str]) -
         ax.set_xticks(ticks, [f"{tick / 1000:g}k" for tick in ticks])
         ax.minorticks_off()
     shown = table[table.author.isin(authors)]
-    axes[0].set(ylabel="R_score (bit/s/Hz)", ylim=(min(shown.score.min(), level) - 0.15, shown.score.max() + 0.15))
+    axes[0].set(ylabel=plotting.LABELS["score"], ylim=(min(shown.score.min(), level) - 0.15, shown.score.max() + 0.15))
     logs = int(table.logs.max())
     text = f"{logs} logs drawn anew; bars: 95% over logs and deployments; filled: converged, cross: not, else undecided"
     fig.suptitle(text, fontsize=7)
@@ -74,7 +74,7 @@ def authors(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     ax.axhline(table.baseline.dropna().iloc[0], color="0.4", linewidth=1, linestyle="--", label="best baseline")
     ax.set_xticks(range(len(order)), order, rotation=20)
     shown = table.score
-    ax.set(ylabel="R_score (bit/s/Hz)", xlabel="author of the log", ylim=(shown.min() - 0.2, shown.max() + 0.2))
+    ax.set(ylabel=plotting.LABELS["score"], xlabel="author of the log", ylim=(shown.min() - 0.2, shown.max() + 0.2))
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
 

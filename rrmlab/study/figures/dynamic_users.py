@@ -83,7 +83,7 @@ def windows(table: pd.DataFrame, passed: pd.DataFrame) -> Figure:
     speeds = sorted(table.speed.unique())
     left.set_xticks(speeds, [f"{speed:g}" for speed in speeds])
     left.minorticks_off()
-    left.set(xlabel="speed of all users (m/s)", ylabel="R_score (bit/s/Hz)")
+    left.set(xlabel="speed of all users (m/s)", ylabel=plotting.LABELS["score"])
     right.axhline(100 * TOLERATED, color="0.4", linewidth=0.8)
     (ratio,) = passed[passed.method == LEARNER].ratio
     if np.isfinite(ratio):
@@ -91,6 +91,7 @@ def windows(table: pd.DataFrame, passed: pd.DataFrame) -> Figure:
         right.annotate(f" {ratio:.2f}", (ratio, 0.97), xycoords=("data", "axes fraction"), fontsize=7, va="top")
     right.set_xscale("log")
     right.set(xlabel="coherence time / averaging window", ylabel="loss against the best window (%)")
+    plotting.panel_letters((left, right))
     fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
@@ -106,15 +107,16 @@ def stays(table: pd.DataFrame, names: dict[float, str]) -> Figure:
     for ax, (stay, name) in zip(axes, names.items(), strict=True):
         at = table[(table.stay == stay) & (table.newcomer == "share")]
         plotting.curve(ax, at, "averaging", "score", [*RULES[::-1], LEARNER])
-        for rule, marker in (("cell", "P"), ("floor", "X")):
+        for rule, marker, aside in (("cell", "<", 0.93), ("floor", ">", 1.07)):
             part = table[(table.stay == stay) & (table.newcomer == rule) & (table.method == LEARNER)]
-            ax.plot(part.averaging, part.score, marker, color="black", markersize=6, label=f"newcomers start at {rule}")
+            look = {"color": "black", "markersize": 5, "linestyle": "none", "label": f"newcomers start at {rule}"}
+            ax.plot(aside * part.averaging, part.score, marker, **look)
         ax.set_xscale("log")
         ticks = sorted(table.averaging.unique())
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
         ax.set(xlabel="averaging constant", title=name)
-    axes[0].set_ylabel("R_score (bit/s/Hz)")
+    axes[0].set_ylabel(plotting.LABELS["score"])
     fig.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
@@ -134,7 +136,7 @@ def training(table: pd.DataFrame, conditions: Sequence[str]) -> Figure:
         rule = "Threshold, " if trained.startswith("tuned") else f"{LEARNER}, trained: "
         ax.errorbar(part.score, y, xerr=bars, label=rule + trained, linestyle="none", elinewidth=0.8, **style)
     _rows(ax, conditions)
-    ax.set_xlabel("R_score (bit/s/Hz)")
+    ax.set_xlabel(plotting.LABELS["score"])
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 

@@ -48,27 +48,23 @@ def defaults(shares: pd.DataFrame, tuned: pd.DataFrame) -> Figure:
         shares: columns learning_rate, rewards, gamma, updates, seeds, centralized and share with its interval.
         tuned: rows of `tables.summary` of both learners.
     """
-    fig, ax = plotting.figure(width=plotting.COLUMN_IN, height=3.3)
-    colours = dict(zip(sorted(shares.learning_rate.unique()), ("black", "0.45", "0.7"), strict=True))
-    for rewards, marker in (("standardised", "o"), ("raw", "s")):
+    fig, axes = plotting.figure(columns=2, width=plotting.PAGE_IN, height=2.9)
+    colours = dict(zip(sorted(shares.learning_rate.unique()), ("black", "0.45", "0.7"), strict=False))
+    score = tuned.set_index("method").score
+    for ax, rewards, marker in zip(axes, ("standardised", "raw"), ("o", "s"), strict=True):
         for rate, colour in colours.items():
             part = shares[(shares.rewards == rewards) & (shares.learning_rate == rate)]
             look = {"color": colour, "marker": marker, "linestyle": "none", "elinewidth": 0.6}
-            fill = "white" if rewards == "raw" else colour
-            label = f"{rewards} rewards, {rate:g}"
             bars = plotting.errors(part, "share")
-            ax.errorbar(part.centralized, part.share, yerr=bars, label=label, markerfacecolor=fill, **look)
-    score = tuned.set_index("method").score
-    central = score["C-MARL-CQL"]
-    ax.plot(
-        central, score["CTDE-MARL-CQL"] / central, "*", color="crimson", markersize=9, label="tuned", linestyle="none"
-    )
-    for level, text, side in ((0.98, "paper: 98%", "bottom"), (0.95, "95%", "top")):
-        ax.axhline(level, color="0.5", linewidth=0.7, linestyle=":")
-        ax.text(0.995, level, text, transform=ax.get_yaxis_transform(), ha="right", va=side, fontsize=7)
-    ax.set(xlabel="R_score of C-MARL-CQL (bit/s/Hz)", ylabel="CTDE / C in R_score")
-    fig.suptitle(f"by rewards and learning rate; α = 1; {int(shares.seeds.max())} seeds; 95% intervals", fontsize=7)
-    fig.legend(loc="outside lower center", ncols=2, fontsize=7)
+            ax.errorbar(part.centralized, part.share, yerr=bars, label=f"learning rate {rate:g}", **look)
+        for level, style in ((0.98, "-"), (0.95, "--")):
+            ax.axhline(level, color="0.5", linewidth=0.7, linestyle=style, label=f"{level:.0%}", zorder=0)
+        ax.set(xlabel="R_score of C-MARL-CQL (bit/s/Hz)", title=f"{rewards} rewards")
+    look = {"color": "crimson", "markersize": 9, "linestyle": "none", "label": "both tuned"}
+    axes[0].plot(score["C-MARL-CQL"], score["CTDE-MARL-CQL"] / score["C-MARL-CQL"], "*", **look)
+    axes[0].set_ylabel("CTDE / C in R_score")
+    plotting.panel_letters(axes)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
     return fig
 
 
