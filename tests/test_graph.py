@@ -550,7 +550,7 @@ def test_methods_that_only_heads_have(policies, tmp_path):
 
 def test_agents_and_networks_that_do_not_fit(data):
     for options, message in (
-        ({"backbone": "sac"}, "paradigm = 'graph': has values and no actor; take backbone = 'dqn'"),
+        ({"backbone": "sac"}, "paradigm = 'graph': has values and no actor; take AgentConfig.graph"),
         ({"td_loss": "none"}, "paradigm = 'graph': has values and no actor"),
         ({"mixer": "qmix"}, "mixer = 'qmix': paradigm = 'graph' takes no mixer"),
         ({"factor": "other"}, "factor = 'other': must be one of rate, free"),

@@ -95,7 +95,7 @@ class AgentConfig:
             check_range(self, "lam", 0, 1)
         if self.paradigm == "graph":
             if self.backbone != "dqn" or self.clones:
-                raise ValueError("paradigm = 'graph': has values and no actor; take backbone = 'dqn', td_loss = 'mse'")
+                raise ValueError("paradigm = 'graph': has values and no actor; take AgentConfig.graph(...)")
             if self.factor == "free" and self.lam is not None:
                 raise ValueError(f"lam = {self.lam}: a free factor has learned its lambda; leave lam out")
             return

@@ -88,6 +88,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {tuple(column.shape)}" for name, column in self._columns().items())
+        return f"Dataset of {len(self):,} transitions ({shapes}), metadata of {', '.join(self.metadata) or 'nothing'}"
+
     @property
     def network(self) -> NetworkConfig:
         """The network the data comes from; ValueError if the metadata do not say."""

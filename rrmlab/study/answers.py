@@ -198,8 +198,8 @@ def _threshold(t: Tables) -> str:
     ctde, central, graph = (rows.loc[name] for name in ("CTDE-MARL-CQL (DQN)", "C-MARL-CQL (DQN)", "G-MARL-CQL"))
     return (
         f"From 5,000 transitions in a row of a random walk CTDE scores {ctde[5_000]:.2f} and C {central[5_000]:.2f}, from "
-        f"20,000 {ctde[20_000]:.2f} and {central[20_000]:.2f}; the best baseline has {level:.2f}. Agents that exchange "
-        f"messages score {graph[1_000]:.2f} from 1,000."
+        f"20,000 {ctde[20_000]:.2f} and {central[20_000]:.2f}; the best baseline has {level:.2f}. Agents that "
+        f"exchange messages score {graph[1_000]:.2f} from 1,000."
     )
 
 
