@@ -197,8 +197,8 @@ def _threshold(t: Tables) -> str:
     rows = rows.pivot(columns="num_samples", values="score")
     ctde, central, graph = (rows.loc[name] for name in ("CTDE-MARL-CQL (DQN)", "C-MARL-CQL (DQN)", "G-MARL-CQL"))
     return (
-        f"From 5,000 transitions in a row of a random walk CTDE scores {ctde[5_000]:.2f} and C {central[5_000]:.2f}, from "
-        f"20,000 {ctde[20_000]:.2f} and {central[20_000]:.2f}; the best baseline has {level:.2f}. Agents that "
+        f"From 5,000 transitions in a row of a random walk CTDE scores {ctde[5_000]:.2f} and C {central[5_000]:.2f}, "
+        f"from 20,000 {ctde[20_000]:.2f} and {central[20_000]:.2f}; the best baseline has {level:.2f}. Agents that "
         f"exchange messages score {graph[1_000]:.2f} from 1,000."
     )
 
