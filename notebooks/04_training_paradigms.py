@@ -233,8 +233,12 @@ display(reading.shown(from_own))
 plan = {}
 for paradigm in ("centralized", "ctde"):
     for agent in untuned.usual_defaults(paradigm, study.sizes.updates):
-        if preset != "paper" and agent.learning_rate != 1e-3:
-            continue  # smaller presets take one learning rate
+        if preset != "paper" and (agent.gamma, agent.learning_rate, agent.num_updates) != (
+            0.99,
+            1e-3,
+            study.sizes.updates,
+        ):
+            continue  # smaller presets take one discount and learning rate
         plan["sac", agent] = paradigm
         if agent.gamma == 0.99 and agent.num_updates == study.sizes.updates:
             plan["second sac", agent] = paradigm
