@@ -292,7 +292,7 @@ lam_means = convergence.means(missed.groupby(["author", "log", "choice"], sort=F
                               ["choice"], "error")  # fmt: skip
 frontier = tried[tried.method == "G-MARL-CQL"].dropna(subset="predicted_tail")
 caption = """5-percentile rate of the graph policy at each λ, as predicted from the log and as it is, and the distance from a target of what is
-chosen so. One training on each of ten logs."""
+chosen so. One training on each of ten logs. Without intervals: every point is one log."""
 study.show(figures.tails(frontier, missed), "lam", caption)
 
 # %% [markdown]

@@ -10,6 +10,11 @@ from stored_files import copies, made  # noqa: F401  fixtures
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 def pytest_terminal_summary(terminalreporter, config):
     if not cases(0, 1) or hasattr(config, "workerinput"):
         return

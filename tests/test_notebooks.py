@@ -75,6 +75,7 @@ def test_the_experiment_is_shown_before_it_runs(name):
     assert isinstance(ast.parse(cells[shown[0]]).body[-1], ast.Expr)
 
 
+@pytest.mark.longest
 def test_all_run_at_the_smoke_preset(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert main(["reproduce", "--preset", "smoke", "--out", str(tmp_path)]) == 0
