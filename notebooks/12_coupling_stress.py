@@ -246,7 +246,8 @@ def order_rows():
 
 orders = study.table("orders", order_rows)
 caption = f"""Share of the variance of the one-step reward by the number of APs that interact, in each network. Exact, from the rewards of all joint
-actions in the states that a random walk visits; means over {at(PLACES[0], study.scoring).episodes} deployments."""
+actions in the states that a random walk visits; means over {at(PLACES[0], study.scoring).episodes} deployments, without intervals:
+those of κ stand in the table `12_coupling_stress_points`."""
 study.show(figures.orders(orders[orders.visited_by == "Random walk"], ORDERS), "orders", caption)
 
 # %% [markdown]
@@ -303,7 +304,8 @@ study.show(figures.ratios(points, of_ctde, LEVEL), caption=caption)
 
 # %%
 RATED = [*agents, "Threshold", "Full reuse", "TDM", "ITLinQ (tuned)", "Greedy marginal"]
-caption = f"""R_score of learners and rules in each network. Interquartile means over {len(seeds)} seeds; bars: 95% intervals over seeds and deployments."""
+caption = f"""R_score of learners and rules over that of the exhaustive search, along the side of the square (left) and the factor on the
+gains between cells (right). Interquartile means over {len(seeds)} seeds; intervals stand in the table `12_coupling_stress_summary`."""
 study.show(figures.scores(summary, RATED), "summary", caption)
 
 # %% [markdown]
