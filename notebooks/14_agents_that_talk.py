@@ -50,7 +50,6 @@ import itertools
 from dataclasses import replace
 
 import pandas as pd
-from IPython.display import display
 
 from rrmlab import ImperfectReports
 from rrmlab.agents.config import method_name
@@ -374,8 +373,7 @@ def rewards():
     return pd.concat([rows, pd.DataFrame(gains)], axis=1)
 
 
-if study.has("rewards"):
-    display(reading.shown(study.table("rewards", rewards)))
+reading.shown(study.table("rewards", rewards))
 
 # %% [markdown]
 # ## What a decision costs
