@@ -45,7 +45,7 @@ def test_sentences_have_the_numbers_of_the_tables():
     scores = pd.read_csv(tables / "04_training_paradigms_summary.csv").set_index("method").score
     first = answers.findings(tables)[0]
     assert re.findall(r"\d\.\d\d", first) == [
-        f"{scores[method]:.2f}" for method in ("CTDE-MARL-CQL", "ITLinQ", "ITLinQ (tuned)", "Exhaustive")
+        f"{scores[method]:.2f}" for method in ("CTDE-MARL-CQL", "ITLinQ (η = 0.5)", "ITLinQ (tuned)", "Exhaustive")
     ]
     sizes = pd.read_csv(tables / "06_dataset_size_summary.csv")
     sizes = sizes[(sizes.method == "CTDE-MARL-CQL") & (sizes.dataset == "sac")].set_index("num_samples").score
