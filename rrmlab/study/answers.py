@@ -77,8 +77,8 @@ def findings(tables: Path) -> list[str]:
     return [
         f"The paper's method, CTDE-MARL-CQL, scores {ctde}: more than the best baseline scheduler, ITLinQ, with "
         f"the parameters of earlier papers ({t.score('ITLinQ (η = 0.5)')}), less than ITLinQ tuned on validation "
-        f"networks ({t.score('ITLinQ (tuned)')}). The joint action of the largest reward in every TTI (exhaustive search) "
-        f"scores {t.score('Exhaustive')}: a bound of the reward, not of R_score.",
+        f"networks ({t.score('ITLinQ (tuned)')}). The joint action of the largest reward in every TTI (exhaustive "
+        f"search) scores {t.score('Exhaustive')}: a bound of the reward, not of R_score.",
         f"An agent that sees the observations of all cells (C-MARL-CQL) scores {central}; agents that see only their "
         f"own cell score {ctde} if they are trained together (CTDE) and {independent} if each is trained alone.",
         "The best one-step policy that was found on each AP's own observation, trained with exact rewards and no "
