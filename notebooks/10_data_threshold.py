@@ -355,16 +355,16 @@ judged.round(3)
 # %% [markdown]
 # ## What follows
 #
-# * From a few deployments in a row C, CTDE and independent agents end at the level of TDM or below it, as the paper says of small
+# * From a few deployments in a row of a random walk C, CTDE and independent agents end at the level of TDM or below it, as the paper says of small
 #   logs; from ten deployments on they do not. Subsets drawn at random from a long log (notebook 06) hide that.
 # * The graph agent needs a fraction of that: its one small network learns from every AP and link in every TTI. More logs of a random walk do not make it better here.
-# * Full reuse and the mixture of schedulers teach next to nothing from as many transitions; any author that tries other actions
+# * From full reuse and the mixture of schedulers nothing is learned that is clearly above the best baseline; any author that tries other actions
 #   now and then will do, even one that was hardly trained.
 # * Whether a training is *flat* stays undecided nearly everywhere: four logs are too few to show so small a change.
 # * What a log covers tells something beforehand, and more of C than of CTDE. Fitted Q evaluation and the entropy given the state do not
 #   tell it across authors and sizes. Where the rule of `coverage` says "enough", every training here ended above the best baseline.
-# * No criterion from the log alone chooses α better than the paper's α = 1 does on these short logs. On the long log of notebook
-#   09 the smaller α is better, so the size of the log matters; no function is offered for it.
+# * No criterion from the log alone chooses α better than the paper's α = 1 does on these short logs. In notebook 09, with a
+#   longer log and another backbone, C is better with a smaller α. So no function is offered for the choice.
 # * λ from the log alone: the predicted order of the λ is right on every log, the predicted rates are not, and a fixed λ misses the
 #   targets by less. Rank with it, and measure the rate in the network.
 #

@@ -338,8 +338,8 @@ judged[["id", "claim", "ours", "low", "high", "verdict", "reason"]]
 #   the three windows the longest is best at every speed but 0, where the channels stand still. A longer one was not tried.
 # * Short stays work against a long window, since a newcomer's average has not settled when it leaves. With the shortest stays
 #   here the longest window is not the agent's best any more.
-# * Faster fading alone raises the scores: users wait less for a good channel. Motion lowers them, since users leave the cell
-#   of their AP; to change the AP brings that back.
+# * Faster fading alone raises the scores, probably since users wait less for a good channel. Motion alone lowers them; where
+#   users change their AP while they drive, the scores are nearly those of the faster fading alone.
 # * The policies trained without arrivals at 1 m/s serve in all other conditions as well as those trained there, but for users
 #   at 30 m/s. To train on a mixture brings nothing.
 # * The threshold rule, tuned once without arrivals at 1 m/s, scores as much as the agent or more in every condition.

@@ -373,7 +373,7 @@ judged.round(3)
 #   one too: averaged over the others' actions, to transmit costs more than it brings. To take turns (TDM) is then far better.
 # * QMIX does no better than the sum here, where both decide on the own cell.
 # * κ and INR differ where a network is stressed in opposite directions, and there κ is right. The κ of the states that CTDE
-#   visits is the worse predictor: a policy that is silent does not visit states that interact.
+#   visits is the worse predictor, probably since a silent policy does not visit the states in which APs interact.
 # * In the standard network an AP that sees its own cell alone loses little by an additive value: there the limit is the
 #   information. With the observations of all cells, and with all gains, an additive value loses much: information pays only
 #   with a value that is joint. A threshold for the exact sum lies far below that of CTDE over C, since C is limited too.
