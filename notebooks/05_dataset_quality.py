@@ -82,10 +82,17 @@ for log in LOGS:
         if method in LEARNERS and log in PURE:
             free = replace(agent, alpha=0.0)
             plan[log, method_name(free)] = free
+# Ten seeds where a claim is judged (CTDE on pure logs, γ = 0.9 below) or notebook 04 has them, five elsewhere.
+judged_by = {("sac", method) for method in agents} | {(log, "CTDE-MARL-CQL") for log in [*PURE, CONTROL]}
+seeds_at = {key: study.seeds if key in judged_by else study.sweep_seeds for key in plan}
 logs_of = {method: ", ".join(log for log, name in plan if name == method) for _, method in plan}
 experiment = tables.experiment_table({method: agent for (_, method), agent in plan.items()}, study.seeds, log="")
+many = {
+    method: ", ".join(sorted({str(len(seeds)) for (_, name), seeds in seeds_at.items() if name == method}))
+    for _, method in plan
+}
 pd.set_option("display.max_colwidth", None)
-experiment.assign(log=experiment.method.map(logs_of))
+experiment.assign(log=experiment.method.map(logs_of), seeds=experiment.method.map(many))
 
 # %% [markdown]
 # The last log is a control: the same mixture, but each access point draws for itself whom it follows. Given what is seen,
@@ -130,7 +137,9 @@ if study.recompute:
     for (log, method), agent in plan.items():
         # Those of notebook 04 have a curve.
         curve = study.curve if log == "sac" and method in agents else None
-        jobs[log, method] = OfflineJob(folders[log], agent, study.seeds, study.scoring, curve=curve, device=device)
+        jobs[log, method] = OfflineJob(
+            folders[log], agent, seeds_at[log, method], study.scoring, curve=curve, device=device
+        )
     done = run_jobs(study.data, jobs)
     results = {log: {method: done[key, method] for key, method in plan if key == log} for log in LOGS}
     writers = {log: {"behaviour": result} for log, result in score_writers(study, logs.online).items()}
@@ -161,14 +170,14 @@ reading.shown(reading.grid(table, "method", "dataset", "score"))
 # %%
 FREE = ["C-MARL", "I-MARL", "CTDE-MARL"]  # without the penalty
 caption = f"""R_score (a) and 5-percentile rate (b) of what is learned from each log, and of what wrote it where one behaviour
-did. Interquartile means over {study.sizes.seeds} training seeds and
-{study.sizes.episodes} test deployments; bars: 95% bootstrap intervals over both."""
+did. Interquartile means over {study.sizes.seeds} training seeds where a claim is judged or notebook 04 trains them (all on sac;
+CTDE on dqn, random, mixture and the control), else {study.sizes.sweep_seeds}, and {study.sizes.episodes} test deployments; bars: 95% bootstrap
+intervals over both."""
 study.show(figures.summary(table, wrote, ["BC", *LEARNERS], LOGS), "summary", caption)
 
 # %%
 caption = f"""R_score with CQL's penalty as it was tuned (filled) and without it, α = 0 (hollow), by log. Interquartile means over
-{study.sizes.seeds} training seeds and
-{study.sizes.episodes} test deployments; bars: 95% bootstrap intervals over both."""
+{study.sizes.sweep_seeds} to {study.sizes.seeds} training seeds and {study.sizes.episodes} test deployments; bars: 95% bootstrap intervals over both."""
 pairs = study.table("penalty", lambda: table[table.method.isin([*LEARNERS, *FREE]) & table.dataset.isin(PURE)])
 study.show(figures.penalty(pairs, list(zip(LEARNERS, FREE, strict=True)), PURE), "penalty", caption)
 
