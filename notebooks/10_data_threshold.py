@@ -145,7 +145,8 @@ def verdicts():
 
 table = study.table("sizes", verdicts)
 caption = f"""R_score over the number of transitions in a row, by author of the log. Means over {LOGS} logs, each with its own deployments, author and
-training seed; bars: 95% intervals by Student's t over logs and deployments."""
+training seed; bars: 95% intervals by Student's t over logs and deployments. Filled: converged; cross: not converged; hollow:
+undecided."""
 study.show(figures.sizes(table, list(agents), EVERYWHERE), "sizes", caption)
 
 # %% [markdown]
@@ -245,8 +246,8 @@ tried[tried.method.isin(JUDGED)].pivot(index=["method", "author", "log"], column
 # %%
 alphas = study.table("alpha", lambda: convergence.regrets(tried[tried.method.isin(JUDGED)], [1.0, 0.1]))
 alpha_means = convergence.means(alphas, ["method", "choice"], "regret")
-caption = f"""R_score that is lost by choosing α by each criterion, against the best of four in hindsight. Points: ten logs of {ONE:,} transitions;
-bars: mean and 95% interval over logs."""
+caption = f"""R_score that is lost by choosing α by each criterion, against the best of four in hindsight. Strokes: ten logs of {ONE:,} transitions;
+points: their mean, with its 95% interval over logs; dashed: the aim, 2%."""
 study.show(figures.regrets(alphas, alpha_means, JUDGED), "alpha", caption)
 
 # %%
@@ -292,7 +293,7 @@ lam_means = convergence.means(missed.groupby(["author", "log", "choice"], sort=F
                               ["choice"], "error")  # fmt: skip
 frontier = tried[tried.method == "G-MARL-CQL"].dropna(subset="predicted_tail")
 caption = """5-percentile rate of the graph policy at each λ, as predicted from the log and as it is, and the distance from a target of what is
-chosen so. One training on each of ten logs. Without intervals: every point is one log."""
+chosen so. One training on each of ten logs. Without intervals: every point is one log, every stroke a log and a target; dots: means."""
 study.show(figures.tails(frontier, missed), "lam", caption)
 
 # %% [markdown]

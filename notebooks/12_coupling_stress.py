@@ -298,14 +298,15 @@ predictors.round(3)
 
 # %%
 caption = f"""CTDE over C in R_score against the share κ of the reward's variance that no sum over APs explains (a), and against the median
-interference-to-noise ratio (b). A point for each network, {len(seeds)} seeds; bars: 95% intervals; dashed: {LEVEL:g}; shaded: where the best
-decreasing fit meets it."""
+interference-to-noise ratio (b). A point for each network of 4 APs, DQN, {len(seeds)} seeds; bars: 95% intervals; dashed: {LEVEL:g}; shaded: 95%
+interval of where the best decreasing fit meets it."""
 study.show(figures.ratios(points, of_ctde, LEVEL), caption=caption)
 
 # %%
 RATED = [*agents, "Threshold", "Full reuse", "TDM", "ITLinQ (tuned)", "Greedy marginal"]
 caption = f"""R_score of learners and rules over that of the exhaustive search, along the side of the square (left) and the factor on the
-gains between cells (right). Interquartile means over {len(seeds)} seeds; intervals stand in the table `12_coupling_stress_summary`."""
+gains between cells (right); the coupling grows to the right. Methods are tuned anew at the ends and have the values of the
+standard network elsewhere. Interquartile means over {len(seeds)} seeds; intervals stand in the table `12_coupling_stress_summary`."""
 study.show(figures.scores(summary, RATED), "summary", caption)
 
 # %% [markdown]

@@ -50,9 +50,8 @@ def sample(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """Inverse-CDF sample: probabilities (..., A) and uniform (...) to indices (...); zero-probability entries never."""
     cumulative = probabilities.double().cumsum(-1)
     index = (cumulative <= uniform.unsqueeze(-1) * cumulative[..., -1:]).sum(-1)
-    # Rounding may leave the total a hair above the last positive entry's sum; step back to that entry.
-    last = probabilities.shape[-1] - 1 - (probabilities > 0).flip(-1).int().argmax(-1)
-    return torch.minimum(index, last)
+    # The product may round to the total; step back to the entry that reaches it.
+    return torch.minimum(index, (cumulative < cumulative[..., -1:]).sum(-1))
 
 
 def subsample(num: int, size: int, seed: int) -> np.ndarray:

@@ -246,7 +246,8 @@ class RRMEnv:
         signal, cross = self._gains.at(self._time)
         users = users.T.contiguous()
         self._on = (users != SILENT).to(self.dtype)
-        served = torch.zeros_like(self._averages).scatter_add_(0, users.clamp(min=0), self._on)
+        user = users.clamp(min=0)
+        served = torch.zeros_like(self._averages).scatter_add_(0, user, self._on)
         rates = served * torch.log2(1 + signal / (1 + self._gains.interference(cross, self._on)))  # (J, E)
         # w^lambda by exp and log: the CPU's pow rounds differently at the end of a tensor, so with the batch.
         earned = (self.config.lam * self._log_weights).exp_().mul_(rates)
@@ -254,7 +255,7 @@ class RRMEnv:
         self.ttis += 1
         self._time += 1
         obs, info = self._observe()
-        info |= {"rates": rates.T, "own_rewards": (earned.gather(0, users.clamp(min=0)) * self._on).T}
+        info |= {"rates": rates.T, "own_rewards": (earned.gather(0, user) * self._on).T}
         ended = torch.full((self.num_envs,), self.ttis == self.config.episode_ttis, device=self.device)
         # Summed along contiguous users: the order of a sum across rows would depend on E.
         return obs, earned.T.contiguous().sum(1), torch.zeros_like(ended), ended, info

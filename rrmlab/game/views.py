@@ -35,15 +35,18 @@ class ObservationView:
 
     def users(self, actions: Tensor) -> Tensor:
         """Slots (E, I) to users (E, I): -1 for silence."""
-        silent = torch.full_like(self.slots[..., :1], SILENT)
-        return torch.cat([silent, self.slots], -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        return self._of_actions().gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
     def actions(self, users: Tensor) -> Tensor:
         """Users (E, I) to slots (E, I); ValueError if an AP serves a user outside its slots."""
-        match = (self.slots == users.unsqueeze(-1)) & (users != SILENT).unsqueeze(-1)
-        if not bool((match.any(-1) | (users == SILENT)).all()):
+        match = self._of_actions() == users.unsqueeze(-1)
+        if not bool(match.any(-1).all()):
             raise ValueError(f"an AP serves a user outside its top {self.slots.shape[-1]}: no slot stands for it")
-        return torch.where(match.any(-1), match.int().argmax(-1) + 1, 0)
+        return match.int().argmax(-1)  # the first: silence stands before empty slots
+
+    def _of_actions(self) -> Tensor:
+        """The user of each action (E, I, N+1)."""
+        return torch.nn.functional.pad(self.slots, (1, 0), value=SILENT)
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,8 @@ def collect(
 
 def _cut(data: Dataset, num: int) -> Dataset:
     """The first `num` transitions; what follows is cut off, so the last one is marked truncated."""
+    if num == len(data):  # whole episodes, which end truncated
+        return data
     index = torch.arange(num, device="cpu")
     data = data.select(index)
     return replace(data, truncated=data.truncated | (index == num - 1))

@@ -44,10 +44,8 @@ def ratios(points: pd.DataFrame, predictors: pd.DataFrame, level: float) -> Figu
         ax.axvspan(row.threshold_low, row.threshold_high, color="0.85", zorder=0)
         rank = f"{row['rank']:.2f} [{row['rank_low']:.2f}, {row['rank_high']:.2f}]"
         ax.set(xlabel=label, title=f"rank correlation {rank}")
-    axes[0].set_ylabel("R_score, CTDE over C")
+    axes[0].set_ylabel(f"{plotting.R_SCORE}, CTDE over C")
     plotting.panel_letters(axes)
-    note = f"4 APs, DQN; dashed: {level:g}, shaded: where the best decreasing fit meets it; 95% intervals"
-    fig.suptitle(note, fontsize=7)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return fig
 
@@ -87,15 +85,12 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     best = table[table.method == "Exhaustive"].set_index(["side_m", "cross_gain_db"]).score
     keys = pd.MultiIndex.from_frame(table[["side_m", "cross_gain_db"]])
     table = table.assign(share=table.score / best.reindex(keys).to_numpy())
-    axes[0].set(xlabel="side of the square (m)", xscale="log", ylabel="R_score over Exhaustive")
+    axes[0].set(xlabel="side of the square (m)", xscale="log", ylabel=f"{plotting.R_SCORE} over Exhaustive")
     _along(axes[0], table[table.cross_gain_db == STANDARD[1]], "side_m", methods)
     _along(axes[1], table[table.side_m == STANDARD[0]], "cross_gain_db", methods)
     axes[1].set_xlabel("factor on the gains between cells (dB)")
     axes[0].minorticks_off()
     axes[0].invert_xaxis()
-    fig.suptitle(
-        "the coupling grows to the right; at the ends tuned anew, elsewhere as in the standard network", fontsize=7
-    )
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
@@ -128,8 +123,8 @@ def cells(table: pd.DataFrame, learned: pd.DataFrame, names: Mapping[str, str]) 
             style = {"color": colour, "marker": marker, "linestyle": "none"}
             ax.errorbar(x, part.score, bars, label=f"{represented} value, exact rewards", **style)
         scored = learned[(learned.side_m == place[0]) & (learned.cross_gain_db == place[1])].set_index("method").score
-        for name, method in names.items():
-            style = {"color": plotting.style_of(method)["color"], "marker": "x", "linestyle": "none"}
+        for (name, method), marker in zip(names.items(), "x+", strict=True):
+            style = {"color": plotting.style_of(method)["color"], "marker": marker, "linestyle": "none"}
             ax.plot(known.index(name), scored[method], label=f"{method}, from a log", **style)
         ax.set_xticks(np.arange(len(known)), known)
         ax.set(title=_name(*place), ylim=(0, None), xlim=(-0.5, len(known) - 0.5), xlabel="what an AP's decision knows")

@@ -38,9 +38,6 @@ def sizes(table: pd.DataFrame, methods: Sequence[str], authors: Sequence[str]) -
         ax.minorticks_off()
     shown = table[table.author.isin(authors)]
     axes[0].set(ylabel=plotting.LABELS["score"], ylim=(min(shown.score.min(), level) - 0.15, shown.score.max() + 0.15))
-    logs = int(table.logs.max())
-    text = f"{logs} logs drawn anew; bars: 95% over logs and deployments; filled: converged, cross: not, else undecided"
-    fig.suptitle(text, fontsize=7)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
@@ -92,7 +89,7 @@ def correlations(table: pd.DataFrame) -> Figure:
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.set_yticks(range(len(MEASURES)), list(MEASURES.values()))
     ax.invert_yaxis()
-    ax.set(xlabel="rank correlation with R_score (95% intervals)", xlim=(-1, 1))
+    ax.set(xlabel=f"rank correlation with {plotting.R_SCORE}", xlim=(-1, 1))
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
@@ -110,15 +107,13 @@ def regrets(table: pd.DataFrame, averages: pd.DataFrame, methods: Sequence[str])
             error = 100 * plotting.errors(mean, "regret")
             ax.errorbar(100 * mean.regret, [k], xerr=error, color=look["color"], marker="o", capsize=2, elinewidth=1)
         ax.axvline(2, color="0.4", linewidth=0.8, linestyle="--")
-        ax.set(title=method, xlabel="regret in R_score (%)")
+        ax.set(title=method, xlabel=f"regret in {plotting.R_SCORE} (%)")
         ax.set_xscale("symlog", linthresh=1)
         ax.set_xticks([0, 1, 2, 5, 10, 20, 50], ["0", "1", "2", "5", "10", "20", "50"])
         ax.minorticks_off()
         ax.set_xlim(-0.3, max(10, 120 * table.regret.max()))
     axes[0].set_yticks(range(len(choices)), choices)
     axes[0].invert_yaxis()
-    logs = len(table[["author", "log"]].drop_duplicates())
-    fig.suptitle(f"strokes: each of {logs} logs; dots: mean with 95% interval; dashed: the aim, 2%", fontsize=7)
     return fig
 
 
@@ -145,7 +140,7 @@ def tails(frontier: pd.DataFrame, missed: pd.DataFrame) -> Figure:
         errors.plot(part.mean(), k, "o", color="black")
     errors.set_yticks(range(len(choices)), choices)
     errors.invert_yaxis()
-    errors.set(xlabel="distance from the target (bit/s/Hz)", title="strokes: log × target; dots: mean")
+    errors.set(xlabel="distance from the target (bit/s/Hz)")
     return fig
 
 

@@ -59,10 +59,10 @@ def defaults(shares: pd.DataFrame, tuned: pd.DataFrame) -> Figure:
             ax.errorbar(part.centralized, part.share, yerr=bars, label=f"learning rate {rate:g}", **look)
         for level, style in ((0.98, "-"), (0.95, "--")):
             ax.axhline(level, color="0.5", linewidth=0.7, linestyle=style, label=f"{level:.0%}", zorder=0)
-        ax.set(xlabel="R_score of C-MARL-CQL (bit/s/Hz)", title=f"{rewards} rewards")
+        ax.set(xlabel=f"{plotting.R_SCORE} of C-MARL-CQL (bit/s/Hz)", title=f"{rewards} rewards")
     look = {"color": "crimson", "markersize": 9, "linestyle": "none", "label": "both tuned"}
     axes[0].plot(score["C-MARL-CQL"], score["CTDE-MARL-CQL"] / score["C-MARL-CQL"], "*", **look)
-    axes[0].set_ylabel("CTDE / C in R_score")
+    axes[0].set_ylabel(f"CTDE / C in {plotting.R_SCORE}")
     plotting.panel_letters(axes)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
     return fig
