@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 reproduce: $(STAMP)  ## run all notebooks, quick preset: minutes on 2 cores, into data/runs/quick
-	$(BIN)/rrmlab reproduce --preset quick $(ARGS)
+	$(BIN)/rrmlab reproduce --preset quick --jobs 2 $(ARGS)
 
 paper: $(STAMP)  ## run all notebooks in full size: about 2.5 hours on 2 cores, renews figures/ and figures/tables/
 	$(BIN)/rrmlab reproduce --preset paper $(ARGS)

@@ -175,13 +175,14 @@ study.show(figures.curves(along, LEARNERS), "curves", caption)
 # %%
 few = study.sweep_seeds[:3]
 if study.recompute:
+    some_logs = logs.all_sac[: 5 if preset == "paper" else 2]
     jobs = {
         (log, method): OfflineJob(log, agents[method], few, study.scoring, device=device)
-        for log in logs.all_sac
+        for log in some_logs
         for method in LEARNERS
     }
     of_log = run_jobs(study.data, jobs)
-    by_log = {method: [of_log[log, method] for log in logs.all_sac] for method in LEARNERS}
+    by_log = {method: [of_log[log, method] for log in some_logs] for method in LEARNERS}
 
 
 # %%

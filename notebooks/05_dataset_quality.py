@@ -60,7 +60,7 @@ study = Study("05_dataset_quality", preset, recompute, device, seed)
 
 # %%
 PURE = ["sac", "dqn", "random", "mixture"]
-MIXED = ["sac + random", "sac + mixture"]  # halves of two logs
+MIXED = ["sac + random", "sac + mixture"] if preset == "paper" else []  # halves of two logs
 CONTROL = "mixture by AP"
 LOGS = [*PURE, *MIXED, CONTROL]
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
@@ -214,7 +214,8 @@ reading.shown(taken)
 # by full reuse alone, in which every other action is missing.
 
 # %%
-GAMMA, ALPHAS, WIDTHS = 0.9, (0.0, 0.1, 1.0), ("sac", "mixture", "full reuse")
+GAMMA, WIDTHS = 0.9, ("sac", "mixture", "full reuse")
+ALPHAS = (0.0, 0.1, 1.0) if preset == "paper" else (0.0, 1.0)
 NETWORKS = 40
 valued = {alpha: replace(agents["CTDE-MARL-CQL"], gamma=GAMMA, alpha=alpha) for alpha in ALPHAS}
 named = {f"CTDE, α = {alpha:g}": agent for alpha, agent in valued.items()}
@@ -295,12 +296,11 @@ study.show(figures.values(gaps_table), "values", caption)
 
 # %%
 ORDERED = (("sac", "dqn"), ("dqn", "random"), ("sac", "mixture"))  # the first is to be better
-few = study.sweep_seeds[:3]
+few, several = study.sweep_seeds[:3], 5 if preset == "paper" else 2
 if study.recompute:
-    more = {"sac": logs.all_sac, "dqn": logs.all_dqn}
+    more = {"sac": logs.all_sac[:several], "dqn": logs.all_dqn[:several]}
     for name in ("random", "mixture"):
-        seeds = range(seed, seed + len(logs.all_sac))
-        more[name] = [collected(study, name, size, seed=of_log) for of_log in seeds]
+        more[name] = [collected(study, name, size, seed=of_log) for of_log in range(seed, seed + several)]
     jobs = {}
     for name, written in more.items():
         for k, log in enumerate(written):

@@ -50,7 +50,7 @@ from rrmlab.study.scoring import score_scheduler
 
 study = Study("07_lambda_sensitivity", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
-LAMBDAS = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+LAMBDAS = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0] if preset == "paper" else [0.0, 0.5, 0.8, 0.9]
 
 # %% [markdown]
 # ## The experiment

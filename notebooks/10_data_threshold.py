@@ -61,9 +61,10 @@ from rrmlab.study.notebook import Study
 from rrmlab.study.scoring import ScoreJob, Scoring
 
 study = Study("10_data_threshold", preset, recompute, device, seed)
-LOGS = {"smoke": 2, "quick": 3, "paper": 4}[preset]
-SIZES = [study.sizes.transitions // k for k in (320, 64, 16, 4, 1)]  # 1,000 to 320,000 at the `paper` preset
-ONE = SIZES[2]  # at which all authors are compared
+LOGS = 4 if preset == "paper" else 2
+PARTS = (320, 64, 16, 4, 1) if preset == "paper" else (64, 16, 1)
+SIZES = [study.sizes.transitions // k for k in PARTS]  # 1,000 to 320,000 at the `paper` preset
+ONE = study.sizes.transitions // 16  # at which all authors are compared
 scoring = Scoring(study.tuning.network, study.sizes.tuning_episodes // 2, study.seed, "test")
 
 # %% [markdown]
@@ -219,7 +220,7 @@ told.round(2)
 
 # %%
 ALPHAS, LAMBDAS = [0.0, 0.1, 1.0, 10.0], [0.3, 0.5, 0.7, 0.8, 1.0]
-TEN = [*((author, 0) for author in thresholds.author_names()), ("random walk", 1)]
+TEN = [*((author, 0) for author in thresholds.author_names()), ("random walk", 1)][:: 1 if preset == "paper" else 3]
 HELD = ONE // 5
 if study.recompute:
     tries = [(method, alpha) for method in JUDGED for alpha in ALPHAS]

@@ -116,7 +116,7 @@ def rows_of(results, names):
 # 30 m/s. The averaging constant sets the window, over which the PF average looks back: 333, 100 or 33 TTIs of 1 ms.
 
 # %%
-SPEEDS, AVERAGING = [0.0, 1.0, 3.0, 10.0, 30.0], [0.003, 0.01, 0.03]
+SPEEDS, AVERAGING = [0.0, 1.0, 3.0, 10.0, 30.0] if preset == "paper" else [1.0, 30.0], [0.003, 0.01, 0.03]
 if study.recompute:
     grid = {(v, a): place(speed_mps=v, averaging=a) for v, a in itertools.product(SPEEDS, AVERAGING)}
     by_speed = run(grid)
@@ -232,9 +232,10 @@ def trained_jobs():
     logs = {name: collected(study, "random", size, network=at[name]) for name in OWN}
     mixed = joined(study, [static_log, logs["30 m/s"], logs["stays of 0.5 s"]], size, study.network)
     jobs = {("there", name): OfflineJob(logs[name], agent, seeds, scoring(at[name]), device=device) for name in OWN}
+    grid = tuning.thinned(tuning.THRESHOLD_GRID, 1 if preset == "paper" else 3)
     jobs["mixture", STATIC] = OfflineJob(mixed, agent, seeds, scoring(at[STATIC]), device=device)
     for name in OWN:
-        rule = ScoreJob(scoring(at[name]), None, {"name": "threshold"}, grid=tuning.THRESHOLD_GRID)
+        rule = ScoreJob(scoring(at[name]), None, {"name": "threshold"}, grid=grid)
         jobs["tuned there", name] = replace(rule, validation=tuning_at[name])
     return jobs
 

@@ -74,7 +74,7 @@ study = Study("12_coupling_stress", preset, recompute, device, seed)
 # %%
 PLACES = [(1000, 0), (500, 0), (200, 0), (500, -20), (500, -10), (500, 10), (500, 20), (200, -20), (1000, 20)]
 ENDS = [(1000, 0), (200, 0), (500, -20), (500, 20)]
-if preset == "smoke":
+if preset != "paper":
     PLACES, ENDS = [(500, 0), (500, -20), (500, 20)], [(500, -20), (500, 20)]
 offline, graph = tuning.offline_agents(study.sizes.updates), tuning.graph_agent(study.sizes.updates // 2)
 INDEPENDENT, SUM, QMIX, JOINT = (
@@ -113,6 +113,7 @@ if study.recompute:
 
 # %%
 POINTS = tuning.points({name: tuning.TUNING_GRID[name] for name in ("gamma", "alpha")})
+POINTS = POINTS if preset == "paper" else POINTS[::3]
 LAMBDAS = {"lam": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
 GRIDS = {
     "ITLinQ (tuned)": {"m_db": (0.0, 10.0, 20.0), "eta": (0.2, 0.5)},

@@ -165,7 +165,7 @@ study.show(figures.frontier(front, name), caption=caption)
 # with one policy for each age: it learns what a late gain is worth. The formula and the rules take it for the gain of now.
 
 # %%
-AGES = [1, 5, 10, 20, 50]
+AGES = [1, 5, 10, 20, 50] if preset == "paper" else [5, 20]
 KINDS = {"neighbours": lambda age: {"neighbour_age_ttis": age},
          "all": lambda age: {"own_age_ttis": age, "neighbour_age_ttis": age}}  # fmt: skip
 conditions = {(kind, age): KINDS[kind](age) for kind, age in itertools.product(KINDS, AGES)}
@@ -233,7 +233,9 @@ def sized(part, num_aps, density):
 
 
 # %%
-GRIDS = {"ITLinQ (tuned)": ("itlinq", tuning.ITLINQ_GRID), "Threshold": ("threshold", tuning.THRESHOLD_GRID)}
+each = 1 if preset == "paper" else 3  # of the values of a grid, every such one
+GRIDS = {"ITLinQ (tuned)": ("itlinq", tuning.thinned(tuning.ITLINQ_GRID, each)),
+         "Threshold": ("threshold", tuning.thinned(tuning.THRESHOLD_GRID, each))}  # fmt: skip
 AT_SIZES = ["G-formula", "Greedy marginal", *GRIDS, "Full reuse"]
 DENSE_AT = (4, 16, 64)  # APs at which the density varies too
 places = [at for at in itertools.product(SIZES, DENSITIES) if at[1] == 1.0 or at[0] in DENSE_AT]
@@ -295,7 +297,7 @@ by_size[by_size.method != name].pivot(
 # One training, many λ, beside the learners of notebook 07, which were trained anew for each λ with a log of its own.
 
 # %%
-LAMBDAS = [0.0, 0.3, 0.5, 0.7, 0.8, 0.9]
+LAMBDAS = [0.0, 0.3, 0.5, 0.7, 0.8, 0.9] if preset == "paper" else [0.0, 0.5, 0.8]
 if study.recompute:
     chosen = {"seeds": len(study.sweep_seeds)}
     jobs = {
@@ -329,7 +331,9 @@ study.show(figures.lambdas(along, name), "lambda", caption)
 # taken.
 
 # %%
-SHARES = [1 / 32, 1 / 8, 1 / 2, 1]  # 10,000, 40,000, 160,000 and 320,000 transitions at the `paper` preset
+SHARES = (
+    [1 / 32, 1 / 8, 1 / 2, 1] if preset == "paper" else [1 / 8, 1]
+)  # 10,000, 40,000, 160,000 and 320,000 transitions at the `paper` preset
 if study.recompute:
     total, few = study.sizes.transitions, study.seeds[:3]
     logs = {writer: collected(study, writer, total, network=network) for writer in ("random", "mixture")}

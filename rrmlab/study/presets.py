@@ -60,7 +60,7 @@ PRESETS = {
         tuning_updates=10,
         tuning_seeds=1,
         oracle_steps=10,
-        envs=10,
+        envs=40,
     ),
     "quick": Preset(
         duration="minutes in all",

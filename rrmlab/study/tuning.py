@@ -244,6 +244,11 @@ def points(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
+def thinned(grid: Mapping[str, Sequence[Any]], each: int) -> dict[str, Sequence[Any]]:
+    """The grid with every `each`-th of the values of each parameter."""
+    return {name: values[::each] for name, values in grid.items()}
+
+
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """The best trial of each method by the mean score over its seeds: a row each, without what its grid leaves open."""
     means = table.groupby(["method", "trial"], sort=False).score.mean()
