@@ -26,7 +26,7 @@ def n1(size: int, ctde: pd.Series, central: pd.Series) -> dict[str, Any]:
     spread, change = (format_interval(interval_at(ctde, name)) for name in ("spread", "change"))
     reason = f"spread over logs and seeds {spread}, at most {SPREAD:g} is wanted; change in the last quarter {change}, "
     reason += f"within {FLAT:g}; C-MARL-CQL (DQN): {format_interval(interval_at(central, 'lead'))}, {central.verdict}"
-    return claim_row("N1", claim, "ours: > 0, same seeds, flat", interval_at(ctde, "lead"), ctde.parts, reason)
+    return claim_row("N1", claim, "own: > 0, same seeds, flat", interval_at(ctde, "lead"), ctde.parts, reason)
 
 
 def n2(ranked: pd.DataFrame) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def n2(ranked: pd.DataFrame) -> dict[str, Any]:
     reason += "; ".join(f"{row.method}, {row.measure}: {row.correlation:.2f}" for row in others.itertuples())
     claim = f"rank correlation of {worst} of the log with R_score ({method})"
     verdict = verdict_all_above(parts, 0.5)
-    return claim_row("N2", claim, "ours: > 0.5", parts[method], verdict, reason)
+    return claim_row("N2", claim, "own: > 0.5", parts[method], verdict, reason)
 
 
 def n3(shares: Mapping[str, Interval]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def n5(threshold: Interval, least: Interval, most: Interval, fixed: Mapping[str,
     claim += "95% of C-MARL-CQL (DQN) in R_score"
     reason = f"CTDE over C at the smallest share: {format_interval(least)}, at the largest: {format_interval(most)}"
     reason += "".join(f"; there {name}: {format_interval(ratio)}" for name, ratio in fixed.items())
-    return claim_row("N5", claim, "our own: a threshold exists", threshold, verdict_all_above(parts), reason)
+    return claim_row("N5", claim, "own: a threshold exists", threshold, verdict_all_above(parts), reason)
 
 
 def n6(better: Interval, ranks: Mapping[str, Interval]) -> dict[str, Any]:
@@ -107,4 +107,4 @@ def n6(better: Interval, ranks: Mapping[str, Interval]) -> dict[str, Any]:
     reason += "; ".join(f"{name} {format_interval(rank)}" for name, rank in ranks.items())
     claim = "size of the rank correlation with CTDE over C: share of the reward's variance that no sum over APs "
     claim += "explains, minus median interference-to-noise ratio"
-    return claim_row("N6", claim, "our own: > 0", better, verdict_above(better), reason)
+    return claim_row("N6", claim, "own: > 0", better, verdict_above(better), reason)
