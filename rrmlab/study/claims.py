@@ -24,7 +24,7 @@ CLAIMS = {
     "K4": "Better logs give better policies: SAC's > DQN's > random walk's; SAC's > mixture's (smallest difference).",
     "K5": "C-MARL-CQL has the best 5-percentile rate (difference to the better of CTDE and independent).",
     "K6": "CTDE scores more than independent agents (difference, both from the team's reward; from own rewards, too).",
-    "K7": "10,000 samples give the level of TDM, more than 320,000 no gain (R_score minus TDM's, 10,000 samples).",
+    "K7": "10,000 samples in a row give the level of TDM, more than 320,000 no gain (R_score minus TDM's, 10,000).",
     "K8": "SAC in place of DQN gives up sum rate for tail rate and R_score (difference of R_score; all are judged).",
     "K9": "The exponent λ trades sum rate for tail rate (sum rate at λ = 0.5 minus that at 0.9).",
     "K10": "A penalty weight α above 1 costs R_score (α = 1 minus α = 50) and makes losses oscillate.",

@@ -173,14 +173,6 @@ class Study:
             raise FileNotFoundError(f"{path.name} was not computed yet: set recompute = True")
         return read_table(path, keep_default_na=True)
 
-    def has(self, name: str) -> bool:
-        """Whether a table is stored or computed now. A notebook may be newer than the committed results: this says so,
-        and what needs the table is left out."""
-        there = self.recompute or self._path(name, ".csv").is_file()
-        if not there:
-            print(f"{self._path(name, '.csv').name} is not among the stored results: set recompute = True")
-        return there
-
     def table_of(self, slug: str, name: str = "") -> pd.DataFrame:
         """The stored table of another notebook, one of those that the notebook's header needs.
 

@@ -94,11 +94,16 @@ def _size(t: Tables) -> list[str]:
     def scored(method: str, size: int) -> str:
         return t.score(method, "06_dataset_size_summary", dataset="sac", num_samples=size)
 
+    def in_a_row(size: int) -> str:
+        return t.score(JUDGED, "06_dataset_size_in_a_row", num_samples=size)
+
     return [
         f"For agents that act on their own observation 20,000 transitions are enough ({scored(JUDGED, 20_000)}; "
         f"{scored(JUDGED, 640_000)} from 640,000).",
         f"A centralized agent needs more: {scored('C-MARL-CQL', 20_000)} from 20,000, {scored('C-MARL-CQL', 160_000)} "
         f"from 160,000, {scored('C-MARL-CQL', 640_000)} from 640,000.",
+        f"Log several deployments: in a row, one of 2,000 TTIs gives {in_a_row(2_000)}, five {in_a_row(10_000)}, ten "
+        f"{in_a_row(20_000)}.",
     ]
 
 
