@@ -30,7 +30,7 @@
 # transitions in a row, which is how logs come: small sizes are flattered. So CTDE-MARL-CQL also learns from transitions in a
 # row, the first ones of the logs of five SAC agents, three seeds each. One subset of each size serves all seeds.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 25 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 24 minutes on 2 cores, after notebook 03.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

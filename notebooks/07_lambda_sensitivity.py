@@ -27,7 +27,7 @@
 # exhaustive oracle maximises the same reward with all gains known. Schedulers do not depend on λ. One agent wrote each log: how
 # results vary from log to log is not in the intervals.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 17 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 11 minutes on 2 cores, after notebook 03.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
