@@ -13,7 +13,7 @@
 # # 09 · How conservative, and how far-sighted?
 #
 # <!-- answer -->
-# **Answer.** From α = 0.1 to 50, C-MARL-CQL falls from 1.52 to 1.17, CTDE-MARL-CQL from 1.32 to 1.30.
+# **Answer.** From α = 0.1 to 50, C-MARL-CQL falls from 1.51 to 1.16, CTDE-MARL-CQL from 1.32 to 1.30.
 # <!-- /answer -->
 #
 # **Question.** The penalty's weight α holds the policy to what the log did; the discount γ says how far it looks ahead. What do
@@ -25,7 +25,7 @@
 # **What is done here.** C- and CTDE-MARL-CQL (SAC backbone) on the log `sac`, one of the two varied, the rest as notebook 04 chose
 # it. α is meant on standardised rewards; at α = 0 nothing is conservative. I-MARL-CQL, which cannot be told from CTDE in notebook 04, is left out.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 13 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 8 minutes on 2 cores, after notebook 03.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -212,9 +212,9 @@ reading.shown(judged)
 # ## In practice
 #
 # <!-- practice -->
-# * Try small penalties first: C-MARL-CQL scores 1.52 with α = 0.1, 1.42 with 1 and 1.17 with 50. On a narrow log a
+# * Try small penalties first: C-MARL-CQL scores 1.51 with α = 0.1, 1.41 with 1 and 1.16 with 50. On a narrow log a
 #   larger one may be needed (notebook 05).
-# * Look ahead only where needed: with γ = 0 it scores 1.52, with 0.9 1.42.
+# * Look ahead only where needed: with γ = 0 it scores 1.51, with 0.9 1.42.
 # <!-- /practice -->
 
 # %%
