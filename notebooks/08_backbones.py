@@ -13,7 +13,7 @@
 # # 08 · SAC or DQN underneath?
 #
 # <!-- answer -->
-# **Answer.** R_score of CTDE-MARL-CQL with SAC minus that with DQN is 0.003 [-0.005, 0.013].
+# **Answer.** R_score of CTDE-MARL-CQL with SAC minus that with DQN is 0.003 [-0.002, 0.010].
 # <!-- /answer -->
 #
 # **Question.** The same three paradigms on two backbones, learning online and from a log. Who gives up what?
@@ -25,7 +25,8 @@
 # same paradigms without a penalty; γ, learning rate and temperature or loss were tuned for CTDE (notebook 03) and taken for the
 # other two, which have half as many seeds. Differences are paired on deployments.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 10 minutes on 2 cores, most of it online training.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 7 minutes on 2 cores, after notebook 03; most of it is
+# online training.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -164,9 +165,9 @@ reading.shown(judged)
 # ## In practice
 #
 # <!-- practice -->
-# * Take either backbone for agents that act on their own observation (difference of R_score 0.003 [-0.005, 0.013]), and
+# * Take either backbone for agents that act on their own observation (difference of R_score 0.003 [-0.002, 0.010]), and
 #   spend the time on tuning: a separate tuning makes more of a difference.
-# * For a centralized agent that learns online prefer SAC: its R_score is 0.033 [0.011, 0.048] above DQN's.
+# * For a centralized agent that learns online prefer SAC: its R_score is 0.036 [0.017, 0.050] above DQN's.
 # <!-- /practice -->
 
 # %%
