@@ -244,7 +244,7 @@ print(f"{len(plan)} trainings of {len(few)} seeds")
 if study.recompute:
     folders = {"sac": logs.sac, "second sac": logs.second_sac}
     jobs = {key: OfflineJob(folders[key[0]], key[1], few, study.scoring, device=device) for key in plan}
-    untuned = run_jobs(study.data, jobs)
+    by_default = run_jobs(study.data, jobs)
 
 
 # %%
@@ -252,7 +252,7 @@ def defaults():
     found = []
     for (log, agent), paradigm in plan.items():
         if paradigm == "ctde":
-            ctde, c = untuned[log, agent], untuned[log, replace(agent, paradigm="centralized")]
+            ctde, c = by_default[log, agent], by_default[log, replace(agent, paradigm="centralized")]
             facts = {"dataset": log, "gamma": agent.gamma, "learning_rate": agent.learning_rate}
             facts |= {"rewards": "standardised" if agent.standardise_rewards else "raw", "updates": agent.num_updates}
             facts |= {"seeds": len(few), "centralized": tables.scored(c)[0], "ctde": tables.scored(ctde)[0]}

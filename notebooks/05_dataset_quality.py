@@ -61,6 +61,7 @@ study = Study("05_dataset_quality", preset, recompute, device, seed)
 PURE = ["sac", "dqn", "random", "mixture"]
 MIXED = ["sac + random", "sac + mixture"] if preset == "paper" else []  # halves of two logs
 CONTROL = "mixture by AP"
+UNPENALISED = PURE if preset == "paper" else ["sac", "mixture"]  # from which is also learned without the penalty
 LOGS = [*PURE, *MIXED, CONTROL]
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
 
@@ -78,7 +79,7 @@ for log in LOGS:
     for method, agent in agents.items():
         if method in LEARNERS or log != CONTROL:
             plan[log, method] = agent
-        if method in LEARNERS and log in PURE:
+        if method in LEARNERS and log in UNPENALISED:
             free = replace(agent, alpha=0.0)
             plan[log, method_name(free)] = free
 # Ten seeds where a claim is judged (CTDE on pure logs, γ = 0.9 below) or notebook 04 has them, five elsewhere.
@@ -177,8 +178,8 @@ study.show(figures.summary(table, wrote, ["BC", *LEARNERS], LOGS), "summary", ca
 # %%
 caption = f"""R_score with CQL's penalty as it was tuned (filled) and without it, α = 0 (hollow), by log. Interquartile means over
 {study.sizes.sweep_seeds} to {study.sizes.seeds} training seeds and {study.sizes.episodes} test deployments; bars: 95% bootstrap intervals over both."""
-pairs = study.table("penalty", lambda: table[table.method.isin([*LEARNERS, *FREE]) & table.dataset.isin(PURE)])
-study.show(figures.penalty(pairs, list(zip(LEARNERS, FREE, strict=True)), PURE), "penalty", caption)
+pairs = study.table("penalty", lambda: table[table.method.isin([*LEARNERS, *FREE]) & table.dataset.isin(UNPENALISED)])
+study.show(figures.penalty(pairs, list(zip(LEARNERS, FREE, strict=True)), UNPENALISED), "penalty", caption)
 
 # %% [markdown]
 # Where CTDE-MARL-CQL collapses, what do the policies do? Shares of the actions that they take in 5,000

@@ -165,7 +165,7 @@ study.show(figures.frontier(front, name), caption=caption)
 # with one policy for each age: it learns what a late gain is worth. The formula and the rules take it for the gain of now.
 
 # %%
-AGES = [1, 5, 10, 20, 50] if preset == "paper" else [5, 20]
+AGES = [1, 5, 10, 20, 50] if preset == "paper" else [20]
 KINDS = {"neighbours": lambda age: {"neighbour_age_ttis": age},
          "all": lambda age: {"own_age_ttis": age, "neighbour_age_ttis": age}}  # fmt: skip
 conditions = {(kind, age): KINDS[kind](age) for kind, age in itertools.product(KINDS, AGES)}

@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -134,8 +135,10 @@ def schedule(
 ) -> dict[str, NotebookResult]:
     """Calls `task` on each notebook once its needs are met, `jobs` at a time; `done` may answer in its place.
 
-    A notebook whose need failed is left out, the others run. An interrupt ends every kernel and is passed on.
+    Of several at a time those begin first that most others need. A notebook whose need failed is left out, the others
+    run. An interrupt ends every kernel and is passed on.
     """
+    wanted = Counter(need for notebook in order for need in notebook.needs)
     results: dict[str, NotebookResult] = {}
     running: dict[Future[NotebookResult], Notebook] = {}
     position = {n.name: f"[{i}/{len(order)}] {n.name}" for i, n in enumerate(order, 1)}
@@ -161,7 +164,7 @@ def schedule(
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            waiting = list(order)
+            waiting = sorted(order, key=lambda n: -wanted[n.name]) if jobs > 1 else list(order)
             while waiting or running:
                 waiting = [n for n in waiting if not leaves_queue(n)]
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
