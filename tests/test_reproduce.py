@@ -15,9 +15,10 @@ import pytest
 
 from rrmlab.checks import as_path
 from rrmlab.command import notebooks as source
-from rrmlab.command.kernels import Scrubber
+from rrmlab.command.kernels import Kernels, Scrubber
 from rrmlab.command.main import main
 from rrmlab.command.pairs import ABSOLUTE
+from rrmlab.command.runs import NotebookResult, schedule
 
 PARAMETERS = 'preset: str = "paper"\nrecompute: bool = False  # True: compute, False: draw\n'
 
@@ -432,3 +433,13 @@ def test_sentences_that_follow_from_tables_rename_no_run(repository):
     assert smoke() == 0 and repository.order() == []
     path.write_text(code + block.format("New.") + "\n# %%\n1\n")
     assert smoke() == 0 and repository.order() == ["01"]
+
+
+@pytest.mark.parametrize(("jobs", "begun"), [(1, "abcd"), (2, "ca")])
+def test_of_several_at_a_time_those_begin_first_that_others_need(jobs, begun, tmp_path, capsys):
+    needs = {"a": (), "b": (), "c": (), "d": ("c",)}
+    order = [source.Notebook(name, tmp_path, {}, needs[name]) for name in needs]
+    results = schedule(order, jobs, Kernels({}), lambda notebook: NotebookResult("done"))
+    assert {name: result.status for name, result in results.items()} == dict.fromkeys(needs, "done")
+    started = re.findall(r"(\w): started", capsys.readouterr().out)
+    assert "".join(started).startswith(begun) and started.index("c") < started.index("d")
