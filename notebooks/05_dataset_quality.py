@@ -61,7 +61,7 @@ study = Study("05_dataset_quality", preset, recompute, device, seed)
 PURE = ["sac", "dqn", "random", "mixture"]
 MIXED = ["sac + random", "sac + mixture"] if preset == "paper" else []  # halves of two logs
 CONTROL = "mixture by AP"
-UNPENALISED = PURE if preset == "paper" else ["sac", "mixture"]  # from which is also learned without the penalty
+UNPENALISED = PURE if preset == "paper" else ["mixture"]  # from which is also learned without the penalty
 LOGS = [*PURE, *MIXED, CONTROL]
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
 

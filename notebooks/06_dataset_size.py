@@ -140,7 +140,7 @@ study.show(figures.spread(between_seeds, LEARNERS), "spread", caption)
 # TDM's score; `least` is the worst log.
 
 # %%
-IN_A_ROW = [study.sizes.transitions // part for part in ((160, 64, 32, 16) if preset == "paper" else (32, 16))]
+IN_A_ROW = [study.sizes.transitions // part for part in ((160, 64, 32, 16) if preset == "paper" else (32,))]
 three = study.sweep_seeds[:3]
 if study.recompute:
     some_logs, jobs = logs.all_sac[: 5 if preset == "paper" else 2], {}

@@ -50,7 +50,7 @@ from rrmlab.study.notebook import Study
 
 study = Study("09_conservatism", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "CTDE-MARL-CQL"]  # α = 0 among them
-VALUES = {"alpha": [0.0, 0.1, 1.0, 50.0], "gamma": [0.0, 0.5, 0.99]}
+VALUES = {"alpha": [0.0, 0.1, 1.0, 10.0, 50.0], "gamma": [0.0, 0.5, 0.99]}
 if preset == "paper":
     VALUES = {"alpha": [0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0], "gamma": [0.0, 0.5, 0.9, 0.95, 0.99]}
 

@@ -81,7 +81,7 @@ INDEPENDENT, SUM, QMIX, JOINT = (
     f"{name}-MARL-CQL ({mark})" for name, mark in (("I", "DQN"), ("CTDE", "DQN"), ("CTDE", "QMIX, DQN"), ("C", "DQN"))
 )
 agents = {method: offline[method] for method in (INDEPENDENT, SUM, QMIX, JOINT)} | {method_name(graph): graph}
-seeds, size = study.seeds[:3], study.sizes.transitions // 2
+seeds, size = study.seeds[: 3 if preset == "paper" else 2], study.sizes.transitions // 2
 tables.experiment_table(agents, seeds, "random", transitions=size, networks=len(PLACES))
 
 

@@ -297,7 +297,7 @@ by_size[by_size.method != name].pivot(
 # One training, many λ, beside the learners of notebook 07, which were trained anew for each λ with a log of its own.
 
 # %%
-LAMBDAS = [0.0, 0.3, 0.5, 0.7, 0.8, 0.9] if preset == "paper" else [0.0, 0.5, 0.8]
+LAMBDAS = [0.0, 0.3, 0.5, 0.7, 0.8, 0.9] if preset == "paper" else [0.0, 0.8]
 if study.recompute:
     chosen = {"seeds": len(study.sweep_seeds)}
     jobs = {

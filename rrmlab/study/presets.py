@@ -71,9 +71,9 @@ PRESETS = {
         seeds=3,
         sweep_seeds=2,
         tuning_episodes=12,
-        tuning_updates=200,
+        tuning_updates=100,
         tuning_seeds=1,
-        oracle_steps=100,
+        oracle_steps=60,
         envs=80,
     ),
     "paper": Preset(
