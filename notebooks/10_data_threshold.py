@@ -220,7 +220,7 @@ told.round(2)
 
 # %%
 ALPHAS, LAMBDAS = [0.0, 0.1, 1.0, 10.0], [0.3, 0.5, 0.7, 0.8, 1.0]
-TEN = [*((author, 0) for author in thresholds.author_names()), ("random walk", 1)][:: 1 if preset == "paper" else 4]
+TEN = [*((author, 0) for author in thresholds.author_names()), ("random walk", 1)][:: 1 if preset == "paper" else 5]
 HELD = ONE // 5
 if study.recompute:
     tries = [(method, alpha) for method in JUDGED for alpha in ALPHAS]

@@ -173,6 +173,8 @@ causes.pivot(index="condition", columns="method", values=["score", "score_low", 
 
 # %%
 STAYS = {10.0: "stays of 10 s", 2.0: "stays of 2 s", 0.5: "stays of 0.5 s"}
+if preset != "paper":
+    del STAYS[2.0]
 if study.recompute:
     wanted = [(stay, a, "share") for stay, a in itertools.product(STAYS, AVERAGING)]
     wanted += [(stay, 0.01, start) for stay, start in itertools.product(list(STAYS)[1:], ("cell", "floor"))]

@@ -335,7 +335,7 @@ SHARES = (
     [1 / 32, 1 / 8, 1 / 2, 1] if preset == "paper" else [1 / 8, 1]
 )  # 10,000, 40,000, 160,000 and 320,000 transitions at the `paper` preset
 if study.recompute:
-    total, few = study.sizes.transitions, study.seeds[:3]
+    total, few = study.sizes.transitions, study.sweep_seeds[:3]
     logs = {writer: collected(study, writer, total, network=network) for writer in ("random", "mixture")}
     sac = tuning.online_agents()["Online SAC"]
     online = OnlineJob(network, sac, study.seeds[:1], scoring, 2 * total, study.sizes.envs, logs=1, device=device)
