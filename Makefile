@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 reproduce: $(STAMP)  ## run all notebooks, quick preset: minutes on 2 cores, into data/runs/quick
 	$(BIN)/rrmlab reproduce --preset quick --jobs 2 $(ARGS)
 
-paper: $(STAMP)  ## run all notebooks in full size: about 2.5 hours on 2 cores, renews figures/ and figures/tables/
+paper: $(STAMP)  ## run all notebooks in full size: about 4 hours on 2 cores, renews figures/ and figures/tables/
 	$(BIN)/rrmlab reproduce --preset paper $(ARGS)
 
 figures: $(STAMP)  ## draw figures/ from the committed tables and renew notebooks/*.ipynb

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """Sizes of the study, all `study`.
+    """Sizes of the study, all `study`. Below `paper`, the notebooks also vary fewer values in sweeps.
 
     Attributes:
         duration: what all notebooks take, in words.
@@ -77,7 +77,7 @@ PRESETS = {
         envs=80,
     ),
     "paper": Preset(
-        duration="full size, about 2.5 hours on 2 cores",
+        duration="full size, about 4 hours on 2 cores",
         episode_ttis=2_000,
         episodes=100,
         transitions=320_000,
