@@ -247,7 +247,7 @@ tried[tried.method.isin(JUDGED)].pivot(index=["method", "author", "log"], column
 # %%
 alphas = study.table("alpha", lambda: convergence.regrets(tried[tried.method.isin(JUDGED)], [1.0, 0.1]))
 alpha_means = convergence.means(alphas, ["method", "choice"], "regret")
-caption = f"""R_score that is lost by choosing α by each criterion, against the best of four in hindsight. Strokes: ten logs of {ONE:,} transitions;
+caption = f"""R_score that is lost by choosing α by each criterion, against the best of four in hindsight. Strokes: {len(TEN)} logs of {ONE:,} transitions;
 points: their mean, with its 95% interval over logs; dashed: the aim, 2%."""
 study.show(figures.regrets(alphas, alpha_means, JUDGED), "alpha", caption)
 
@@ -293,8 +293,8 @@ missed = study.table("lam", tails)
 lam_means = convergence.means(missed.groupby(["author", "log", "choice"], sort=False).error.mean().reset_index(),
                               ["choice"], "error")  # fmt: skip
 frontier = tried[tried.method == "G-MARL-CQL"].dropna(subset="predicted_tail")
-caption = """5-percentile rate of the graph policy at each λ, as predicted from the log and as it is, and the distance from a target of what is
-chosen so. One training on each of ten logs. Without intervals: every point is one log, every stroke a log and a target; dots: means."""
+caption = f"""5-percentile rate of the graph policy at each λ, as predicted from the log and as it is, and the distance from a target of what is
+chosen so. One training on each of {len(TEN)} logs. Without intervals: every point is one log, every stroke a log and a target; dots: means."""
 study.show(figures.tails(frontier, missed), "lam", caption)
 
 # %% [markdown]

@@ -331,9 +331,8 @@ study.show(figures.lambdas(along, name), "lambda", caption)
 # taken.
 
 # %%
-SHARES = (
-    [1 / 32, 1 / 8, 1 / 2, 1] if preset == "paper" else [1 / 8, 1]
-)  # 10,000, 40,000, 160,000 and 320,000 transitions at the `paper` preset
+# 10,000, 40,000, 160,000 and 320,000 transitions at the `paper` preset
+SHARES = [1 / 32, 1 / 8, 1 / 2, 1] if preset == "paper" else [1 / 8, 1]
 if study.recompute:
     total, few = study.sizes.transitions, study.sweep_seeds[:3]
     logs = {writer: collected(study, writer, total, network=network) for writer in ("random", "mixture")}
