@@ -81,8 +81,8 @@ if study.recompute:
 #
 # The agents act in a batch of networks at once; every step of the batch is followed by one gradient step. They are scored
 # on *validation* deployments along the way, greedily, and what is seen there is never fed back. Discount γ, learning rate,
-# and SAC's temperature or DQN's loss are the best of twelve short trainings each, by R_score on validation deployments, as
-# for every method of this study that learns (only the `paper` preset runs the trials; smaller ones take its choice).
+# and SAC's temperature or DQN's loss are the best of twelve short trainings each, by R_score on validation deployments. The
+# learners of notebook 04 are chosen in the same way (only the `paper` preset runs the trials; smaller ones take its choice).
 
 # %%
 if preset == "paper":
@@ -166,7 +166,7 @@ study.show(figures.contents(study.table("contents", contents)), "contents", capt
 #   the widest rewards. The mixture has the lowest entropy: two thirds of it are one joint action. Its rarest joint actions are
 #   more frequent than those of the online agents' logs, though.
 # * The online agents lie between. What they hardly ever do occurs 16 times in SAC's log, twice in DQN's.
-# * The mean reward hardly tells the behaviours apart, although their scores differ by a quarter: a behaviour that starves a
+# * The mean rewards differ by a few percent, the scores of the behaviours by a quarter: a behaviour that starves a
 #   user raises that user's weight, and is paid more for serving it later. Judge a behaviour by its score.
 #
 # ## In practice

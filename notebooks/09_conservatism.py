@@ -49,7 +49,7 @@ from rrmlab.study.logs import study_logs
 from rrmlab.study.notebook import Study
 
 study = Study("09_conservatism", preset, recompute, device, seed)
-LEARNERS = ["C-MARL-CQL", "CTDE-MARL-CQL"]  # α = 0 among them
+LEARNERS = ["C-MARL-CQL", "CTDE-MARL-CQL"]
 VALUES = {"alpha": [0.0, 0.1, 1.0, 10.0, 50.0], "gamma": [0.0, 0.5, 0.99]}
 if preset == "paper":
     VALUES = {"alpha": [0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0], "gamma": [0.0, 0.5, 0.9, 0.95, 0.99]}
@@ -203,8 +203,8 @@ reading.shown(judged)
 # * CTDE hardly feels α: what it learns from this log is what a clone of the log does anyway. C-MARL-CQL, which can do better
 #   than the log, loses more and more from α = 0.5 on, and with α = 50 falls nearly to the level of the baselines.
 # * C-MARL-CQL's greedy policy comes closer to the log up to α = 2, as the paper says, CTDE's hardly. C's sampled policy comes
-#   closer up to α = 0.5 and then moves away, CTDE's moves away from the smallest α on: where the penalty pushes values apart
-#   (Q-gap; for C from 2 on), a policy at a fixed temperature becomes peaked, and the log was drawn.
+#   closer up to α = 0.5 and then moves away, CTDE's moves away from the smallest α on. A reason may be that a policy at a fixed
+#   temperature becomes peaked where the penalty pushes values apart (Q-gap; for C from 2 on), while the author of the log sampled.
 # * The TD loss grows with α, but its steps do not grow as fast: relative to its size it oscillates less.
 # * The discount: CTDE does not care. C-MARL-CQL is best up to γ = 0.5 and loses some at 0.9. To look further than a
 #   TTI brings nothing here.

@@ -22,8 +22,8 @@
 # judged by the same rules as the paper's.
 #
 # **What is done here.** Networks of the study are stressed in two ways: by the side of the square, and by a factor on the
-# gains between cells at fixed own gains (`NetworkConfig(cross_gain_db=...)`). A smaller side also raises the signal and what
-# there is to gain; the factor changes the interference alone. In each network the reward of all 256 joint actions is computed
+# gains between cells at fixed own gains (`NetworkConfig(cross_gain_db=...)`). A smaller side also raises the signal, the
+# factor leaves it as it is; what there is to gain grows with both. In each network the reward of all 256 joint actions is computed
 # in the visited states, and its variance is split exactly: what a sum over APs explains, what pairs of APs add, triples, all
 # four (`rrmlab.study.interactions`). The share that no sum explains is called κ. Beside it stands the median
 # interference-to-noise ratio (INR).
@@ -69,7 +69,7 @@ study = Study("12_coupling_stress", preset, recompute, device, seed)
 # Nine networks: side in m, factor on the gains between cells in dB. The last two stress both in opposite directions, so that
 # κ and INR do not rise together everywhere. At the four ends every method is tuned anew, by six trials each on validation
 # deployments; elsewhere it has the values of the standard network. An episode has half of the usual length, and there are half
-# as many deployments, transitions and, for the graph agent, updates. The agents have the first three seeds.
+# as many deployments and transitions; updates are as everywhere. The agents have the first three seeds.
 
 # %%
 PLACES = [(1000, 0), (500, 0), (200, 0), (500, -20), (500, -10), (500, 10), (500, 20), (200, -20), (1000, 20)]
@@ -101,11 +101,6 @@ if study.recompute:
     }
 
 # %% [markdown]
-# ## The states: interactions and interference
-#
-# A row per network, behaviour and test deployment. The states are those that the random walk visits, and those that the first
-# seed of CTDE visits after its training.
-#
 # ## Tuning at the ends
 #
 # Six trials for each method that has something to tune: discount and penalty for what learns, two parameters or λ for rules.
@@ -313,11 +308,12 @@ study.show(figures.scores(summary, RATED), "summary", caption)
 # %% [markdown]
 # ## Decomposition or information?
 #
-# C differs from CTDE twice: it has a joint value, and it sees all cells. Four cells take these apart, {own cell, all cells} ×
+# C differs from CTDE twice: it has a joint value, and it sees all cells. Four combinations take these apart, {own cell, all cells} ×
 # {additive, joint}, and two more have all gains. They are one-step policies trained on the exact rewards of all joint actions,
 # without a log (`observed_oracle`): a joint value is that of a policy trained on its expected reward, an additive one the
-# least-squares fit of the main effects, of which each AP takes the best action. With all gains both are exact. These are bounds
-# of what can be represented in one step, not learners: what a log or a discount add is not in them. Each was trained once.
+# least-squares fit of the main effects, of which each AP takes the best action. With all gains both are exact. These are the
+# best one-step decisions that were found, not learners and no bounds of R_score: what a log or a discount add is not in them. Each
+# was trained once.
 
 # %%
 if study.recompute:
@@ -342,7 +338,7 @@ def cell_rows():
 
 by_cell = study.table("cells", cell_rows)
 caption = """R_score of the best one-step decisions by what is known and by how the reward is represented, and of the learners that know as much.
-Oracles were trained once; bars: 95% intervals over deployments, for learners over seeds too."""
+Oracles were trained once; bars: 95% intervals over deployments; crosses: the learners, without intervals."""
 study.show(figures.cells(by_cell, summary, {"own cell": SUM, "all cells": JOINT}), "cells", caption)
 
 # %%
@@ -379,7 +375,8 @@ judged.round(3)
 # * In the standard network an AP that sees its own cell alone loses little by an additive value: there the limit is the
 #   information. With the observations of all cells, and with all gains, an additive value loses much: information pays only
 #   with a value that is joint. A threshold for the exact sum lies far below that of CTDE over C, since C is limited too.
-# * The graph agent, which exchanges gains and keeps pairs of APs together, scores as much as C or more in every network.
+# * The graph agent, which exchanges gains and whose term for each AP depends on which others transmit, scores as much as C or more
+#   in every network.
 #
 # ## In practice
 
@@ -396,9 +393,9 @@ verdict = "better than" if better[1] > 0 else "worse than" if better[2] < 0 else
 Markdown(f"""
 1. **Measure κ first.** It needs gains and Shannon's rate, no training. Over these networks it runs from {first} to {last}, and
 CTDE over C from {" to ".join(extremes("ctde_over_c"))}. As a predictor it is {verdict} the interference-to-noise ratio.
-2. **The threshold** of 95% lies at κ = {share[0]:.2f} [{share[1]:.2f}, {share[2]:.2f}].
+2. **The threshold.** CTDE falls below 95% of C at κ = {share[0]:.2f} [{share[1]:.2f}, {share[2]:.2f}].
 3. **A mixer is not the cure**: with QMIX, CTDE over C goes from {" to ".join(extremes("qmix_over_c"))}.
-4. **Where κ is large, exchange gains, and keep the joint value**: the graph agent over C goes from
+4. **Where κ is large, exchange gains, and learn a value that depends on pairs of APs**: the graph agent over C goes from
 {" to ".join(extremes("graph_over_c"))}. Gains alone are not enough: the exact best sum over APs, which knows them all, goes
 from {" to ".join(extremes("additive"))} of the exhaustive search.
 """)

@@ -26,11 +26,12 @@
 # learning add anything to a formula?
 #
 # **What is done here.** The paradigm *graph* (`rrmlab.agents.graph`): Q_tot is a sum over the APs of one small network, which
-# sees SINR, weight and SNR of the served user and a sum over the other transmitting APs of what a second small network makes of
-# their interference-to-noise ratio (INR) there; it vanishes with the INR, and q takes the logarithm of the sum. All APs and
-# links share both networks, so one policy runs on any number of APs. It is trained by conservative Q-learning from a random walk's log with the team's reward. It decides by messages: the APs take
-# turns, each takes the action that is best for the sum and broadcasts what the others must know of its user; then come rounds
-# of best response (`rrmlab.game.messages`).
+# sees SINR, weight and SNR of the served user. A second small network turns the interference-to-noise ratio (INR) of each other
+# transmitting AP at that user into a message, which is 0 where the INR is 0; the first network sees the logarithm of the sum of the
+# messages. All APs and links share both networks, so one policy runs on any number of APs. It is trained by conservative
+# Q-learning from a random walk's log with the team's reward. It decides by messages: the APs take turns, each takes the action
+# that is best for the sum and broadcasts what the others must know of its user; then come rounds of best response, in which each
+# AP changes its action where that is better for the sum (`rrmlab.game.messages`).
 #
 # **What it is compared with.** *G-formula* decides in the same way with Shannon's rate on the reported gains in place of the
 # learned networks. Greedy marginal, best subset and tuned ITLinQ know gains too; the threshold rule exchanges nothing. All
@@ -114,7 +115,7 @@ if study.recompute:
 # ## The tuning, and what discount and penalty do
 #
 # Twelve trials on validation deployments, as for every learner. Those with γ 0 and 0.5 differ by as little as seeds do; what is
-# taken has γ = 0, which trains three times as fast.
+# taken has γ = 0, which trains about twice as fast.
 
 
 # %%
@@ -319,7 +320,7 @@ def lambdas():
 
 along = study.table("lambda", lambdas)
 caption = f"""5-percentile rate against sum rate as λ varies: chosen when the policy runs for {name} and G-formula, trained anew for
-the others. {study.sizes.sweep_seeds} training seeds, {study.sizes.episodes} test deployments (rules: deployments); bars: 95% bootstrap
+the others. {study.sizes.sweep_seeds} training seeds ({name} at λ = 0.8 and 1: {study.sizes.seeds}), {study.sizes.episodes} test deployments (rules: deployments); bars: 95% bootstrap
 intervals."""
 study.show(figures.lambdas(along, name), "lambda", caption)
 
@@ -327,8 +328,8 @@ study.show(figures.lambdas(along, name), "lambda", caption)
 # ## Which log, and how much of it
 #
 # The random walk, the mixture of schedulers of notebook 03, and the second half of the training of one online SAC agent
-# (CTDE), which observes the neighbours too. Subsets are drawn at random; three seeds where not all of the random walk's log is
-# taken.
+# (CTDE), which observes the neighbours too. Subsets are drawn at random; three seeds, but ten for the whole log of the random
+# walk.
 
 # %%
 # 10,000, 40,000, 160,000 and 320,000 transitions at the `paper` preset
@@ -409,8 +410,8 @@ study.table("cost", cost_rows)
 # %% [markdown]
 # ## All results
 #
-# The main table has a row for each seed in each condition. Rounds of best response are empty but for G-MARL-CQL and
-# G-formula, and λ but for these, greedy marginal and best subset.
+# The main table has a row for each seed in each condition. `rounds` (of best response) is given for G-MARL-CQL and
+# G-formula only, `lam` for these, greedy marginal and best subset.
 
 # %%
 rows = study.table("", lambda: tables.condition_rows(entries))
@@ -445,16 +446,18 @@ judged.round(3)
 #   and from 5 to 20 TTIs above greedy marginal: it has learned from the log how much a late gain says beside the SINR of now.
 # * **Where only the gains of the other APs are late, it does not pay**: at no age is the agent above the formula, and from 20 TTIs
 #   on greedy marginal, which takes each AP's user of the best PF factor and leaves the other slots aside, is better than both.
-# * **What is learned with 4 APs holds with 64**, at half and at twice the density too: the agent stays within the formula's
-#   interval or a hundredth of it, and above ITLinQ tuned anew in each network. That hangs on the form of the messages: with
-#   messages that did not vanish with the INR, and were summed as they are, the same agent fell behind both from 16 APs on.
+# * **What is learned with 4 APs holds with 64**, at half and at twice the density too: the agent scores within about a
+#   hundredth of the formula, and above ITLinQ tuned anew in each network. That hangs on the form of the messages: with
+#   messages that did not vanish with the INR, and were summed as they are, the same agent fell behind both from 16 APs on (an earlier
+#   trial, not in the tables).
 # * **λ may be chosen when the policy runs**: one training gives the whole frontier of sum rate against 5-percentile rate.
 #
 # ## In practice
 #
 # Exchange gains before training anything: greedy marginal, best subset and tuned ITLinQ, which know them, score above every
-# learner that does not. Take the formula where the gains are fresh. Train where all of them arrive late, on logs that hold
-# the reports as late as they will be; a log of few APs serves for a network of many.
+# learner that does not. Take the formula where the gains are fresh. Train where all of them are 20 ms old or more, on
+# logs that hold the reports as late as they will be. With fresh gains a log of few APs serves for a network of many; with late
+# ones that was not tested.
 
 # %%
 study.finish()

@@ -85,9 +85,10 @@ study.show(figures.site(nodes, study.network.area_m), "site", caption)
 # ## The log
 #
 # One line per AP and TTI: the SINR and ln w of its three best users, what it did, and the reward of all APs together. The
-# rule behind it, the incumbent, serves the best user by the PF factor; where that user reports less than 5 dB, it stays
-# silent in every second TTI. In 15% of its decisions it tries any of its actions. Without such trials a log shows one action
-# per observation, and nothing can be learned from it but that.
+# rule behind it, the incumbent, serves the best user by the PF factor; where that user reports less than 5 dB, it is
+# silent in half of the TTIs, drawn at random. In 15% of its decisions it tries any of its actions. Without such draws and trials
+# a log shows one action per observation, and nothing can be learned from it but that. (The program's fading is the recursion that
+# notebook 01 calls a trap: it is another radio than the simulator's.)
 
 # %%
 folder = study.data / "own_data"

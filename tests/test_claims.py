@@ -121,16 +121,22 @@ def test_independent_agents_are_judged_with_both_rewards():
 
 
 def test_ctde_may_reach_a_centralized_agent_that_is_not_tuned():
-    facts = {"gamma": 0.99, "learning_rate": 3e-4, "rewards": "raw", "updates": 2000, "dataset": "sac"}
-    rows = [(0.9, 0.89, 0.91, 1.47), (0.99, 0.97, 1.01, 1.32), (1.08, 1.05, 1.1, 1.2)]
-    names = ["share", "share_low", "share_high", "centralized"]
+    facts = {"gamma": 0.99, "learning_rate": 3e-4, "updates": 2000, "dataset": "sac"}
+    names = ["rewards", "share", "share_low", "share_high", "centralized"]
+    rows = [("standardised", 0.9, 0.89, 0.91, 1.47), ("standardised", 0.99, 0.97, 1.01, 1.32)]
+    rows += [("raw", 1.0, 1.0, 1.0, 1.14), ("raw", 2.05, 1.8, 2.2, 0.57)]  # C no better than the baseline: not counted
     defaults = pd.DataFrame([facts | dict(zip(names, row, strict=True)) for row in rows])
     tuned = (0.87, 0.86, 0.88)
-    row = paper_claims.k3(tuned, tuned, 1.52, defaults, 1.59, 1.31)
-    assert row["verdict"] == "reproduced in part: with 2 of 3 usual defaults; not reproduced: with equal tuning"
-    assert "1.20 to 1.32 where CTDE reaches 95% of it" in row["reason"]
-    assert "raw rewards, 2,000 updates, log sac: 0.990 [0.970, 1.010]" in row["reason"]
-    assert paper_claims.k3(tuned, tuned, 1.52, defaults[:1], 1.59, 1.31)["verdict"] == "not reproduced"
+
+    def judged(rows):
+        return paper_claims.k3(tuned, tuned, 1.52, rows, 1.14, 1.59, 1.31)
+
+    row = judged(defaults)
+    assert row["verdict"] == "reproduced in part: with 1 of 2 usual defaults; not reproduced: with equal tuning"
+    assert "1.32 to 1.32 where CTDE reaches 95% of it" in row["reason"]
+    assert "standardised rewards, 2,000 updates, log sac: 0.990 [0.970, 1.010]" in row["reason"]
+    assert "2 more defaults (raw rewards) with which C scores 0.57 to 1.14" in row["reason"]
+    assert judged(defaults[:1])["verdict"] == judged(defaults[2:])["verdict"] == "not reproduced"
 
 
 def test_few_data_are_judged_in_a_row_and_at_random():

@@ -21,9 +21,10 @@ def points(ratio, loss):
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [
-        ([0.0, 0.0, 0.10, 0.30], math.sqrt(1e-3)),  # half way between 0.01 and 0.1, on the logarithm
+        ([0.01, 0.01, 0.09, 0.30], math.sqrt(1e-3)),  # half way between 0.01 and 0.1, on the logarithm
         ([0.0, 0.04, 0.06, 0.20], math.sqrt(1e-3)),
-        ([0.2, 0.0, 0.0, 0.30], 0.1 * 10 ** (1 / 6)),  # the last crossing counts
+        ([0.2, 0.01, 0.01, 0.25], 0.1 * 10 ** (1 / 6)),  # the last crossing counts
+        ([0.04, 0.06, 0.0, 0.20], 0.001 * 10**0.5),  # the best constant, against which the loss is taken, says nothing
         ([0.0, 0.01, 0.02, 0.04], math.nan),
         ([0.1, 0.2, 0.3, 0.4], math.nan),
     ],

@@ -78,14 +78,19 @@ def verdict(rates: np.ndarray, before: np.ndarray, baseline: np.ndarray) -> dict
     return row | {"verdict": text if failed or opened else "converged", "parts": combine_verdicts(parts)}
 
 
-def smallest(table: pd.DataFrame) -> pd.DataFrame:
-    """The smallest log from which on every size converged: a row per learner, a column per author; "none" if there is
-    none. Table: columns method, author, num_samples, verdict."""
+def smallest(table: pd.DataFrame, good: pd.Series) -> pd.DataFrame:
+    """The smallest log from which on every size is good: a row per learner, a column per author; "none" if there is
+    none.
+
+    Args:
+        table: columns method, author, num_samples.
+        good: of each row, for example whether the training converged.
+    """
     found: dict[str, dict[str, object]] = {}
-    for (method, author), part in table.groupby(["method", "author"], sort=False):
+    for (method, author), part in table.assign(good=good).groupby(["method", "author"], sort=False):
         part = part.sort_values("num_samples", ascending=False)
-        good = part[(part.verdict == "converged").cummin()]
-        found.setdefault(method, {})[author] = f"{good.num_samples.min():,}" if len(good) else "none"
+        enough = part[part.good.cummin()]
+        found.setdefault(method, {})[author] = f"{enough.num_samples.min():,}" if len(enough) else "none"
     return pd.DataFrame(found).T
 
 

@@ -25,7 +25,7 @@ def k7(
 
     Args:
         few, largest: numbers of transitions.
-        in_a_row: by number of transitions of `sac` in a row, over several logs: score of CTDE minus TDM's.
+        in_a_row: by number of transitions in a row, over the logs of several SAC agents: score of CTDE minus TDM's.
         failed: by that number, the share of trainings that end below 1.05 times TDM's score.
         over_tdm: by log, the same score from a random subset of few transitions.
         gains: by number of updates, score from the largest log minus that from half of it.
@@ -49,7 +49,7 @@ def k7(
     reason = "; ".join(said)
     for updates, gain in gains.items():
         reason += f"; {largest:,} over {largest // 2:,}, {updates:,} updates: {format_interval(gain)}"
-    claim = f"R_score of CTDE-MARL-CQL from {few:,} transitions of `sac` in a row minus TDM"
+    claim = f"R_score of CTDE-MARL-CQL from {few:,} transitions in a row, logs of SAC agents, minus TDM"
     paper = "near 0; flat from 320,000"
     return claim_row("K7", claim, paper, in_a_row[few], combine_verdicts(verdicts), reason)
 

@@ -91,9 +91,9 @@ def first(data: Dataset, num: int, skip: int = 0) -> Dataset:
 
 
 def author_names() -> list[str]:
-    """All authors, from the one that tries most to the one that tries least."""
+    """All authors, from the widest log to the narrowest by the entropy of the logged actions given the state."""
     *exploring, last = (f"ε = {epsilon:g}" for epsilon in EPSILONS)
-    return ["random walk", "mixture", *exploring, *(f"{part:.0%} trained" for part in PARTS), last, "full reuse"]
+    return ["random walk", *exploring, *(f"{part:.0%} trained" for part in PARTS), last, "mixture", "full reuse"]
 
 
 def author_agents(study: Study, num: int) -> dict[str, Path]:

@@ -20,7 +20,7 @@ SHORTER = {  # parts of the rows' names, as patterns
     "as one program": "together",
     "an environment step": "a step",
     "of the graph, 1,000 updates": "of the graph",
-    "time of notebooks 03 to 09": "time of the study",
+    "time of the other notebooks": "time of the study",
 }
 
 

@@ -144,15 +144,23 @@ def tails(frontier: pd.DataFrame, missed: pd.DataFrame) -> Figure:
     return fig
 
 
+def _by_author(least: pd.DataFrame) -> str:
+    parts = (", ".join(f"{size} ({author})" for author, size in row.items()) for _, row in least.iterrows())
+    return "; ".join(f"{method} {part}" for method, part in zip(least.index, parts, strict=True))
+
+
 def in_practice(
     table: pd.DataFrame, ranked: pd.DataFrame, alpha: pd.DataFrame, lam: pd.DataFrame, methods: Sequence[str]
 ) -> str:
     """What the tables say to somebody who has a log, as Markdown."""
-    least = smallest(table[table.author.isin(("random walk", "ε = 0.3"))])
-    lines = [
-        f"{method}: {'; '.join(f'{size} transitions ({author})' for author, size in row.items())}"
-        for method, row in least.iterrows()
-    ]
+    sized = table[table.author.isin(("random walk", "ε = 0.3"))]
+    above, converged = smallest(sized, sized.lead_low > 0), smallest(sized, sized.verdict == "converged")
+    undecided = table.parts.str.contains("undecided: .*flat").sum()
+    flat = f"every training converged: {_by_author(converged)}"
+    if (converged == "none").all(axis=None):
+        flat = (
+            f"every training converged: none; whether R_score is flat is undecided in {undecided} of {len(table)} cases"
+        )
     best = ranked.loc[ranked.groupby("method").correlation_low.idxmax()]
     told = [f"{MEASURES[row.measure]} ({row.correlation:.2f} [{row.correlation_low:.2f}, {row.correlation_high:.2f}], "
             f"{row.method})" for row in best.itertuples()]  # fmt: skip
@@ -164,7 +172,8 @@ def in_practice(
     error = lam.set_index("choice").error
     fixed = error[error.index.str.startswith("λ")].iloc[0]
     return f"""
-1. **Size.** The smallest log in a row from which on training converged: {"; ".join(lines)}.
+1. **Size.** The smallest log in a row from which on R_score is clearly above the best baseline:
+{_by_author(above)}. From which on {flat}.
 2. **Beforehand.** What goes best with the score that is reached: {"; ".join(told)}.
 3. **α.** Mean regret on ten logs by the best criterion from the log, and of the paper's: {"; ".join(chosen)}.
 4. **λ.** A target 5-percentile rate is missed by {error["from the log"]:.3f} bit/s/Hz with λ from the log,

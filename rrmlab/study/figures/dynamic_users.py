@@ -46,13 +46,13 @@ def crossing(table: pd.DataFrame) -> pd.DataFrame:
     """Where the loss passes `TOLERATED`: method and ratio, coherence time over averaging window.
 
     The ratio is interpolated along its logarithm between the last point before the loss passes for good and the first
-    after it; NaN where it never does.
+    after it; NaN where it never does. Points of the best constant are left out: the loss is taken against them.
 
     Args:
         table: columns method, ratio, loss.
     """
     rows = []
-    for method, part in table[np.isfinite(table.ratio)].groupby("method", sort=False):
+    for method, part in table[np.isfinite(table.ratio) & (table.loss > 0)].groupby("method", sort=False):
         x, loss = part.groupby("ratio").loss.mean().pipe(lambda means: (means.index.to_numpy(), means.to_numpy()))
         above = loss > TOLERATED
         last = len(above) - int(np.argmin(above[::-1])) - 1 if not above.all() else -1
