@@ -56,7 +56,12 @@ def check_kind(name: str, value: Any, kind: type) -> None:
     """Raise ValueError unless the value is of that class, see `is_kind`."""
     if not is_kind(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise ValueError(f"{name}: must be {article} {kind.__name__}, got {type(value).__name__}")
+        got = (
+            type(value).__name__
+            if type(value).__name__ != kind.__name__
+            else f"{type(value).__module__}.{kind.__name__}"
+        )
+        raise ValueError(f"{name}: must be {article} {kind.__name__}, got {got}")
 
 
 def whole_number(name: str, value: Any) -> int:
@@ -133,10 +138,13 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
 
 
 def known_device(device: Any) -> torch.device:
-    """The device; ValueError if it is none, or not there."""
+    """The device; ValueError if it is none, not there, or neither a CPU nor CUDA."""
     try:
         torch.zeros((), device=device).item()  # only its use shows whether it is there
-        return torch.device(device)
+        known = torch.device(device)
+        if known.type not in ("cpu", "cuda"):  # the fading needs float64
+            raise ValueError("must be 'cpu' or 'cuda'")
+        return known
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ValueError(f"device = {device!r}: not a device that is there ({str(error).splitlines()[0]})") from None
 

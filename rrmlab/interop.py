@@ -143,8 +143,8 @@ class RRMParallelEnv(ParallelEnv):
         )
 
     def state(self) -> np.ndarray:
-        """The joint observation (I N F,) float32, AP after AP."""
-        return self.env.obs.flatten().cpu().numpy().copy()
+        """The joint observation (I N F,) float32, AP after AP; RuntimeError before `reset`."""
+        return self.env.view().obs.flatten().cpu().numpy().copy()
 
     def render(self) -> np.ndarray | None:
         """The map of the last TTI, (H, W, 3) uint8: see `rrmlab.network_map`; None without a `render_mode`.

@@ -78,6 +78,8 @@ class RRMJointEnv(gym.Env[np.ndarray, Any]):
             seed: go to the first deployment of that seed; left out, to the next one of the current seed.
             options: may hold "deployment", a Deployment of one network to run on.
         """
+        if options is not None and not isinstance(options, dict):
+            raise ValueError(f"options = {options!r}: must be a dict")
         super().reset(seed=seed)
         if seed is not None:
             self.env = RRMEnv(self.config, 1, seed_number(seed), self.split)

@@ -1,6 +1,6 @@
 """Every random stream of the package, by its purpose; equal keys give equal numbers in any batch and on any device.
 
-A deployment's own draws have the key (split, seed, index), see `game.radio`. All other keys are made here.
+A deployment's own draws have the key (split, seed, index), see `game.deployment`. All other keys are made here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ ACTIONS, MEMBERS, REPORT_NOISE, LINK_NOISE = 0, 1, 7, 8
 # Purposes of `seeded_generators`, streams of one training seed.
 PARAMETERS, MINIBATCHES, ORACLE_PARAMETERS, ORACLE_MINIBATCHES = 0, 1, 2, 3
 
-BLOCK_TTIS = 512  # drawn at once
+BLOCK_TTIS = 512  # drawn at once, or fewer where that would take more than BLOCK_NUMBERS
+BLOCK_NUMBERS = 2**24
 INDEX_BLOCK = 1000  # updates whose minibatches a seed draws at once, `study`
 
 
@@ -35,12 +36,13 @@ class PolicyStream:
     def __init__(self, key: Tensor, seed: int, width: int, purpose: int = ACTIONS) -> None:
         keys = [(POLICY, purpose, seed, *row) for row in key.tolist()]
         self._generators = [np.random.default_rng(np.random.SeedSequence(k)) for k in keys]
-        self._width, self._used, self._device = width, BLOCK_TTIS, key.device
+        self._width, self._device = width, key.device
+        self._ttis = self._used = max(1, min(BLOCK_TTIS, BLOCK_NUMBERS // max(1, len(keys) * width)))
 
     def next(self) -> Tensor:
         """The next TTI's numbers."""
-        if self._used == BLOCK_TTIS:
-            block = np.stack([g.random((BLOCK_TTIS, self._width)) for g in self._generators], 1)
+        if self._used == self._ttis:
+            block = np.stack([g.random((self._ttis, self._width)) for g in self._generators], 1)
             self._block, self._used = torch.from_numpy(block).to(self._device), 0
         self._used += 1
         return self._block[self._used - 1]

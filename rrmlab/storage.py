@@ -56,14 +56,15 @@ def _target(path: str | Path) -> Path:
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
-    """A folder beside `path` to write into; with its checksums it takes the place of `path` when all went well.
+def new_folder(path: str | Path, own: str = "") -> Iterator[Path]:
+    """A folder beside `path` to write into, of the kind that has the file `own` of `KINDS`; with its checksums it takes
+    the place of `path` when all went well.
 
     Raises:
-        FileExistsError: `path` is a file, or a folder with files that its SHA256SUMS does not list: not replaced.
+        FileExistsError: `path` is a file, or a folder of another kind or with files that its SHA256SUMS does not list.
         OSError: no room on the disk, or too few open files allowed; what was at `path` is as it was.
     """
-    path = check_replaceable(path)
+    path = check_replaceable(path, own)
     with scratch(path, path.name, "") as beside:
         beside.mkdir()
         yield beside
@@ -75,20 +76,18 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
     """A file name beside `path` to write to; it takes the place of `path` when all went well, else OSError as above."""
-    path = _target(path)
-    with scratch(path, path.stem, path.suffix) as beside:
+    with scratch(path := _target(path), path.stem, path.suffix) as beside:
         yield beside
         os.replace(beside, path)
 
 
-def check_replaceable(path: str | Path) -> Path:
-    """The place where a folder of that path is written; FileExistsError if something is there that is not replaced."""
-    path = _target(path)
-    _steadily(path, _refuse_foreign)
+def check_replaceable(path: str | Path, own: str = "") -> Path:
+    """The place where a folder of that path is written; FileExistsError if what is there is not replaced."""
+    _steadily(path := _target(path), partial(_refuse_foreign, own=own))
     return path
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(path: Path, own: str) -> None:
     if not path.is_dir():
         if os.path.lexists(path):
             raise FileExistsError(f"{path} is not a folder: it is not replaced by one; give another name")
@@ -101,6 +100,9 @@ def _refuse_foreign(path: Path) -> None:
             f"{path} holds {_few(names)}, not listed in a {SUMS} there: rrmlab did not write that and does not "
             "replace the folder; move it away, or give another name"
         )
+    for name, what in KINDS.items():
+        if name != own and name in sums:
+            raise FileExistsError(f"{path} holds {what}; it is not replaced, give another name")
 
 
 @contextmanager
@@ -169,10 +171,9 @@ def _old(beside: Path) -> Path:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+        return shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
 
 
 def tidy(path: Path) -> None:
@@ -232,8 +233,7 @@ def verify(path: str | Path, *needed: str) -> Path:
         CorruptFileError: a file is missing or changed, with its name and what to do.
         ValueError: the folder has none of the `needed` files, but what another kind of folder has.
     """
-    path = as_path(path)
-    _steadily(path, partial(_verify, needed=needed))
+    _steadily(path := as_path(path), partial(_verify, needed=needed))
     return path
 
 

@@ -1,1 +1,1 @@
-"""Learners: paradigm x backbone x penalty, three independent axes. Agents know only tensors."""
+"""Learners and policies: paradigm x mixer x backbone x penalty."""

@@ -48,7 +48,7 @@ class HeadActor:
 
 
 class GraphActor:
-    """APs that decide by messages, see `graph.decide`; their number may be another than in training."""
+    """APs that decide by messages, see `game.messages.decide`; their number may be another than in training."""
 
     def __init__(self, nets: Mapping[str, StackedMLP], scale: Scale, config: AgentConfig, lam: float) -> None:
         self.factors, self.rounds = Factors(nets, config.factor, lam), config.rounds

@@ -37,6 +37,7 @@ def write_checkpoint(
     Raises:
         ValueError: what `read_checkpoint` would refuse: parameters such as NaN after a training that diverged, or that
             float32 cannot hold exactly; a seed or a history that is none.
+        FileExistsError, OSError: see `storage.new_folder`.
     """
     tensors = {name: exact_tensor(f"tensor {name}", values, torch.float32) for name, values in tensors.items()}
     check_tensors(tensors, config, network)
@@ -46,7 +47,7 @@ def write_checkpoint(
     columns = {f"history.{name}": torch.from_numpy(np.ascontiguousarray(v)) for name, v in history.items()}
     everything = {name: t.cpu().contiguous() for name, t in {**tensors, **columns}.items()}
     description = {"format": FORMAT, "agent": config.to_dict(), "network": network.to_dict(), "seed": seed}
-    with new_folder(path) as folder:
+    with new_folder(path, "policy.json") as folder:
         (folder / "policy.safetensors").write_bytes(to_safetensors(everything))
         (folder / "policy.json").write_text(json.dumps(description, indent=1))
 

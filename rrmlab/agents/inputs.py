@@ -38,8 +38,8 @@ def checked_inputs(
     wanted = size[0], size[1] * observation.width(size[0])
     if obs.ndim < 2 or tuple(obs.shape[-2:]) != wanted:
         raise ValueError(f"obs of shape {tuple(obs.shape)}: must be (..., {wanted[0]}, {wanted[1]})")
-    if not bool(torch.isfinite(obs).all()):
-        raise ValueError("obs: must be finite, found NaN or infinity")
+    if not bool(torch.isfinite(obs.float()).all()):
+        raise ValueError("obs: must be finite in float32, found NaN, infinity or a number that is too large")
     if mask is None:
         mask = torch.nn.functional.pad(observation.filled(obs), (1, 0), value=True)
     elif tuple(mask.shape) != (*obs.shape[:-1], size[1] + 1):
@@ -53,6 +53,9 @@ def _as_tensor(name: str, values: Any, device: torch.device) -> Tensor:
     """Tensors, arrays and nested lists of numbers as a tensor on a device; ValueError for anything else."""
     try:
         # By way of NumPy, because PyTorch reads lists of numbers in the session's default type.
-        return torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values), device=device)
+        if not isinstance(values, Tensor):
+            array = np.asarray(values)  # any order of bytes and of places
+            values = array.astype(array.dtype.newbyteorder("="), order="C")
+        return torch.as_tensor(values, device=device)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(f"{name}: must be a tensor, an array or nested lists, got {type(values).__name__}") from None

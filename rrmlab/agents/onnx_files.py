@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..storage import KINDS, check_replaceable, new_folder
+from ..storage import check_replaceable, new_folder
 from . import losses
 
 try:
@@ -86,10 +86,7 @@ def write_models(
     Raises:
         FileExistsError: `path` holds something else.
     """
-    folder = check_replaceable(path)
-    for name, what in KINDS.items():
-        if name != ABOUT and (folder / name).is_file():
-            raise FileExistsError(f"{folder} holds {what}; it is not replaced, give another name")
+    check_replaceable(path, ABOUT)  # before the models are made
     interface = {
         "files": [f"{name}.onnx" for name in models],
         "obs": {
@@ -100,7 +97,7 @@ def write_models(
         },
         "action": {"shape": ["B", *of_aps], "dtype": "int64", "values": "0: silence, n: serve the user in slot n"},
     }
-    with new_folder(path) as beside:
+    with new_folder(path, ABOUT) as beside:
         for name, model in models.items():
             (beside / f"{name}.onnx").write_bytes(model())
         (beside / ABOUT).write_text(json.dumps(about | interface, indent=1), encoding="utf-8")

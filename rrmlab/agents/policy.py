@@ -122,9 +122,8 @@ class Policy:
         return actions.reshape(obs.shape[:-1])
 
     def q_values(self, obs: Tensor, action_mask: Tensor | None = None) -> Tensor:
-        """Learned values of the heads' actions (H, B, A), mean of the twins, for raw obs (B, I, N F); -inf if
-        masked.
-        In units of the standardised reward."""
+        """Learned values of the heads' actions (H, B, A), mean of the twins, in units of the standardised reward, for
+        raw obs (B, I, N F); -inf if masked. ValueError for a graph, which has no heads, or another shape."""
         heads = self._heads("q_values")
         obs, mask = self._checked(obs, action_mask)
         if obs.ndim != 3:

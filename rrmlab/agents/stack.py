@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..checks import is_kind, known_device
 from ..config import NetworkConfig
+from ..game.behaviours import on_device
 from ..game.deployment import Deployment
-from ..game.evaluation import Scores, evaluate_copies, on_device
+from ..game.evaluation import Scores, evaluate_copies
 from ..game.imperfect_reports import ImperfectReports
 from ..game.views import ObservationView
 from .actors import make_actor
@@ -43,12 +44,12 @@ def evaluate_seeds(
     Raises:
         ValueError: what `evaluate` refuses, no policies, or policies that are not greedy and of one configuration.
     """
-    if not isinstance(policies, list | tuple) or not all(is_kind(policy, Policy) for policy in policies):
-        raise ValueError("policies: must be a list of Policy")
+    if not isinstance(policies, list | tuple) or not policies or not all(is_kind(p, Policy) for p in policies):
+        raise ValueError("policies: must be a list of at least one Policy")
     device = known_device(device)
     stack = PolicyStack([on_device(policy, device) for policy in policies])
     reports = (delay_ttis, noise_db, own_age_ttis, neighbour_age_ttis)
-    seen = ImperfectReports(stack, *reports) if any(reports) else stack
+    seen = stack if reports == (0, 0, 0, 0) else ImperfectReports(stack, *reports)
     return evaluate_copies(seen, len(policies), config, num_episodes, seed, split, device, deployments)
 
 
@@ -62,8 +63,11 @@ class PolicyStack:
     knowledge = ObservationView
 
     def __init__(self, policies: Sequence[Policy]) -> None:
-        if len({repr((p.config, p.network)) for p in policies}) != 1 or any(p.stochastic for p in policies):
-            raise ValueError("policies: must be greedy and of one AgentConfig and one NetworkConfig")
+        facts = [p.config.to_dict() | p.network.to_dict() | {"stochastic": p.stochastic} for p in policies]
+        if different := [name for name, value in facts[0].items() if any(value != each[name] for each in facts)]:
+            raise ValueError(f"policies: must be of one configuration, they differ in {', '.join(different)}")
+        if policies[0].stochastic:
+            raise ValueError("policies: must be greedy, these draw their actions")
         self.first, self.size = policies[0], len(policies)
         nets = [policy.nets for policy in policies]
         together = copy.deepcopy(nets[0])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..storage import reading
 from ..study.store import read_table
 
 
@@ -21,7 +22,7 @@ def compare(tables: Path, committed: Path) -> pd.DataFrame:
     for path in sorted(committed.glob("*_summary.csv")):
         if not (tables / path.name).is_file():
             continue
-        old, new = (_figures(read_table(folder / path.name)) for folder in (committed, tables))
+        old, new = (_read(folder / path.name) for folder in (committed, tables))
         both = old.join(new.value.rename("value_new"), how="inner")
         half = (both.high - both.low) / 2
         off = (both.value_new - both.value).abs() / half.where(half > 0, np.nan)
@@ -30,6 +31,13 @@ def compare(tables: Path, committed: Path) -> pd.DataFrame:
         row = {"table": path.stem, "values": len(both), "missing": len(old) - len(both), "inside": int(inside.sum())}
         rows.append(row | {"deviation": off.max(), "of": " ".join(map(str, off.idxmax())) if len(off) else ""})
     return pd.DataFrame(rows)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The figures of a table; CorruptFileError, which names the file, if it is none."""
+    table = read_table(path)
+    with reading(path):
+        return _figures(table)
 
 
 def _figures(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..config import NetworkConfig
 from .views import ObservationView
 
 
@@ -59,6 +60,22 @@ class SlotRule(Scheduler):
     def log_prob(self, view: Any, actions: Tensor) -> Tensor:
         """Log-probability (E,) of a joint action (E, I): 0 of the one that it takes, else -inf."""
         return torch.where(view.users(actions) == self.serve(view), 0.0, -math.inf).double().sum(-1)
+
+
+def check_fits(behaviour: Any, network: NetworkConfig) -> None:
+    """ValueError if the behaviour does not fit the network, such as a policy that was trained for another I or N."""
+    if hasattr(behaviour, "check_fits"):
+        behaviour.check_fits(network)
+
+
+def on_device(behaviour: Any, device: str | torch.device) -> Any:
+    """A policy, or what follows one, on a device; other schedulers compute where their view is."""
+    return behaviour.to(device) if hasattr(behaviour, "to") else behaviour
+
+
+def parameters_of(behaviour: Any) -> dict[str, Any]:
+    """What it is, as plain values; none of one that does not say."""
+    return behaviour.parameters() if hasattr(behaviour, "parameters") else {}
 
 
 def check_behaviour(name: str, value: Any) -> None:

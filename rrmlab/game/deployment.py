@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, real_array, seed_number, whole_number
+from ..checks import check_kind, known_device, real_array, seed_number, several, whole_number
 from ..config import NetworkConfig
 from .draws import draw_angles, draw_deployment, draw_shadowing
-from .traces import as_episodes, as_traces, check_traces
+from .traces import as_episodes, as_traces, check_traces, warn_of_decibels
 
 SPLITS = ("train", "validation", "test")
 GIVEN = len(SPLITS)  # in place of a split in the keys of what was not drawn
@@ -87,17 +87,24 @@ class Deployment:
         return Deployment(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def to(self, device: str | torch.device) -> Deployment:
-        """The same deployment on another device; gains stay in the memory of the CPU, or on the disk."""
+        """The same deployment on another device; gains stay in the memory of the CPU, or on the disk. ValueError for a
+        device that is not there."""
+        device = known_device(device)
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "gains"}
         return replace(self, **{name: tensor.detach().to(device) for name, tensor in tensors.items()})
 
     def repeat(self, times: int) -> Deployment:
-        """The whole batch `times` times, one copy after the other: E becomes times * E."""
+        """The whole batch `times` times, one copy after the other: E becomes times * E; ValueError below 1."""
+        if whole_number("times", times) < 1:
+            raise ValueError(f"times = {times}: must be at least 1")
         return Deployment.concat([self] * times)
 
     @classmethod
     def concat(cls, parts: Sequence[Deployment]) -> Deployment:
-        """Several batches as one."""
+        """Several batches as one; ValueError for none."""
+        parts = several("parts", parts)
+        if not parts:
+            raise ValueError("parts = []: must be at least one Deployment")
         columns: dict[str, Any] = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
         gains = tuple(itertools.chain(*columns.pop("gains")))
         return cls(**{name: torch.cat(tensors) for name, tensors in columns.items()}, gains=gains)
@@ -109,6 +116,10 @@ class Deployment:
             ValueError: an array of another shape or type; a number that is not finite or cannot be, such as a position
                 outside of the square; gains that `from_gains` refuses.
         """
+        self._checked(config, num)
+
+    def _checked(self, config: NetworkConfig, num: int | None) -> tuple[float, float] | None:
+        """See `check`; the smallest and the largest of given gains."""
         i, j, m = config.num_aps, config.num_users, config.num_sinusoids
         found = getattr(self.arrival, "shape", None)
         num = num or (found[0] if found else 0) or 1
@@ -144,12 +155,13 @@ class Deployment:
                 number = value[tuple(place)].item()
                 raise ValueError(f"deployment.{name}{place} = {number:g}: must lie in {low:g} ... {high:g}{unit}")
         if self.gains:
-            check_traces(self.gains, config, num)
-        elif float((self.ap_xy.unsqueeze(2) - self.user_xy.unsqueeze(1)).norm(dim=-1).max()) < config.min_ap_user_m:
+            return check_traces(self.gains, config, num)
+        if float((self.ap_xy.unsqueeze(2) - self.user_xy.unsqueeze(1)).norm(dim=-1).max()) < config.min_ap_user_m:
             raise ValueError(
                 f"deployment.user_xy: all users are nearer than min_ap_user_m = {config.min_ap_user_m:g} m to all APs; "
                 "positions must be in metres"
             )
+        return None
 
     @classmethod
     def draw(
@@ -158,13 +170,18 @@ class Deployment:
         """Draw `num` deployments. Each comes from its own stream keyed by (split, seed, index), so it does not depend
         on the batch it is drawn in, nor on the device.
 
+        Args:
+            config: the network.
+            num: E.
+            seed, split: name the stream; a split is "train", "validation" or "test".
+            first_index: of the first of them in the stream.
+
         Raises:
-            ValueError: an unknown split or a negative seed or index.
+            ValueError: an unknown split, a negative seed or index, or `num` below 1.
             DeploymentError: a minimum distance or `require_users` could not be met in 1,000 redraws.
         """
         check_kind("config", config, NetworkConfig)
-        if not isinstance(split, str) or split not in SPLITS:
-            raise ValueError(f"split = {split!r}: must be one of {', '.join(SPLITS)}")
+        split = known_split(split)
         num, seed = whole_number("num", num), seed_number(seed)
         first_index = whole_number("first_index", first_index)
         if first_index < 0 or num < 1:
@@ -247,39 +264,19 @@ class Deployment:
         columns = _columns([unknown] * num, [(GIVEN, seed, e) for e in range(num)])
         if serving is not None:
             given = torch.from_numpy(as_episodes("serving", serving, (j,)))
+            if len(given) not in (1, num):
+                raise ValueError(f"serving: has {len(given)} episodes where gains have {num}")
             columns["serving"] = given.repeat(num, 1) if len(given) == 1 else given
         deployment = cls(**columns, gains=traces)
-        deployment.check(config, num)
+        warn_of_decibels(deployment._checked(config, num), i * j)
         return deployment
 
 
-def number_of(
-    name: str, num: Any, usual: int, config: NetworkConfig, deployments: Deployment | None, of_each: int = 1
-) -> int:
-    """How many episodes or transitions: `num`, or left out all that given deployments hold (`of_each` a deployment), or
-    without them `usual`. The given deployments are checked.
-
-    Raises:
-        ValueError: no Deployment, what its `check` refuses, `num` below 1 or above what they hold.
-    """
-    most = None
-    if deployments is not None:
-        check_kind("deployments", deployments, Deployment)
-        deployments.check(config)
-        most = of_each * len(deployments)
-    num = whole_number(name, num if num is not None else usual if most is None else most)
-    if num < 1:
-        raise ValueError(f"{name} = {num}: must be at least 1")
-    if most is not None and num > most:
-        raise ValueError(f"{name} = {num}: must be at most {most}, what the given deployments hold")
-    return num
-
-
-def given_or_drawn(
-    given: Deployment | None, config: NetworkConfig, num: int, seed: int, split: str, first: int
-) -> Deployment:
-    """`num` deployments from number `first` on, of the given ones, or without them of a split."""
-    return Deployment.draw(config, num, seed, split, first) if given is None else given[first : first + num]
+def known_split(split: Any) -> str:
+    """The split; ValueError if there is none of that name."""
+    if not isinstance(split, str) or split not in SPLITS:
+        raise ValueError(f"split = {split!r}: must be one of {', '.join(SPLITS)}")
+    return split
 
 
 def _stream(key: tuple[int, ...]) -> np.random.Generator:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, check_tensor, known_device, whole_number
+from ..checks import check_kind, check_tensor, known_device, seed_number, whole_number
 from ..config import NetworkConfig
-from .deployment import Deployment
+from .deployment import Deployment, known_split
 from .gains import LinkGains, neighbour_gains
 from .observations import Slots, observation_of
 from .population import Population
@@ -43,8 +43,8 @@ class RRMEnv:
             same in every episode, see `Deployment.from_gains`.
 
     Raises:
-        ValueError: no NetworkConfig, `num_envs` below 1 or no multiple of `copies`, another dtype, a device that is not
-            there, or gains that do not fit.
+        ValueError: no NetworkConfig, `num_envs` below 1 or no multiple of `copies`, no seed, another split or dtype, a
+            device that is not there, or gains that do not fit.
 
     >>> env = RRMEnv(NetworkConfig(episode_ttis=2), num_envs=64)
     >>> obs, info = env.reset()
@@ -77,7 +77,7 @@ class RRMEnv:
             raise ValueError(f"num_envs = {num_envs}: must be {known} for gains of {len(self._given)} episodes")
         if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype = {dtype!r}: must be torch.float32 or torch.float64")
-        self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
+        self.config, self.num_envs, self.seed, self.split = config, num_envs, seed_number(seed), known_split(split)
         self.observation = observation_of(config)
         self.device, self.dtype, self.copies = known_device(device), dtype, copies
         self.deployment: Deployment  # from the first `reset` on
@@ -155,10 +155,11 @@ class RRMEnv:
             raise ValueError("averages: must be finite and not negative")
         self._averages = averages.detach().to(self._averages).T.clone(memory_format=torch.contiguous_format)
         self._on = transmitting.to(self._on).T.clone(memory_format=torch.contiguous_format)
-        return self._observe()
+        return self._observe(arrived=True)
 
     def view(self, kind: type[ObservationView] = ObservationView) -> Any:
-        """What a scheduler of that knowledge may look at, and nothing else."""
+        """What a scheduler of that knowledge may look at, and nothing else; RuntimeError before `reset`."""
+        self._check_started()
         base = (self.obs, self.action_mask, self.slots)
         if kind is ObservationView:
             return ObservationView(*base)
@@ -181,6 +182,7 @@ class RRMEnv:
     @property
     def snr(self) -> Tensor:
         """Current SNR of every link (E, I, J), linear, between cells with the factor `cross_gain`."""
+        self._check_started()
         return self._link_snr().permute(2, 0, 1)
 
     @property
@@ -203,9 +205,12 @@ class RRMEnv:
         """Which APs transmitted in the last TTI (E, I), bool."""
         return self._on.T > 0
 
-    def _check_running(self) -> None:
+    def _check_started(self) -> None:
         if not hasattr(self, "deployment"):
             raise RuntimeError("the environment was not started: call reset() first")
+
+    def _check_running(self) -> None:
+        self._check_started()
         if self.ttis >= self.config.episode_ttis:
             raise RuntimeError(f"the episode was truncated after {self.ttis} TTIs: call reset() before another step")
 
@@ -260,12 +265,13 @@ class RRMEnv:
         # Summed along contiguous users: the order of a sum across rows would depend on E.
         return obs, earned.T.contiguous().sum(1), torch.zeros_like(ended), ended, info
 
-    def _observe(self) -> tuple[Tensor, dict[str, Any]]:
-        """Report SINRs under the last TTI's transmitters, rank the users and fill the slots."""
+    def _observe(self, arrived: bool = False) -> tuple[Tensor, dict[str, Any]]:
+        """Report SINRs under the last TTI's transmitters, rank the users and fill the slots; `arrived` if the users of
+        this TTI have come before."""
         i, n = self.config.num_aps, self.config.top_n
         signal, cross = self._gains.at(self._time)
         self._sinr = signal / (1 + self._gains.interference(cross, self._on))
-        if self._time and self._users.go_to(self._time):
+        if self._time and not arrived and self._users.go_to(self._time):
             self._averages = self._users.with_newcomers(self._time, self._averages, self._sinr)
             self.serving = self._users.shown()
         self._weights = 1 / self._averages.clamp(min=self.config.average_floor)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ..checks import check_kind, known_device, several
 from ..config import NetworkConfig
-from .behaviours import Behaviour, Scheduler, check_behaviour
-from .deployment import Deployment, given_or_drawn, number_of
+from .behaviours import Behaviour, Scheduler, check_behaviour, check_fits, on_device
+from .deployment import Deployment
 from .env import RRMEnv
+from .given import given_or_drawn, number_of
 from .population import presence
 
 TAIL_PERCENTILE = 5.0  # `paper`
@@ -68,14 +69,14 @@ EPISODES = 100  # deployments of a score, `study`
 EVALUATION_ENVS = 1000  # environments stepped at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """One method's result on the evaluation deployments.
 
     Attributes:
         sum_rate: mean over deployments of the summed mean rates, bit/s/Hz.
         tail_rate: 5th percentile of all users' mean rates, pooled over deployments, bit/s/Hz.
-        score: R_score = sum_rate / J + tail_weight * tail_rate.
+        score: R_score = sum_rate / J + tail_weight * tail_rate, bit/s/Hz; J is the mean number of users who are there.
         rates: (D, J) mean rate of each user over the episode, or while it is there, bit/s/Hz.
         rewards: (D,) mean reward per TTI.
         presence: (D, J) share of the counted TTIs in which each user is there; None where all users stay.
@@ -156,17 +157,6 @@ def _in_this_thread(behaviour: Behaviour) -> Iterator[None]:
         _RUNNING.pop(id(behaviour), None)
 
 
-def check_fits(behaviour: Behaviour, config: NetworkConfig) -> None:
-    """ValueError if the behaviour does not fit the network, such as a policy that was trained for another I or N."""
-    if hasattr(behaviour, "check_fits"):
-        behaviour.check_fits(config)
-
-
-def on_device(behaviour: Any, device: str | torch.device) -> Any:
-    """A policy moved to a device; schedulers compute where their view is."""
-    return behaviour.to(device) if hasattr(behaviour, "to") else behaviour
-
-
 def evaluate(
     behaviour: Behaviour,
     config: NetworkConfig,
@@ -182,7 +172,7 @@ def evaluate(
     (common random numbers).
 
     Args:
-        behaviour: anything with `begin` and `serve`; a learned policy acts greedily unless made to sample.
+        behaviour: a scheduler or a policy, see `Behaviour`; a learned policy acts greedily unless made to sample.
         config: the network; `episode_ttis` is the length that is scored.
         num_episodes: D; left out, 100, or all of the given deployments.
         seed: of the deployments.
@@ -214,7 +204,8 @@ def evaluate_all(behaviours: Sequence[Behaviour], *arguments: Any, **options: An
     Raises:
         ValueError: what `evaluate` refuses, no behaviour, or behaviours that look at different views.
     """
-    for behaviour in several("behaviours", behaviours):
+    behaviours = several("behaviours", behaviours)
+    for behaviour in behaviours:
         check_behaviour("behaviours", behaviour)
     if len({behaviour.knowledge for behaviour in behaviours}) != 1:
         raise ValueError("behaviours: must be at least one, all of the same knowledge")

@@ -5,6 +5,7 @@ Shapes: E environments, I APs, J users, N top users.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from typing import Any
 
@@ -14,11 +15,12 @@ from torch import Tensor
 from ..checks import check_kind, real_number, whole_number
 from ..config import NetworkConfig
 from ..random_streams import LINK_NOISE, REPORT_NOISE, PolicyStream
-from .behaviours import Behaviour, check_behaviour
+from .behaviours import Behaviour, check_behaviour, check_fits, on_device, parameters_of
 from .observations import Slots, other_aps
 from .views import SILENT, CrossGainView, ObservationView, ReportView
 
 MAX_AGE_TTIS = 10_000  # what is kept in memory grows with it
+MAX_NOISE_DB = 40  # errors of eight standard deviations are finite in float32 then
 
 
 class ImperfectReports:
@@ -39,7 +41,7 @@ class ImperfectReports:
         neighbour_age_ttis: age of the gains of the other APs.
 
     Raises:
-        ValueError: a behaviour that looks at more, an age outside 0 ... 10,000 or noise outside 0 ... 100 dB.
+        ValueError: a behaviour that looks at more, an age outside 0 ... 10,000 or noise outside 0 ... 40 dB.
     """
 
     knowledge = ReportView
@@ -59,8 +61,8 @@ class ImperfectReports:
                 "which is more than observations and the gains to the users in the slots"
             )
         self.behaviour, self.noise_db = behaviour, real_number("noise_db", noise_db)
-        if not 0 <= self.noise_db <= 100:
-            raise ValueError(f"noise_db = {noise_db}: must lie in 0 ... 100")
+        if not 0 <= self.noise_db <= MAX_NOISE_DB:
+            raise ValueError(f"noise_db = {noise_db}: must lie in 0 ... {MAX_NOISE_DB}")
         ages = {"delay_ttis": delay_ttis, "own_age_ttis": own_age_ttis, "neighbour_age_ttis": neighbour_age_ttis}
         self.ages = {name: whole_number(name, age) for name, age in ages.items()}
         for name, age in self.ages.items():
@@ -77,8 +79,13 @@ class ImperfectReports:
         for name in ("mean_stay_s", "hysteresis_db"):
             if getattr(network, name) and any(self.ages.values()):
                 raise ValueError(f"{name} = {getattr(network, name):g}: must be 0 with late reports")
-        if hasattr(self.behaviour, "check_fits"):
-            self.behaviour.check_fits(network)
+        check_fits(self.behaviour, network)
+
+    def to(self, device: str | torch.device) -> ImperfectReports:
+        """The same with a policy on a device."""
+        moved = copy.copy(self)
+        moved.behaviour = on_device(self.behaviour, device)
+        return moved
 
     def begin(self, key: Tensor) -> None:
         """Start an episode: deployments' keys (E, 3)."""
@@ -89,8 +96,7 @@ class ImperfectReports:
 
     def parameters(self) -> dict[str, Any]:
         """What it is, as plain values, for the metadata of what it logs."""
-        inner = self.behaviour.parameters() if hasattr(self.behaviour, "parameters") else {}
-        return {"noise_db": self.noise_db, **self.ages, "behaviour": inner}
+        return {"noise_db": self.noise_db, **self.ages, "behaviour": parameters_of(self.behaviour)}
 
     def serve(self, view: ReportView) -> Tensor:
         """Users to serve (E, I), -1 for silence."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_range, real_number
+from ..config import NetworkConfig
 from .behaviours import Scheduler, SlotRule
 from .views import SILENT, CrossGainView, ObservationView
 
@@ -102,7 +103,7 @@ class BestSubset(SlotRule):
         lam: exponent of the weights.
 
     Raises:
-        ValueError: `lam` outside of [0, 1]; when serving, more than 16 APs.
+        ValueError: `lam` outside of [0, 1]; when scored, more than 16 APs.
     """
 
     name = "Best subset"
@@ -111,6 +112,10 @@ class BestSubset(SlotRule):
     def __init__(self, lam: float = 1.0) -> None:
         self.lam = real_number("lam", lam)
         check_range(self, "lam", 0, 1)
+
+    def check_fits(self, network: NetworkConfig) -> None:
+        """See `Policy.check_fits`."""
+        _check_number(self.name, "2^I sets of APs", 2**network.num_aps, network)
 
     def serve(self, view: CrossGainView) -> Tensor:
         sets = _transmitter_sets(view)  # (X, I)
@@ -125,7 +130,7 @@ class Exhaustive(Scheduler):
         lam: lambda of the reward.
 
     Raises:
-        ValueError: `lam` outside of [0, 1]; when serving, more than 65,536 joint actions.
+        ValueError: `lam` outside of [0, 1]; when scored, more than 65,536 joint actions.
     """
 
     name = "Exhaustive"
@@ -136,9 +141,21 @@ class Exhaustive(Scheduler):
         self.lam = real_number("lam", lam)
         check_range(self, "lam", 0, 1)
 
+    def check_fits(self, network: NetworkConfig) -> None:
+        """See `Policy.check_fits`."""
+        _check_number(self.name, "(N+1)^I joint actions", (network.top_n + 1) ** network.num_aps, network)
+
     def serve(self, view: CrossGainView) -> Tensor:
         rewards = joint_rewards(view, self.lam)
         return view.users(joint_actions(view)[rewards.argmax(-1)])
+
+
+def _check_number(name: str, what: str, number: int, network: NetworkConfig) -> None:
+    if number > Exhaustive.limit:
+        raise ValueError(
+            f"num_aps = {network.num_aps}, top_n = {network.top_n}: scheduler {name!r} tries {what}, {number}, which "
+            f"must be at most {Exhaustive.limit}"
+        )
 
 
 def joint_actions(view: ObservationView) -> Tensor:

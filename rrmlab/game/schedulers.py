@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from inspect import signature
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 from ..checks import check_proportions, check_range, real_number, seed_number
 from ..config import NetworkConfig
 from ..random_streams import MEMBERS, PolicyStream, sample
-from .behaviours import Scheduler, SlotRule, check_behaviour
+from .behaviours import Scheduler, SlotRule, check_behaviour, check_fits, on_device, parameters_of
 from .link_schedulers import BestSubset, Exhaustive, GreedyMarginal, ITLinQ
 from .messages import MessageRule
 from .observations import OBSERVATIONS, observation_of
@@ -138,8 +140,19 @@ class Mixture(Scheduler):
         self.members, self.seed = list(members), seed_number(seed)
         self.shares = torch.tensor(proportions, dtype=torch.float64, device="cpu") / sum(proportions)
 
+    def check_fits(self, network: NetworkConfig) -> None:
+        """See `Policy.check_fits`."""
+        for member in self.members:
+            check_fits(member, network)
+
+    def to(self, device: str | torch.device) -> Mixture:
+        """The same mixture with its policies on a device."""
+        moved = copy.copy(self)
+        moved.members = [on_device(member, device) for member in self.members]
+        return moved
+
     def parameters(self) -> dict[str, Any]:
-        members = [{"name": member.name, **member.parameters()} for member in self.members]
+        members = [{"name": member.name, **parameters_of(member)} for member in self.members]
         return {"members": members, "shares": self.shares.tolist(), "seed": self.seed}
 
     def begin(self, key: Tensor) -> None:
@@ -177,7 +190,7 @@ def make_scheduler(name: str, **arguments: Any) -> Scheduler:
 
     Raises:
         ValueError: an unknown name, or an argument's value out of range.
-        TypeError: an argument that this scheduler does not have.
+        TypeError: an argument that this scheduler does not have, or one that is missing.
 
     >>> make_scheduler("itlinq", m_db=5.0, eta=0.3).parameters()
     {'m_db': 5.0, 'eta': 0.3}
@@ -185,4 +198,10 @@ def make_scheduler(name: str, **arguments: Any) -> Scheduler:
     if not isinstance(name, str) or name not in SCHEDULERS:
         known = ", ".join(SCHEDULERS)
         raise ValueError(f"scheduler {name!r}: must be one of {known}, or your own by SCHEDULERS[{name!r}] = its class")
+    wanted = signature(SCHEDULERS[name])
+    try:
+        wanted.bind(**arguments)
+    except TypeError as error:
+        takes = ", ".join(wanted.parameters) or "no arguments"
+        raise TypeError(f"scheduler {name!r}: {error}; it takes {takes}") from None
     return SCHEDULERS[name](**arguments)

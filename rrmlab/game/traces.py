@@ -45,8 +45,8 @@ def as_episodes(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def check_traces(traces: Traces, config: NetworkConfig, num: int) -> None:
-    """Whether they are the gains of `num` episodes of a network.
+def check_traces(traces: Traces, config: NetworkConfig, num: int) -> tuple[float, float]:
+    """Whether they are the gains of `num` episodes of a network; the smallest and the largest of them.
 
     Raises:
         ValueError: another shape, too few TTIs, NaN, infinity, negative numbers (decibels), or path gains; a network
@@ -83,10 +83,16 @@ def check_traces(traces: Traces, config: NetworkConfig, num: int) -> None:
             f"deployment.gains: the largest is {high:g}, so they look like path gains; SNRs are these times "
             f"config.snr_scale = {config.snr_scale:g}"
         )
-    if i * j > 8 and 1 <= low < high <= min(250.0, 30 * low):
+    return low, high
+
+
+def warn_of_decibels(span: tuple[float, float] | None, links: int) -> None:
+    """Warn whoever calls `from_gains` if the gains lie so near to each other that they may be decibels."""
+    low, high = span or (0.0, 0.0)
+    if links > 8 and 1 <= low < high <= min(250.0, 30 * low):
         warnings.warn(
             f"gains: all lie in {low:g} ... {high:g} and must be linear SNRs; of decibels take 10 ** (gains / 10)",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from ..checks import check_kind, check_tensor, is_kind, known_device, seed_number
 from ..config import NetworkConfig
-from ..game.behaviours import Behaviour, check_behaviour
-from ..game.deployment import Deployment, given_or_drawn, number_of
+from ..game.behaviours import Behaviour, check_behaviour, check_fits, on_device
+from ..game.deployment import Deployment
 from ..game.env import RRMEnv
-from ..game.evaluation import check_fits, naming, on_device, run_episode
+from ..game.evaluation import naming, run_episode
+from ..game.given import given_or_drawn, number_of
 from ..game.imperfect_reports import ImperfectReports
 from ..game.views import CellView, NetworkView, ReportView
 from .dataset import Dataset, join
+from .tables import ROUNDING
 
 TRANSITIONS = 320_000  # of a log, `study`
 COLLECTION_ENVS = 200  # environments stepped at once
@@ -98,7 +100,7 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, met
     steps = env.config.episode_ttis
     names = ("obs", "mask", "actions", "rewards", "own_rewards", "log_prob")
     log: dict[str, list[Tensor]] = {name: [] for name in names}
-    late = behaviour if isinstance(behaviour, ImperfectReports) else None
+    late: Any = behaviour if is_kind(behaviour, ImperfectReports) else None
     author = late.behaviour if late else behaviour
     with torch.no_grad():
         for view, users, reward, info in run_episode(behaviour, env, deployment):
@@ -114,7 +116,7 @@ def _log_episodes(behaviour: Behaviour, env: RRMEnv, deployment: Deployment, met
             if len(log["rewards"]) in (1, steps):  # at the first TTI, and all at the end: the check takes time
                 probable = torch.stack(log["log_prob"])
                 with naming(behaviour, "log_prob"):
-                    if not bool(((probable <= 1e-6) & (probable > -math.inf)).all()):
+                    if not bool(((probable <= ROUNDING) & (probable > -math.inf)).all()):
                         raise ValueError("must be finite and at most 0, ln of the probability of what it serves")
     last = late.seen(env.view(ReportView)) if late else env.view()
     log["obs"].append(last.obs)

@@ -22,7 +22,7 @@ from ..game.observations import observation_of
 from ..random_streams import subsample
 from ..storage import reading
 from .minari_files import HDF5_FILE, Episode, read_episodes, write_episodes
-from .tables import adds_up, read_log
+from .tables import ROUNDING, adds_up, read_log
 
 _DTYPES = {
     "obs": torch.float32,
@@ -37,7 +37,7 @@ _DTYPES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Transitions in the order in which they were logged, raw.
 
@@ -131,6 +131,9 @@ class Dataset:
         for name, column in columns.items():
             if column.is_floating_point():
                 check_all(name, column, column.isfinite(), "must be finite")
+        if self.log_prob is not None:
+            wanted_log = "must be at most 0, a natural logarithm of a probability"
+            check_all("log_prob", self.log_prob, self.log_prob <= ROUNDING, wanted_log)
         if self.own_rewards is not None:
             total, good = self.own_rewards.double().sum(1), adds_up(self.own_rewards, self.rewards)
             check_all("own_rewards.sum(1)", total, good, "must be rewards, but for rounding to float32")
@@ -234,7 +237,8 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
         ValueError: data that do not pass `Dataset.check`, proportions that are not one positive number each, a dataset
             too small for its share, or no seed.
     """
-    for data in several("datasets", datasets):
+    datasets = several("datasets", datasets)
+    for data in datasets:
         check_kind("datasets", data, Dataset)
         data.check()
     proportions = check_proportions(proportions, datasets, "datasets")
@@ -242,7 +246,12 @@ def mix(datasets: Sequence[Dataset], proportions: Sequence[float], num_transitio
     if not 1 <= num_transitions <= size:
         raise ValueError(f"num_transitions = {num_transitions}: must lie in 1 ... {size}, what all datasets hold")
     edges = np.round(np.cumsum([0, *proportions]) / sum(proportions) * num_transitions).astype(int)
-    parts = [data.take(int(n), seed) for data, n in zip(datasets, np.diff(edges), strict=True)]
+    sizes = np.diff(edges).tolist()
+    for k, (data, share) in enumerate(zip(datasets, sizes, strict=True)):
+        if not 1 <= share <= len(data):
+            reason = f"datasets[{k}] would give {share} of {num_transitions} transitions, it holds {len(data)}"
+            raise ValueError(f"proportions = {proportions}: {reason}")
+    parts = [data.take(share, seed) for data, share in zip(datasets, sizes, strict=True)]
     names = [str(data.metadata.get("behaviour")) for data in datasets]
     return join(parts, {**datasets[0].metadata, "behaviour": " + ".join(names), "proportions": proportions})
 

@@ -15,7 +15,8 @@ from ..agents.config import AgentConfig
 from ..agents.learner import Learner
 from ..agents.scale import Scale
 from ..checks import check_kind, known_device, seed_number
-from ..game.behaviours import Behaviour, check_behaviour
+from ..game.behaviours import Behaviour, check_behaviour, check_fits
+from ..game.schedulers import RandomWalk
 from ..game.views import SILENT, ObservationView
 from .dataset import Dataset
 from .minibatches import Minibatches
@@ -28,12 +29,15 @@ def actions_on(policy: Behaviour, data: Dataset) -> Tensor:
     """What a deterministic policy or scheduler does on every stored observation of a log: (R, I) int64, slots.
 
     Raises:
-        ValueError: one that looks at more than a log holds.
+        ValueError: one that looks at more than a log holds, draws its actions or does not fit the log's network.
     """
     check_behaviour("policy", policy)
     check_kind("data", data, Dataset)
     if policy.knowledge is not ObservationView:
         raise ValueError(f"policy = {policy.name}: looks at {policy.knowledge.__name__}, logs hold observations")
+    check_fits(policy, data.network)
+    if getattr(policy, "stochastic", False) or isinstance(policy, RandomWalk):
+        raise ValueError(f"policy = {policy.name}: draws its actions, it must be one that always does the same")
     parts = []
     for obs, mask in zip(data.obs.split(ROWS), data.mask.split(ROWS), strict=True):
         slots = torch.arange(mask.shape[-1] - 1, device=mask.device).where(mask[..., 1:], SILENT)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..agents.learner import Metrics
-from ..checks import as_path
+from ..checks import as_path, several
 
 SCORES = ("eval_sum_rate", "eval_tail_rate", "eval_score")
 
@@ -24,7 +24,7 @@ class History:
     """Loss and score curves of all seeds."""
 
     def __init__(self, seeds: int, every: int) -> None:
-        self._every, self._count = every, 0
+        self._seeds, self._every, self._count = seeds, every, 0
         self._sum: Tensor | None = None  # of the metrics since the last log point (columns, S)
         self._updates: list[int] = []
         self._points: list[Tensor] = []  # each (columns, S)
@@ -70,11 +70,16 @@ class History:
             self._sum, self._count = None, 0
 
     def add_scores(self, update: int, scores: list[Any]) -> None:
-        """Log an evaluation of all seeds."""
+        """Log an evaluation of all seeds; ValueError unless it gave one Scores for each of them."""
+        names = [name.removeprefix("eval_") for name in SCORES]
+        scores = several("what evaluation returned", scores)
+        if len(scores) != self._seeds or not all(hasattr(s, name) for s in scores for name in names):
+            raise ValueError(
+                f"evaluation returned {scores}: must be one Scores for each of {self._seeds} seeds, with "
+                f"{', '.join(names)}"
+            )
         self._eval_updates.append(update)
-        self._scores.append(
-            np.array([[getattr(s, name) for s in scores] for name in ("sum_rate", "tail_rate", "score")])
-        )
+        self._scores.append(np.array([[getattr(s, name) for s in scores] for name in names]))
         self._write(update, SCORES, self._scores[-1])
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ def write_episodes(path: Path, episodes: list[Episode], metadata: dict[str, Any]
     _, aps, features = episodes[0]["obs"].shape
     box = gym.spaces.Box(-np.inf, np.inf, (aps * features,), np.float32)
     discrete = gym.spaces.MultiDiscrete([episodes[0]["mask"].shape[-1]] * aps)
-    with new_folder(path) as folder:
+    with new_folder(path, "data/metadata.json") as folder:
         # An absolute path: Minari 0.5.4 joins a relative one to itself when it adds up the size.
         storage = MinariStorage.new(folder.resolve() / "data", box, discrete)
         # In memory first: HDF5 brings the whole process down when the disk is full while it writes.

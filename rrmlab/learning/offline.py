@@ -47,7 +47,7 @@ def train_offline(
 
     Args:
         data: the transitions; all of them are used.
-        config: paradigm x backbone x penalty and its numbers.
+        config: paradigm x mixer x backbone x penalty and its numbers.
         seeds: training seeds; each draws its own parameters and minibatches, so a seed does not depend on the others.
         device: where to train.
         evaluate_every: updates between two calls of `evaluation`, 0 for none; never fed back into the training.

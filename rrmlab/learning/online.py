@@ -6,6 +6,8 @@ Shapes: S seeds, E environments of each seed, T TTIs of an episode, I APs, N top
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
@@ -28,7 +30,7 @@ from ..game.deployment import GIVEN, Deployment
 from ..game.env import RRMEnv
 from ..game.schedulers import RandomWalk
 from ..random_streams import PolicyStream, sample
-from ..storage import CorruptFileError, reading
+from ..storage import LITTER, CorruptFileError, reading
 from .collection import collect
 from .dataset import Dataset
 from .minibatches import Replay, ReplaySampler
@@ -85,12 +87,12 @@ def train_online(
 
     Args:
         network: the network to act in.
-        config: paradigm x backbone x penalty; `num_updates` is not used.
+        config: paradigm x mixer x backbone x penalty; `num_updates` is not used.
         seeds: training seeds; each has deployments, parameters and minibatches of its own.
         num_transitions: per seed, rounded up to whole steps of its environments.
         num_envs: E.
         device: where to act and to train.
-        evaluate_every: transitions between two calls of `evaluation`, 0 for none.
+        evaluate_every: transitions between two calls of `evaluation`, rounded down to whole steps; 0 for none.
         evaluation: scores the policies of all seeds.
         progress: show a progress bar.
         checkpoint: folder in which the training keeps where it is at every episode's end, and what it saw in that
@@ -104,6 +106,7 @@ def train_online(
     Raises:
         ValueError: what `train_offline` or `Deployment.check` refuses, fewer than two steps, behaviour cloning, which
             needs data, or a checkpoint of another training.
+        FileExistsError: the checkpoint's folder holds something else.
         CorruptFileError: the checkpoint was changed since it was written, or does not hold what one holds.
         ImportError: a `logdir` without TensorBoard.
         FloatingPointError: the losses of all seeds became NaN or infinite.
@@ -127,6 +130,9 @@ def train_online(
     # The first update is made at the second step, when the first one's next observation is there.
     if num_envs < 1 or num_transitions <= num_envs:
         raise ValueError(f"num_transitions = {num_transitions}, num_envs = {num_envs}: need at least two steps")
+    if checkpoint is not None:
+        _refuse_foreign(as_path(checkpoint))
+    learner = Learner(config, network, seeds, device)
     steps, episode = math.ceil(num_transitions / num_envs), network.episode_ttis
     pilot_size = min(PILOT_TRANSITIONS, num_transitions)
     if deployments is not None:
@@ -135,7 +141,6 @@ def train_online(
         pilot_size = min(pilot_size, len(deployments) * episode)
     pilot = collect(RandomWalk(seed=0), network, pilot_size, seed=0, deployments=deployments)
     scale = make_scale(config, pilot.obs, pilot.mask, pilot.rewards_of(config.reward))
-    learner = Learner(config, network, seeds, device)
     replay = Replay(steps, episode, len(seeds), num_envs, network, device)
     batches = ReplaySampler(replay, scale, config.batch_size, seeds, config.reward)
     training, done = Training(learner, network, scale, seeds, max(1, steps // LOG_POINTS)), 0
@@ -188,6 +193,16 @@ def train_online(
     common = {"network": network.to_dict(), "behaviour": label, "split": split, "agent": config.to_dict()}
     logs = replay.second_halves([{**common, "seed": seed} for seed in seeds])
     return [OnlineRun(policy, log) for policy, log in zip(policies, logs, strict=True)]
+
+
+def _refuse_foreign(checkpoint: Path) -> None:
+    """FileExistsError unless the folder holds what an online training keeps there, or nothing."""
+    names = os.listdir(checkpoint) if checkpoint.is_dir() else []
+    own = re.compile(r"\.?(state|episode_\d+)(\..*)?")
+    others = sorted(name for name in names if not own.fullmatch(name) and not LITTER.fullmatch(name.lower()))
+    if others or checkpoint.is_file():
+        holds = f"holds {', '.join(others[:4])}" if others else "is a file"
+        raise FileExistsError(f"checkpoint = {checkpoint}: {holds}; name a folder of its own")
 
 
 def _episodes(network: NetworkConfig, given: Deployment | None, num: int, seed: int, first: int) -> Deployment:

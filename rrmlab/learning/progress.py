@@ -24,9 +24,10 @@ from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..checks import as_path, check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
-from ..storage import check_replaceable, new_folder, read_json, reading, verify
+from ..storage import check_replaceable, new_folder, read_json, reading, scratch, verify
 from .history import History, whole
 
+FACTS = "facts.json"  # of a checkpoint, what training it is of
 CHECKPOINT_UPDATES = 500  # between two savings of an interruptible training: some seconds' work, `study`
 LOG_POINTS = 200  # of the loss curves, `study`
 GUARD_UPDATES = 50  # between two copies of the parameters, to which a seed that breaks goes back, `study`
@@ -35,7 +36,7 @@ Evaluation = Callable[[list[Policy]], list[Any]]  # policies of all seeds -> the
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
     """The seeds as a list; ValueError if there are none, or one is negative, named twice or not a whole number."""
-    seeds = [seed_number(seed, "seeds, one of them") for seed in several("seeds", seeds)]
+    seeds = [seed_number(seed, f"seeds[{k}]") for k, seed in enumerate(several("seeds", seeds))]
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds = {seeds}: need at least one, none negative and none twice")
     return seeds
@@ -47,6 +48,9 @@ def check_options(evaluate_every: Any, evaluation: Any, progress: Any, checkpoin
         raise ValueError(f"evaluate_every = {evaluate_every}: must be at least 0")
     if evaluation is not None and not callable(evaluation):
         raise ValueError(f"evaluation = {evaluation!r}: must be a function of the policies")
+    if bool(evaluate_every) != (evaluation is not None):
+        given = "without an evaluation" if evaluation is None else "with an evaluation"
+        raise ValueError(f"evaluate_every = {evaluate_every} {given}: must be both or neither")
     check_kind("progress", progress, bool)
     if checkpoint is not None:
         as_path(checkpoint)
@@ -141,10 +145,10 @@ def digest(tensors: Iterable[Tensor]) -> str:
 
 def save_checkpoint(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write a checkpoint; it takes the place of the last one as a whole."""
-    with new_folder(path) as folder:
+    with new_folder(path, FACTS) as folder:
         state = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
         (folder / "state").write_bytes(state)
-        (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
+        (folder / FACTS).write_text(json.dumps(facts, sort_keys=True))
 
 
 def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | None:
@@ -154,14 +158,23 @@ def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | No
         CorruptFileError: it was changed since, or does not hold what a checkpoint holds.
         ValueError: it belongs to another training, or the folder holds something else.
         FileExistsError: the folder holds files of somebody else, so no checkpoint can be written there.
+        OSError: nothing can be written there.
     """
+    if (path / "state").is_dir():
+        raise ValueError(f"checkpoint = {path}: of an online training; name another folder")
     folder = None
-    with suppress(FileNotFoundError):  # or an empty folder, made for it beforehand
-        folder = verify(path, "facts.json", "state")
-    check_replaceable(path)  # now, not when the first checkpoint is written
+    if (path / FACTS).is_file() or (path / "state").is_file():
+        with suppress(FileNotFoundError):
+            folder = verify(path, FACTS, "state")
+    check_replaceable(path, FACTS)  # now, not when the first checkpoint is written
+    try:
+        with scratch(path, path.name, "") as beside:
+            beside.mkdir()
+    except OSError as error:
+        raise OSError(error.errno, f"checkpoint = {path}: cannot be written there ({error.strerror})") from error
     if folder is None:
         return None
-    found = read_json(folder / "facts.json")
+    found = read_json(folder / FACTS)
     wanted = json.loads(json.dumps(facts))
     different = sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
     if different:

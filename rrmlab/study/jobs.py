@@ -163,7 +163,7 @@ class OfflineJob:
 
         every = max(1, self.agent.num_updates // CURVE_POINTS) if self.curve else 0
         start = time.perf_counter()
-        options = {"evaluate_every": every, "evaluation": evaluation, "progress": False}
+        options = {"evaluate_every": every, "evaluation": evaluation if every else None, "progress": False}
         policies = _from(checkpoint, train_offline, data, self.agent, self.seeds, self.device, **options)
         return policies, time.perf_counter() - start - spent
 

@@ -96,7 +96,7 @@ def stored(
             print(f"making it again: {error}; what is there is moved to {damaged.name}")
             folder.rename(damaged)
         trained = () if train is None else (train(checkpoint),)
-        with new_folder(folder) as beside:
+        with new_folder(folder, "arrays.safetensors") as beside:
             build(beside, *trained)
             (beside / "spec.json").write_text(text)
         shutil.rmtree(checkpoint, ignore_errors=True)
