@@ -242,7 +242,7 @@ solid: J₀, the closed form of Jakes' spectrum; dashed: first-order autoregress
 study.show(figures.autocorrelation(correlation, network), "autocorrelation", caption)
 
 # %% [markdown]
-# The coherence time as the lag at which the correlation has fallen to one half, in TTIs (notebook 11 takes Clarke's 0.423 over the
+# The coherence time as the lag at which the correlation has fallen to one half, in TTIs (notebook 11 takes `0.423` over the
 # Doppler frequency, 1.7 times as long). The recursion's is 36
 # times too long at 1 m/s and 7 times at 5 m/s.
 

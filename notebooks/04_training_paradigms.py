@@ -414,6 +414,7 @@ def over_baselines(gains):
     return paper_claims.k1(strongest, gain, gains, paper_itlinq, tables.scored(rule), lead, over_tuned, of_clone)
 
 
+# %%
 def claims():
     c, i, ctde, tuned = (results[name] for name in (*LEARNERS, "ITLinQ (tuned)"))
     joint, local = (results[f"Observed oracle ({sees})"] for sees in ("joint", "local"))
@@ -421,8 +422,10 @@ def claims():
     # Of all logs: over the best baseline, over C, minus I.
     gains, shares, leads = (tables.interval_at(row, "over_logs") for _, row in of_logs.iterrows())
     over_own = tables.interval_at(from_own.iloc[0], "lead_of_ctde")
-    share = tables.paired(ctde, c, kind="ratio")
-    levels = [tables.scored(result)[0] for result in (results[strongest], joint, local)]
+    share, levels = (
+        tables.paired(ctde, c, kind="ratio"),
+        (tables.scored(r)[0] for r in (results[strongest], joint, local)),
+    )
     return claim_table(
         study.slug,
         over_baselines(gains),

@@ -230,7 +230,7 @@ def test_a_training_does_not_go_on_from_what_is_no_checkpoint(tmp_path, online, 
     folder = tmp_path / "c" / "state" if online else tmp_path / "c"
     files = {name: (folder / name).read_bytes() for name in ("facts.json", "state")}
     files[name] = save({"done": torch.tensor(1)}) if content is None else content
-    with new_folder(folder) as written:
+    with new_folder(folder, "facts.json") as written:
         for file, what in files.items():
             (written / file).write_bytes(what)
     with pytest.raises(CorruptFileError, match=f"{name} is not what rrmlab writes"):

@@ -120,6 +120,7 @@ def with_windows_line_ends(pattern, mark=b""):
     return change
 
 
+OWN = {"dataset-v0": "data/metadata.json", "checkpoint": "policy.json"}  # files that say what a folder is
 NOT_DAMAGE = {
     **{name: put(name, litter=True) for name in (".DS_Store", "._policy.json", "Thumbs.db", "DESKTOP.INI", ".nfs01",
                                                  "data/.DS_Store", ".ipynb_checkpoints/a-checkpoint.json")},
@@ -150,7 +151,7 @@ def test_what_is_not_listed_is_ignored_by_readers_and_kept_by_writers(copies, tm
     assert content_of(folder) == before and (folder / "link").is_symlink() == (change == "link")
 
     def replace():
-        with new_folder(folder) as beside:
+        with new_folder(folder, OWN.get(kind, "arrays.safetensors")) as beside:
             (beside / "a").write_text("new")
 
     if litter:

@@ -365,7 +365,7 @@ def test_bad_mixtures(walk):
     for proportions in ([1], [1, 1, 1], [1, 0], [1, -1]):
         with pytest.raises(ValueError, match="proportions"):
             mix([walk, walk], proportions, 10)
-    with pytest.raises(ValueError, match="dataset's size"):
+    with pytest.raises(ValueError, match=r"datasets\[1\] would give 90 of 100 transitions, it holds 75"):
         mix([walk, walk], [1, 9], 100)
 
 

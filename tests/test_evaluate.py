@@ -118,11 +118,11 @@ def test_bad_requests(data):
         evaluate(FullReuse(), NETWORK, 1, split="training")
     with pytest.raises(ValueError, match="seed = -1"):
         evaluate(FullReuse(), NETWORK, 1, seed=-1)
-    with pytest.raises(ValueError, match="greedy and of one AgentConfig"):
+    with pytest.raises(ValueError, match="a list of at least one Policy"):
         evaluate_seeds([], NETWORK, 1)
-    with pytest.raises(ValueError, match="greedy and of one AgentConfig"):
+    with pytest.raises(ValueError, match="of one configuration, they differ in paradigm"):
         evaluate_seeds([*policies, *trained(data, "independent", seeds=[0])], NETWORK, 1)
-    with pytest.raises(ValueError, match="greedy and of one AgentConfig"):
+    with pytest.raises(ValueError, match="must be greedy, these draw"):
         evaluate_seeds([policies[0].sampled()], NETWORK, 1)
 
 

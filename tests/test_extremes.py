@@ -130,7 +130,7 @@ def test_every_scheduler_runs_and_is_logged(name):
         subsets = scheduler == "best_subset" and config.num_aps > 16
         if subsets or (scheduler == "exhaustive" and too_many(config, 2**16)):
             for use in (evaluate, collect):
-                with pytest.raises(ValueError, match="are too many to try: at most 65536"):
+                with pytest.raises(ValueError, match="scheduler .* tries .* must be at most 65536"):
                     use(make_scheduler(scheduler), config, 2)
             continue
         assert_healthy_scores(evaluate(make_scheduler(scheduler), config, 2), config)

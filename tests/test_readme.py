@@ -132,9 +132,9 @@ def test_advice_has_the_numbers_of_the_tables():
     first = practice.practice("02_baselines", tables).splitlines()[0]
     assert re.findall(r"\d\.\d\d", first) == [f"{scores[name]:.2f}" for name in ("ITLinQ", "ITLinQ (tuned)")]
     trade = pd.read_csv(tables / "07_lambda_sensitivity_summary.csv")
-    trade = trade[trade.method == "CTDE-MARL-CQL"].set_index("lam")
-    best = f"best at λ = {trade.score.idxmax():g} ({trade.score.max():.2f})"
-    assert best in " ".join(practice.practice("07_lambda_sensitivity", tables).split())
+    flat = trade[(trade.method == "CTDE-MARL-CQL") & trade.lam.between(0.59, 0.91)].score
+    same = f"nearly the same from 0.6 to 0.9 ({flat.min():.2f} to {flat.max():.2f})"
+    assert same in " ".join(practice.practice("07_lambda_sensitivity", tables).split())
 
 
 def test_every_figure_has_a_caption_of_its_own():
@@ -244,7 +244,11 @@ def blocks(name: str) -> str:
 def test_example_runs(tmp_path):
     example = blocks("README.md")
     # Smaller numbers, the same lines.
-    for large, small in (("50_000", "2_000"), ("1_000", "20"), ("num_episodes=20", "num_episodes=2")):
+    for large, small in (
+        ("50_000", "2_000"),
+        ("learning_rate=4e-3", "learning_rate=4e-3, num_updates=20"),
+        ("num_episodes=20", "num_episodes=2"),
+    ):
         assert large in example
         example = example.replace(large, small)
     assert run_blocks(example, tmp_path).count("Scores(sum_rate=") == 2

@@ -1,5 +1,6 @@
 """Policies and schedulers inside others (late reports, mixtures, all at once), and what only their network refuses."""
 
+import copy
 import dataclasses
 import math
 
@@ -85,10 +86,12 @@ def test_a_mixture_of_something_without_parameters_is_logged():
 @pytest.mark.parametrize("wrapper", ["late", "mixed", "mixed twice"])
 def test_a_device_reaches_the_policy_inside(wrapper, monkeypatch):
     asked = []
-    monkeypatch.setattr(Policy, "to", lambda self, device: asked.append(device) or self)
+    monkeypatch.setattr(Policy, "to", lambda self, device: asked.append(device) or copy.copy(self))
     wrapped = WRAPPERS[wrapper](POLICY)
     moved = on_device(wrapped, "cpu")
     assert asked == ["cpu"] and moved is not wrapped and type(moved) is type(wrapped)
+    plain = WRAPPERS[wrapper](make_scheduler("random_walk"))
+    assert on_device(plain, "cpu") is plain, "its state stays that of one object"
     assert evaluate(moved, NETWORK, 3).score == evaluate(wrapped, NETWORK, 3).score
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_kind, known_device, real_array, seed_number, several, whole_number
+from ..checks import check_kind, real_array, seed_number, several, whole_number
 from ..config import NetworkConfig
 from .draws import draw_angles, draw_deployment, draw_shadowing
 from .traces import as_episodes, as_traces, check_traces, warn_of_decibels
@@ -87,9 +87,7 @@ class Deployment:
         return Deployment(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def to(self, device: str | torch.device) -> Deployment:
-        """The same deployment on another device; gains stay in the memory of the CPU, or on the disk. ValueError for a
-        device that is not there."""
-        device = known_device(device)
+        """The same deployment on another device; gains stay in the memory of the CPU, or on the disk."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "gains"}
         return replace(self, **{name: tensor.detach().to(device) for name, tensor in tensors.items()})
 

@@ -82,9 +82,12 @@ class ImperfectReports:
         check_fits(self.behaviour, network)
 
     def to(self, device: str | torch.device) -> ImperfectReports:
-        """The same with a policy on a device."""
+        """The same with a policy on a device; itself if there is none."""
+        behaviour = on_device(self.behaviour, device)
+        if behaviour is self.behaviour:
+            return self
         moved = copy.copy(self)
-        moved.behaviour = on_device(self.behaviour, device)
+        moved.behaviour = behaviour
         return moved
 
     def begin(self, key: Tensor) -> None:

@@ -146,9 +146,12 @@ class Mixture(Scheduler):
             check_fits(member, network)
 
     def to(self, device: str | torch.device) -> Mixture:
-        """The same mixture with its policies on a device."""
+        """The same mixture with its policies on a device; itself if it has none."""
+        members = [on_device(member, device) for member in self.members]
+        if all(new is old for new, old in zip(members, self.members, strict=True)):
+            return self
         moved = copy.copy(self)
-        moved.members = [on_device(member, device) for member in self.members]
+        moved.members = copy.deepcopy(members)  # what has a state is not shared
         return moved
 
     def parameters(self) -> dict[str, Any]:
