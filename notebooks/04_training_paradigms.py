@@ -422,10 +422,8 @@ def claims():
     # Of all logs: over the best baseline, over C, minus I.
     gains, shares, leads = (tables.interval_at(row, "over_logs") for _, row in of_logs.iterrows())
     over_own = tables.interval_at(from_own.iloc[0], "lead_of_ctde")
-    share, levels = (
-        tables.paired(ctde, c, kind="ratio"),
-        (tables.scored(r)[0] for r in (results[strongest], joint, local)),
-    )
+    share = tables.paired(ctde, c, kind="ratio")
+    levels = [tables.scored(result)[0] for result in (results[strongest], joint, local)]
     return claim_table(
         study.slug,
         over_baselines(gains),

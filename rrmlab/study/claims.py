@@ -20,7 +20,7 @@ VERDICTS = ("reproduced", "equivalent", "not reproduced", "undecided")
 CLAIMS = {
     "K1": "CTDE-MARL-CQL scores at least 15% more than the best baseline with earlier papers' parameters (ratio).",
     "K2": "Without CQL's penalty values are too high (value minus return, standardised, log written by full reuse).",
-    "K3": "CTDE-MARL-CQL reaches 98% of C-MARL-CQL (ratio, both tuned; with usual defaults of both it may).",
+    "K3": "CTDE-MARL-CQL reaches 98% of C-MARL-CQL (ratio, both tuned; with some usual defaults it does).",
     "K4": "Better logs give better policies: SAC's > DQN's > random walk's; SAC's > mixture's (smallest difference).",
     "K5": "C-MARL-CQL has the best 5-percentile rate (difference to the better of CTDE and independent).",
     "K6": "CTDE scores more than independent agents (difference, both from the team's reward; from own rewards, too).",
