@@ -442,10 +442,10 @@ judged.round(3)
 # * **With fresh gains learning adds nothing to the formula**: Shannon's rate is what there is to learn, and the agent learns it
 #   from a random walk's log with the team's reward alone, to within the intervals. Best subset reaches as much with fewer
 #   numbers, but has to try 2^I sets.
-# * **With late gains learning pays.** Where all gains are 20 TTIs old or more, the agent is above the formula on the same reports,
-#   and from 5 to 20 TTIs above greedy marginal: it has learned from the log how much a late gain says beside the SINR of now.
+# * **With late gains learning pays.** Where all gains are 10 TTIs old or more, the agent is above the formula on the same reports,
+#   and from 1 to 20 TTIs above greedy marginal: it has learned from the log how much a late gain says beside the SINR of now.
 # * **Where only the gains of the other APs are late, it does not pay**: at no age is the agent above the formula, and from 20 TTIs
-#   on greedy marginal, which takes each AP's user of the best PF factor and leaves the other slots aside, is better than both.
+#   on it is below greedy marginal, which takes each AP's user of the best PF factor and leaves the other slots aside.
 # * **What is learned with 4 APs holds with 64**, at half and at twice the density too: the agent scores within about a
 #   hundredth of the formula, and above ITLinQ tuned anew in each network. That hangs on the form of the messages: with
 #   messages that did not vanish with the INR, and were summed as they are, the same agent fell behind both from 16 APs on (an earlier
