@@ -188,6 +188,7 @@ def train_online(
                 training.save(as_path(checkpoint) / "state", facts, step + 1)
             bar.update()
     bar.close()
+    del env  # its gains, half as large as the replay, which is now taken apart
     policies = training.policies(with_history=True)
     split = "train" if deployments is None else "given"
     common = {"network": network.to_dict(), "behaviour": label, "split": split, "agent": config.to_dict()}
