@@ -373,8 +373,8 @@ reading.shown(judged)
 # ## In practice
 #
 # <!-- practice -->
-# * Let what writes a log try things. A random walk's log gives 1.29, that of a mixture of good schedulers, which nearly
-#   always do the same, 0.65.
+# * Let what writes a log try things. A random walk's log gives 1.29, that of a mixture of random walk, full reuse and
+#   ITLinQ, two thirds of which are one joint action, 0.65.
 # * Score a clone of the log as well (1.10 on the mixture): a learner below it has been misled by the log.
 # <!-- /practice -->
 

@@ -166,8 +166,8 @@ reading.shown(judged)
 # ## In practice
 #
 # <!-- practice -->
-# * Take either backbone for agents that act on their own observation (difference of R_score 0.003 [-0.002, 0.010]), and
-#   spend the time on tuning: a separate tuning makes more of a difference.
+# * Take either backbone for agents that act on their own observation (R_score of CTDE with SAC minus with DQN: 0.003
+#   [-0.002, 0.010]).
 # * For a centralized agent that learns online prefer SAC: its R_score is 0.036 [0.017, 0.050] above DQN's.
 # <!-- /practice -->
 

@@ -214,7 +214,7 @@ reading.shown(judged)
 # <!-- practice -->
 # * Try small penalties first: C-MARL-CQL scores 1.51 with α = 0.1, 1.41 with 1 and 1.16 with 50. On a narrow log a
 #   larger one may be needed (notebook 05).
-# * Look ahead only where needed: with γ = 0 it scores 1.51, with 0.9 1.42.
+# * Look ahead only where needed: with γ = 0 C-MARL-CQL scores 1.51, with 0.9 1.42.
 # <!-- /practice -->
 
 # %%

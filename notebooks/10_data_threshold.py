@@ -15,8 +15,8 @@
 # # 10 · How much log, of which author, is enough?
 #
 # <!-- answer -->
-# **Answer.** From 5,000 transitions in a row of a random walk CTDE scores 0.87 and C 0.84, from 20,000 1.23 and 1.26;
-# the best baseline has 1.12. Agents that exchange messages score 1.62 from 1,000.
+# **Answer.** From 5,000 transitions in a row of a random walk CTDE scores 0.86 and C 0.85, from 20,000 1.24 and 1.27;
+# the best baseline has 1.12. Agents that exchange messages score 1.63 from 1,000.
 # <!-- /answer -->
 #
 # **Question.** What are the smallest log and the weakest author from which training converges? Can that be told from the log
@@ -37,7 +37,7 @@
 # that between logs. Scores are of 30 deployments of 500 TTIs. The number of deployments and that of TTIs in each are not varied
 # apart from each other.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 20 minutes on 2 cores that had other work too.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: 20 to 24 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
@@ -364,10 +364,10 @@ judged.round(3)
 #   transitions of a random walk on it gains nothing more.
 # * From full reuse and the mixture of schedulers, the two narrowest logs, nothing is learned that is clearly above the best
 #   baseline. From every other author it is, even from one that was hardly trained.
-# * Whether a training is *flat* stays undecided nearly everywhere: four logs are too few to show so small a change.
+# * Whether a training is *flat* stays undecided in most cases: four logs are too few to show so small a change.
 # * What a log covers tells something beforehand, and more of C than of CTDE. Fitted Q evaluation and the entropy given the state do not
 #   tell it across authors and sizes. Where the rule of `coverage` says "enough", every training here ended above the best baseline.
-# * No criterion from the log alone chooses α better than the paper's α = 1 does on these short logs. In notebook 09, with a
+# * No criterion from the log alone chooses α clearly better than the paper's α = 1 does on these short logs. In notebook 09, with a
 #   longer log and another backbone, C is better with a smaller α. So no function is offered for the choice.
 # * λ from the log alone: the predicted order of the λ is right on every log. The predicted 5-percentile rates are several times too
 #   high, and λ = 0.8 for every target misses by less. Rank with the prediction, and measure the rate in the network.
