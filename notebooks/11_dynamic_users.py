@@ -131,8 +131,8 @@ def window_table():
 
 windows = study.table("windows", window_table)
 passed = study.table("crossing", lambda: figures.crossing(windows))
-caption = """(a) R_score over the speed of users, for three averaging constants of the PF average, without arrivals. (b) Loss against the best of
-the three windows over coherence time / window; lines: 5%, and where the agent passes it. Interquartile means over three training
+caption = """(a) R_score over the speed of users, for three averaging constants of the PF average, without arrivals. (b) Loss of the
+other windows against the best of the three, over coherence time / window; lines: 5%, and where the agent passes it. Interquartile means over three training
 seeds; bars: 95% intervals over seeds and deployments (rules: deployments)."""
 study.show(figures.windows(windows, passed), "windows", caption)
 

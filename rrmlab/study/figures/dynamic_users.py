@@ -78,7 +78,8 @@ def windows(table: pd.DataFrame, passed: pd.DataFrame) -> Figure:
         style = plotting.style_of(method) | {"linestyle": LINES[constants.index(averaging)]}
         label = f"{method}, window {1 / averaging:.0f} TTIs"
         left.errorbar(part.speed, part.score, plotting.errors(part, "score"), elinewidth=0.7, label=label, **style)
-        right.plot(part.ratio, 100 * part.loss, **(style | {"linestyle": "none"}))
+        lost = part[part.loss > 0]  # without the best one, against which the loss is taken
+        right.plot(lost.ratio, 100 * lost.loss, **(style | {"linestyle": "none"}))
     left.set_xscale("symlog", linthresh=1)
     speeds = sorted(table.speed.unique())
     left.set_xticks(speeds, [f"{speed:g}" for speed in speeds])
