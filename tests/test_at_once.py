@@ -143,21 +143,23 @@ def test_without_locks_everything_works_but_waiting(tmp_path, monkeypatch):
 SWEEP = """
     import sys
     from pathlib import Path
-    from rrmlab import AgentConfig, NetworkConfig, sweep
+    from rrmlab import AgentConfig, NetworkConfig
+    from rrmlab.study import jobs as study_jobs
+    from rrmlab.study.scoring import Scoring
 
     root = Path(sys.argv[1])
-    train = sweep.OfflineJob._train
+    train = study_jobs.OfflineJob._train
 
     def logged(job, checkpoint):
         with open(root / "log", "a") as log:
             print(job.agent.alpha, file=log)
         return train(job, checkpoint)
 
-    sweep.OfflineJob._train = logged
+    study_jobs.OfflineJob._train = logged
     network = NetworkConfig(num_aps=2, num_users=5, top_n=2, episode_ttis=12, warmup_ttis=2)
     agents = [AgentConfig(alpha=alpha, hidden=(6,), num_updates=300, batch_size=16) for alpha in (0.0, 0.1, 0.2, 0.3)]
-    jobs = {a.alpha: sweep.OfflineJob(root / "dataset-v0", a, (0, 1), sweep.Scoring(network, 2)) for a in agents}
-    print(*(result.rates.tobytes().hex() for result in sweep.run_jobs(root, jobs, 1).values()))
+    jobs = {a.alpha: study_jobs.OfflineJob(root / "dataset-v0", a, (0, 1), Scoring(network, 2)) for a in agents}
+    print(*(result.rates.tobytes().hex() for result in study_jobs.run_jobs(root, jobs, 1).values()))
     """
 
 
