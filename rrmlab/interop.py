@@ -22,7 +22,7 @@ try:
 except ImportError as error:
     raise ImportError("rrmlab.interop needs PettingZoo: pip install 'rrmlab[interop]'") from error
 
-Observation = dict[str, np.ndarray]
+AgentObservation = dict[str, np.ndarray]
 
 
 class RRMParallelEnv(ParallelEnv):
@@ -83,7 +83,7 @@ class RRMParallelEnv(ParallelEnv):
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Observation], dict[str, dict[str, Any]]]:
+    ) -> tuple[dict[str, AgentObservation], dict[str, dict[str, Any]]]:
         """Start an episode.
 
         Args:
@@ -107,7 +107,9 @@ class RRMParallelEnv(ParallelEnv):
 
     def step(
         self, actions: dict[str, Any]
-    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+    ) -> tuple[
+        dict[str, AgentObservation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
+    ]:
         """One TTI.
 
         Args:
@@ -173,7 +175,7 @@ class RRMParallelEnv(ParallelEnv):
             )
         return number
 
-    def _observations(self) -> dict[str, Observation]:
+    def _observations(self) -> dict[str, AgentObservation]:
         obs = self.env.obs[0].cpu().numpy()
         mask = self.env.action_mask[0].cpu().numpy().astype(np.int8)
         return {

@@ -44,7 +44,7 @@ from rrmlab.agents.graph_learner import GraphLearner, make_learner
 from rrmlab.agents.learner import Batch, Learner
 from rrmlab.agents.networks import StackedMLP
 from rrmlab.game.link_schedulers import joint_actions
-from rrmlab.game.messages import Slots
+from rrmlab.game.messages import SlotReports
 from rrmlab.game.views import SILENT
 from rrmlab.storage import verify
 
@@ -77,7 +77,7 @@ def test_values_of_joint_actions_and_of_each_action_alone(form, num_aps):
     """Seeds 0 and 1, silent APs, empty slots: q, and Q_tot of every alternative less that of silence."""
     factors = random_factors(form, (0, 1))
     obs, mask, actions = random_network(3, num_aps, 2, 12)
-    both = Slots.of(obs.expand(2, -1, -1, -1)), actions.expand(2, -1, -1)
+    both = SlotReports.of(obs.expand(2, -1, -1, -1)), actions.expand(2, -1, -1)
     q, added = conditional_values(factors, *both)
     np.testing.assert_allclose(q, joint_values(factors, *both), **close)
     assert (actions == 0).any() and (~mask).any()
@@ -349,7 +349,7 @@ def test_trained_decisions_are_mostly_the_best(policies, rounds, record_property
         env.step_users(make_scheduler("graph_formula").serve(env.view()))
     policy, mask = policies["rate"][0].deciding(lam=1.0, rounds=rounds), env.action_mask
     actor, every = policy._actor, joint_actions(env.view())
-    slots = Slots.of(policy.scale.obs(env.obs).unsqueeze(0))
+    slots = SlotReports.of(policy.scale.obs(env.obs).unsqueeze(0))
     values = torch.stack([joint_values(actor.factors, slots, a.expand(1, 200, -1)).sum(-1)[0] for a in every], -1)
     allowed = torch.stack([mask[:, torch.arange(4), a].all(-1) for a in every], -1)
     values = values.masked_fill(~allowed, -torch.inf)

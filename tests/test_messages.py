@@ -25,7 +25,7 @@ from plain_graph import (
 from rrmlab import NetworkConfig, RRMEnv, evaluate, make_scheduler
 from rrmlab.agents.graph import conditional_values, joint_values
 from rrmlab.game.link_schedulers import joint_actions, joint_rewards
-from rrmlab.game.messages import MOST_ROUNDS, MessageRule, Shannon, Slots, decide, messages_sent
+from rrmlab.game.messages import MOST_ROUNDS, MessageRule, Shannon, SlotReports, decide, messages_sent
 from rrmlab.game.views import CrossGainView, ObservationView
 
 NETWORK = NetworkConfig(num_aps=4, num_users=14, episode_ttis=200, warmup_ttis=20, observation="neighbours")
@@ -64,7 +64,7 @@ def test_learned_values_decide_as_aps_that_know_what_they_received(form, seed, n
     factors = random_factors(form, (seed, seed + 1))
     obs, mask, _ = random_network(seed, num_aps, top_n, 3)
     both = obs.expand(2, -1, -1, -1), mask.expand(2, -1, -1, -1)
-    got = decide(factors, Slots.of(both[0]), both[1], rounds)
+    got = decide(factors, SlotReports.of(both[0]), both[1], rounds)
     for s, b in np.ndindex(2, 3):
         slots = slots_of(obs[b], num_aps)
         wanted, sent = decide_by_objects(PlainFactors.of(factors, s), slots, mask[b].numpy(), rounds)
@@ -99,7 +99,7 @@ AGREEMENT = {
 
 def standardised(obs, num_aps):
     mean, std = (numbers[[0, 1, 2] + [3] * (num_aps - 1)] for numbers in SCALE)
-    return Slots.of(((obs.unflatten(-1, (-1, num_aps + 2)) - mean) / std).flatten(-2).unsqueeze(0))
+    return SlotReports.of(((obs.unflatten(-1, (-1, num_aps + 2)) - mean) / std).flatten(-2).unsqueeze(0))
 
 
 @pytest.mark.parametrize(("kind", "num_aps"), AGREEMENT)
@@ -115,7 +115,7 @@ def test_the_decision_is_never_above_the_best_and_mostly_it(kind, num_aps, recor
         found = [view.actions(rule.serve(view)).unsqueeze(0) for rule in rules]
     else:
         factors = random_factors(kind, range(draws), hidden=(6, 5))
-        slots = Slots(*(x.expand(draws, *x.shape[1:]) for x in standardised(view.obs, num_aps)))
+        slots = SlotReports(*(x.expand(draws, *x.shape[1:]) for x in standardised(view.obs, num_aps)))
         tried = [joint_values(factors, slots, actions.expand(draws, envs, -1)).sum(-1) for actions in every]
         allowed = torch.stack([mask[:, torch.arange(num_aps), actions].all(-1) for actions in every], -1)
         values = torch.stack(tried, -1).masked_fill(~allowed, -torch.inf)
@@ -140,7 +140,7 @@ def test_a_round_never_lowers_the_value_and_the_end_is_one(seed, num_aps, top_n,
     """Where nothing changes any more, no AP has a better action while the others keep theirs."""
     factors = random_factors(form, (seed,))
     obs, mask, _ = random_network(seed, num_aps, top_n, 8)
-    slots, mask = Slots.of(obs.unsqueeze(0)), mask.unsqueeze(0)
+    slots, mask = SlotReports.of(obs.unsqueeze(0)), mask.unsqueeze(0)
     found = [decide(factors, slots, mask, rounds) for rounds in range(5)]
     values = [joint_values(factors, slots, actions).sum(-1) for actions in found]
     assert all(bool((more >= less - 1e-9).all()) for less, more in itertools.pairwise(values))
@@ -189,13 +189,13 @@ def test_other_numbers_of_aps_and_slots_are_other_names(seed, num_aps, top_n, ki
         return new_slot.expand(len(chosen), -1, -1).gather(-1, chosen[:, aps].unsqueeze(-1)).squeeze(-1)
 
     for rounds in (0, 2):
-        got, wanted = (decide(factors, Slots.of(o), m, rounds)[0] for o, m in (there, here))
+        got, wanted = (decide(factors, SlotReports.of(o), m, rounds)[0] for o, m in (there, here))
         assert torch.equal(got, moved(wanted))
     new = moved(actions).unsqueeze(0)
-    q = joint_values(factors, Slots.of(there[0]), new)
-    torch.testing.assert_close(q, joint_values(factors, Slots.of(here[0]), actions.unsqueeze(0))[:, :, aps])
-    added = conditional_values(factors, Slots.of(there[0]), new)[1].masked_fill(~there[1], 0)
-    old = conditional_values(factors, Slots.of(here[0]), actions.unsqueeze(0))[1].masked_fill(~here[1], 0)
+    q = joint_values(factors, SlotReports.of(there[0]), new)
+    torch.testing.assert_close(q, joint_values(factors, SlotReports.of(here[0]), actions.unsqueeze(0))[:, :, aps])
+    added = conditional_values(factors, SlotReports.of(there[0]), new)[1].masked_fill(~there[1], 0)
+    old = conditional_values(factors, SlotReports.of(here[0]), actions.unsqueeze(0))[1].masked_fill(~here[1], 0)
     torch.testing.assert_close(added.gather(-1, new_slot.expand(1, 6, -1, -1)), old[:, :, aps])
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..config import NetworkConfig
-from ..game.messages import OWN, Slots, decide
+from ..game.messages import OWN, SlotReports, decide
 from . import losses
 from .config import AgentConfig
 from .graph import Factors
@@ -66,7 +66,9 @@ class GraphActor:
         """Actions (S, B, I) for obs (S, B, I, N F) and masks (S, B, I, N+1)."""
         aps, top_n = obs.shape[-2], mask.shape[-1] - 1
         which = torch.arange(OWN + aps - 1, device=obs.device).clamp(max=OWN).repeat(top_n)
-        return decide(self.factors, Slots.of((obs - self.mean[..., which]) / self.std[..., which]), mask, self.rounds)
+        return decide(
+            self.factors, SlotReports.of((obs - self.mean[..., which]) / self.std[..., which]), mask, self.rounds
+        )
 
 
 def make_actor(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 
 from ..config import NetworkConfig
-from ..game.messages import OWN, Slots, check_neighbours
+from ..game.messages import OWN, SlotReports, check_neighbours
 from ..game.observations import other_aps
 from .networks import StackedMLP
 from .scale import Scale
@@ -81,14 +81,14 @@ class Factors(nn.Module):
         return q * (self.lam * own[..., 1]).exp() if self.form == "rate" else q
 
 
-def joint_values(factors: Factors, slots: Slots, actions: Tensor) -> Tensor:
+def joint_values(factors: Factors, slots: SlotReports, actions: Tensor) -> Tensor:
     """q of each AP (S, B, I) under a joint action (S, B, I), 0 of silent ones; their sum is Q_tot - c."""
     on, at = actions > 0, slots.at((actions - 1).clamp(min=0))
     interference = (factors.messages(at.inr) * _others(on).unsqueeze(-1)).sum(-2)
     return factors.values(at.own, interference) * on
 
 
-def conditional_values(factors: Factors, slots: Slots, actions: Tensor) -> tuple[Tensor, Tensor]:
+def conditional_values(factors: Factors, slots: SlotReports, actions: Tensor) -> tuple[Tensor, Tensor]:
     """`joint_values`, and what each action of an AP adds to Q_tot while the others keep theirs (S, B, I, N+1): the sum
     of all q less the same sum without that AP, so 0 for silence; any number for empty slots."""
     on, chosen = actions > 0, (actions - 1).clamp(min=0)

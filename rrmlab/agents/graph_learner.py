@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import NetworkConfig
-from ..game.messages import Slots, decide
+from ..game.messages import SlotReports, decide
 from ..random_streams import PARAMETERS, seeded_generators
 from . import losses
 from .config import AgentConfig, network_shapes
@@ -63,7 +63,7 @@ class GraphLearner(Learner):
 
     def update(self, batch: Batch) -> Metrics:
         """One gradient step of every seed, then the soft update of the target networks."""
-        config, factors, slots = self.config, self.factors, Slots.of(batch.obs)
+        config, factors, slots = self.config, self.factors, SlotReports.of(batch.obs)
         if config.penalty == "none" or not config.alpha:
             q, penalty = joint_values(factors, slots, batch.actions), torch.zeros_like(batch.reward).unsqueeze(1)
         else:
@@ -80,7 +80,7 @@ class GraphLearner(Learner):
         loss.backward()
         self._step([(self.target_factors, factors)])
         with torch.no_grad():
-            some = Slots(*(values[:, :GREEDY_SHARE] for values in slots))
+            some = SlotReports(*(values[:, :GREEDY_SHARE] for values in slots))
             best = decide(factors, some, batch.mask[:, :GREEDY_SHARE], rounds=0)
             greedy = self._learned(factors, joint_values(factors, some, best))
             metrics = (error, penalty, predicted, greedy, torch.zeros_like(predicted))
@@ -103,7 +103,7 @@ class GraphLearner(Learner):
         """Value of the next observation (S, V, B)."""
         if self.config.gamma == 0:
             return torch.zeros_like(batch.terminated, dtype=batch.reward.dtype).unsqueeze(1)
-        slots, target = Slots.of(batch.next_obs), self.target_factors
+        slots, target = SlotReports.of(batch.next_obs), self.target_factors
         actions = decide(self.factors, slots, batch.next_mask, self.config.rounds)
         return self._learned(target, joint_values(target, slots, actions))
 

@@ -21,21 +21,21 @@ OWN = 3  # numbers of a slot before the INRs: SINR, ln w, SNR
 MOST_ROUNDS = 20  # after which a decision until nothing changes stops, `study`
 
 
-class Slots(NamedTuple):
+class SlotReports(NamedTuple):
     """What users report, each number on the scale that the values ask for; any numbers where a slot is empty."""
 
     own: Tensor  # (S, B, I, N, 3), SINR, ln w, SNR
     inr: Tensor  # (S, B, I, N, I-1)
 
     @classmethod
-    def of(cls, obs: Tensor) -> Slots:
+    def of(cls, obs: Tensor) -> SlotReports:
         """From observations with neighbours (S, B, I, N F)."""
         return cls(*obs.unflatten(-1, (-1, OWN + obs.shape[-2] - 1)).split([OWN, obs.shape[-2] - 1], -1))
 
-    def at(self, chosen: Tensor) -> Slots:
+    def at(self, chosen: Tensor) -> SlotReports:
         """Those of one slot per AP, chosen (S, B, I): (S, B, I, 3) and (S, B, I, I-1)."""
         index = chosen[..., None, None]
-        return Slots(*(values.take_along_dim(index, -2).squeeze(-2) for values in self))
+        return SlotReports(*(values.take_along_dim(index, -2).squeeze(-2) for values in self))
 
 
 class Values(Protocol):
@@ -49,7 +49,7 @@ class Values(Protocol):
 
 
 @torch.no_grad()
-def decide(factors: Values, slots: Slots, mask: Tensor, rounds: int) -> Tensor:
+def decide(factors: Values, slots: SlotReports, mask: Tensor, rounds: int) -> Tensor:
     """Actions (S, B, I) by messages: greedy admission, then rounds of best response.
 
     The APs take turns in the order of their best q without interference. In its turn an AP takes the action that is
@@ -151,10 +151,12 @@ class MessageRule(SlotRule):
         check_neighbours(network, f"scheduler {self.name!r}")
 
     def serve(self, view: ObservationView) -> Tensor:
-        seen = Slots.of(view.obs.double().unsqueeze(0))  # what a strong INR leaves when it is taken off again counts
+        seen = SlotReports.of(
+            view.obs.double().unsqueeze(0)
+        )  # what a strong INR leaves when it is taken off again counts
         sinr_db, log_weight, snr_db = seen.own.unbind(-1)
         own = torch.stack([sinr_db, log_weight, 10 ** (snr_db / 10)], -1)  # the formula does not look at the SINR
-        slots = Slots(own, 10 ** (seen.inr / 10))
+        slots = SlotReports(own, 10 ** (seen.inr / 10))
         return view.users(decide(Shannon(self.lam), slots, view.action_mask.unsqueeze(0), self.rounds).squeeze(0))
 
 

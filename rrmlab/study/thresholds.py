@@ -24,7 +24,7 @@ from ..agents.stack import evaluate_seeds
 from ..config import NetworkConfig
 from ..game.behaviours import Behaviour
 from ..game.evaluation import evaluate
-from ..game.messages import Slots
+from ..game.messages import SlotReports
 from ..game.observations import OBSERVATIONS
 from ..game.schedulers import Mixture, RandomWalk, make_scheduler
 from ..game.views import ObservationView
@@ -216,7 +216,7 @@ class _Entry:
         """Sum and 5-percentile rate that the graph policy would have at another λ, from the log alone."""
         data = first(self.own, min(len(self.own), FQE_LOG // 10))
         obs, mask = data.obs[data.rows], data.mask[data.rows]
-        slots = Slots.of(self.policy.scale.obs(obs).unsqueeze(0))
+        slots = SlotReports.of(self.policy.scale.obs(obs).unsqueeze(0))
         rates = Factors(self.policy.nets, "rate", 0.0)  # λ = 0 leaves the learned rates
         spread = float(self.policy.scale.tensors["reward_std"])
         features = obs.unflatten(-1, (data.network.top_n, -1))
