@@ -56,11 +56,9 @@ def check_kind(name: str, value: Any, kind: type) -> None:
     """Raise ValueError unless the value is of that class, see `is_kind`."""
     if not is_kind(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        got = (
-            type(value).__name__
-            if type(value).__name__ != kind.__name__
-            else f"{type(value).__module__}.{kind.__name__}"
-        )
+        got = type(value).__name__
+        if got == kind.__name__:  # such as NumPy's bool
+            got = f"{type(value).__module__}.{got}"
         raise ValueError(f"{name}: must be {article} {kind.__name__}, got {got}")
 
 

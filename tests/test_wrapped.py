@@ -189,6 +189,11 @@ def test_policies_that_do_not_belong_together_are_told_apart():
         evaluate_seeds([POLICY, *shorter], NETWORK, 2)
     with pytest.raises(ValueError, match="differ in stochastic"):
         evaluate_seeds([POLICY, OTHER.sampled()], NETWORK, 2)
+    wide = dataclasses.replace(NETWORK, observation="neighbours")
+    graph_data = collect(make_scheduler("random_walk"), wide, 40)
+    (graph,) = train_offline(graph_data, AgentConfig.graph(num_updates=1, hidden=(8,), lam=0.8), [0], progress=False)
+    with pytest.raises(ValueError, match="differ in lam"):  # which agent and network both have
+        evaluate_seeds([graph, graph.deciding(lam=0.3)], wide, 2)
     with pytest.raises(ValueError, match="at least one Policy"):
         evaluate_seeds([], NETWORK, 2)
     with pytest.raises(ValueError, match="noise_db = None"):

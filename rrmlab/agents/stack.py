@@ -63,9 +63,13 @@ class PolicyStack:
     knowledge = ObservationView
 
     def __init__(self, policies: Sequence[Policy]) -> None:
-        facts = [p.config.to_dict() | p.network.to_dict() | {"stochastic": p.stochastic} for p in policies]
-        if different := [name for name, value in facts[0].items() if any(value != each[name] for each in facts)]:
-            raise ValueError(f"policies: must be of one configuration, they differ in {', '.join(different)}")
+        # Pairs, not one dict: agent and network both have a lam.
+        facts = [
+            [*p.config.to_dict().items(), *p.network.to_dict().items(), ("stochastic", p.stochastic)] for p in policies
+        ]
+        different = {one[0] for each in facts for one, other in zip(facts[0], each, strict=True) if one != other}
+        if different:
+            raise ValueError(f"policies: must be of one configuration, they differ in {', '.join(sorted(different))}")
         if policies[0].stochastic:
             raise ValueError("policies: must be greedy, these draw their actions")
         self.first, self.size = policies[0], len(policies)

@@ -151,9 +151,8 @@ class MessageRule(SlotRule):
         check_neighbours(network, f"scheduler {self.name!r}")
 
     def serve(self, view: ObservationView) -> Tensor:
-        seen = SlotReports.of(
-            view.obs.double().unsqueeze(0)
-        )  # what a strong INR leaves when it is taken off again counts
+        # In double precision: what a strong INR leaves when it is taken off again counts.
+        seen = SlotReports.of(view.obs.double().unsqueeze(0))
         sinr_db, log_weight, snr_db = seen.own.unbind(-1)
         own = torch.stack([sinr_db, log_weight, 10 ** (snr_db / 10)], -1)  # the formula does not look at the SINR
         slots = SlotReports(own, 10 ** (seen.inr / 10))

@@ -14,7 +14,7 @@ from ..agents import losses
 from ..agents.config import AgentConfig
 from ..agents.learner import Learner
 from ..agents.scale import Scale
-from ..checks import check_kind, known_device, seed_number
+from ..checks import check_kind, is_kind, known_device, seed_number
 from ..game.behaviours import Behaviour, check_behaviour, check_fits
 from ..game.schedulers import RandomWalk
 from ..game.views import SILENT, ObservationView
@@ -36,7 +36,7 @@ def actions_on(policy: Behaviour, data: Dataset) -> Tensor:
     if policy.knowledge is not ObservationView:
         raise ValueError(f"policy = {policy.name}: looks at {policy.knowledge.__name__}, logs hold observations")
     check_fits(policy, data.network)
-    if getattr(policy, "stochastic", False) or isinstance(policy, RandomWalk):
+    if getattr(policy, "stochastic", False) or is_kind(policy, RandomWalk):
         raise ValueError(f"policy = {policy.name}: draws its actions, it must be one that always does the same")
     parts = []
     for obs, mask in zip(data.obs.split(ROWS), data.mask.split(ROWS), strict=True):

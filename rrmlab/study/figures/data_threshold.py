@@ -173,7 +173,7 @@ def in_practice(
     fixed = error[error.index.str.startswith("λ")].iloc[0]
     return f"""
 1. **Size.** The smallest log in a row from which on R_score is clearly above the best baseline:
-{_by_author(above)}. From which on {flat}.
+{_by_author(above)}. The smallest log from which on {flat}.
 2. **Beforehand.** What goes best with the score that is reached: {"; ".join(told)}.
 3. **α.** Mean regret on ten logs by the best criterion from the log, and of the paper's: {"; ".join(chosen)}.
 4. **λ.** A target 5-percentile rate is missed by {error["from the log"]:.3f} bit/s/Hz with λ from the log,
