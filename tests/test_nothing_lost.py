@@ -7,7 +7,7 @@ import pytest
 from stored_files import NETWORK, content_of
 
 from rrmlab import AgentConfig, collect, evaluate, make_scheduler, train_offline, train_online
-from rrmlab.storage import new_folder
+from rrmlab.storage import CorruptFileError, new_folder
 from rrmlab.study.store import score_result
 
 DATA = collect(make_scheduler("random_walk"), NETWORK, 36, seed=1)
@@ -64,6 +64,14 @@ def test_a_folder_of_somebody_else_is_no_checkpoint(tmp_path, write):
     with pytest.raises(FileExistsError, match=r"notes\.txt"):
         write(tmp_path / "d")
     assert os.listdir(tmp_path / "d") == ["notes.txt"]
+
+
+def test_a_checkpoint_that_lost_its_files_is_not_begun_anew(tmp_path):
+    train(tmp_path / "c")
+    for name in ("facts.json", "state"):
+        (tmp_path / "c" / name).unlink()
+    with pytest.raises(CorruptFileError, match="is missing"):
+        train(tmp_path / "c")
 
 
 @pytest.mark.parametrize("write", [train, online])

@@ -366,7 +366,7 @@ def test_a_folder_of_another_kind_is_called_what_it_is(copies, tmp_path, monkeyp
 
 
 def test_a_place_for_a_training_is_not_another_folder(copies):
-    with pytest.raises(FileExistsError, match="holds a policy: open it with Policy.load"):
+    with pytest.raises(ValueError, match="holds a policy: open it with Policy.load"):
         WRITERS["checkpoint"][0](copies / "checkpoint")
     Policy.load(copies / "checkpoint")
 

@@ -24,7 +24,7 @@ from ..agents.policy import Policy
 from ..agents.scale import Scale
 from ..checks import as_path, check_kind, seed_number, several, whole_number
 from ..config import NetworkConfig
-from ..storage import check_replaceable, new_folder, read_json, reading, scratch, verify
+from ..storage import SUMS, check_replaceable, new_folder, read_json, reading, scratch, verify
 from .history import History, whole
 
 FACTS = "facts.json"  # of a checkpoint, what training it is of
@@ -163,7 +163,7 @@ def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | No
     if (path / "state").is_dir():
         raise ValueError(f"checkpoint = {path}: of an online training; name another folder")
     folder = None
-    if (path / FACTS).is_file() or (path / "state").is_file():
+    if any((path / name).is_file() for name in (SUMS, FACTS, "state")):  # else it is empty, or somebody else's
         with suppress(FileNotFoundError):
             folder = verify(path, FACTS, "state")
     check_replaceable(path, FACTS)  # now, not when the first checkpoint is written
