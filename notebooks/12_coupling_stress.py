@@ -69,7 +69,8 @@ study = Study("12_coupling_stress", preset, recompute, device, seed)
 # Nine networks: side in m, factor on the gains between cells in dB. The last two stress both in opposite directions, so that
 # κ and INR do not rise together everywhere. At the four ends every method is tuned anew, by six trials each on validation
 # deployments; elsewhere it has the values of the standard network. An episode has half of the usual length, and there are half
-# as many deployments and transitions; updates are as everywhere. The agents have the first three seeds.
+# as many deployments and transitions; updates are as everywhere, but in trials half of the usual ones. The agents have the first
+# three seeds.
 
 # %%
 PLACES = [(1000, 0), (500, 0), (200, 0), (500, -20), (500, -10), (500, 10), (500, 20), (200, -20), (1000, 20)]
@@ -116,7 +117,7 @@ GRIDS = {
     "Greedy marginal": LAMBDAS, "Best subset": LAMBDAS, "G-formula": LAMBDAS,
 }  # fmt: skip
 if study.recompute:
-    updates = study.sizes.tuning_updates
+    updates = study.sizes.tuning_updates // 2
     trials = {}
     for place, (method, agent), k in itertools.product(ENDS, agents.items(), range(len(POINTS))):
         tried = replace(agent, num_updates=updates // 2 if agent is graph else updates, **POINTS[k])
