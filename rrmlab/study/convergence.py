@@ -80,7 +80,7 @@ def verdict(rates: np.ndarray, before: np.ndarray, baseline: np.ndarray) -> dict
 
 def smallest(table: pd.DataFrame, good: pd.Series) -> pd.DataFrame:
     """The smallest log from which on every size is good: a row per learner, a column per author; "none" if there is
-    none.
+    none, NaN where the learner was not tried.
 
     Args:
         table: columns method, author, num_samples.

@@ -168,7 +168,7 @@ class LogJob:
             if agent.paradigm == "graph" and self.lams:
                 rows[-1]["lam"] = agent.lam
                 for lam in self.lams:
-                    scores.append(entry.at(lam))
+                    scores.append(entry.scores if lam == agent.lam else entry.at(lam))
                     rows.append(rows[-1] | {"lam": lam} | entry.predicted(lam))
         covered = [facts | {"num_samples": num} | asdict(coverage(data)) for num, data in sizes.items()]
         for name, table in zip(MEASURES, (covered, rows), strict=True):

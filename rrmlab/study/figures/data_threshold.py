@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ from ..tables import columns
 from ..thresholds import author_names
 
 
-def sizes(table: pd.DataFrame, methods: Sequence[str], authors: Sequence[str]) -> Figure:
-    """R_score over the size of the log, a panel for each author: columns method, author, num_samples, score, lead with
-    its interval, baseline, verdict. Filled markers have converged, crossed ones have not."""
-    fig, axes = plotting.figure(columns=len(authors), width=plotting.PAGE_IN, height=3.0, sharey=True)
+def sizes(table: pd.DataFrame, learners: Mapping[str, Sequence[str]]) -> Figure:
+    """R_score over the size of the log, a panel for each author with its learners, the first with all of them: columns
+    method, author, num_samples, score, lead with its interval, baseline, verdict. Filled markers have converged,
+    crossed ones have not."""
+    fig, axes = plotting.figure(columns=len(learners), width=plotting.PAGE_IN, height=3.0, sharey=True)
     level = float((table.score - table.lead).iloc[0])
-    for ax, author in zip(axes, authors, strict=True):
+    for ax, (author, methods) in zip(axes, learners.items(), strict=True):
         for k, method in enumerate(methods):
             part = table[(table.author == author) & (table.method == method)].sort_values("num_samples")
             look, place = plotting.style_of(method), part.num_samples * 1.12 ** (k - len(methods) // 2)
@@ -36,7 +37,7 @@ def sizes(table: pd.DataFrame, methods: Sequence[str], authors: Sequence[str]) -
         ax.set(xscale="log", xlabel="transitions in a row", title=f"author: {author}")
         ax.set_xticks(ticks, [f"{tick / 1000:g}k" for tick in ticks])
         ax.minorticks_off()
-    shown = table[table.author.isin(authors)]
+    shown = table[table.author.isin(learners)]
     axes[0].set(ylabel=plotting.LABELS["score"], ylim=(min(shown.score.min(), level) - 0.15, shown.score.max() + 0.15))
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
@@ -145,7 +146,7 @@ def tails(frontier: pd.DataFrame, missed: pd.DataFrame) -> Figure:
 
 
 def _by_author(least: pd.DataFrame) -> str:
-    parts = (", ".join(f"{size} ({author})" for author, size in row.items()) for _, row in least.iterrows())
+    parts = (", ".join(f"{size} ({author})" for author, size in row.dropna().items()) for _, row in least.iterrows())
     return "; ".join(f"{method} {part}" for method, part in zip(least.index, parts, strict=True))
 
 
@@ -157,7 +158,7 @@ def in_practice(
     above, converged = smallest(sized, sized.lead_low > 0), smallest(sized, sized.verdict == "converged")
     undecided = table.parts.str.contains("undecided: .*flat").sum()
     flat = f"every training converged: {_by_author(converged)}"
-    if (converged == "none").all(axis=None):
+    if (converged.fillna("none") == "none").all(axis=None):
         flat = (
             f"every training converged: none; whether R_score is flat is undecided in {undecided} of {len(table)} cases"
         )
