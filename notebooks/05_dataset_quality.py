@@ -235,7 +235,7 @@ if study.recompute:
 # %%
 def learned_and_returned(policy):
     """Mean learned value and mean discounted return (NETWORKS,) each, over the states that the policy visits."""
-    ttis = min(500, study.network.episode_ttis)
+    ttis = min(500, study.network.episode_ttis // 2)
     horizon = min(100, ttis // 2)  # what comes later weighs 0.9^100
     data = collect(policy.sampled(), replace(study.network, episode_ttis=ttis), NETWORKS * ttis, seed=seed + 1_000)
     scale, config = policy.tensors, policy.config

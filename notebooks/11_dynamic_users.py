@@ -10,8 +10,8 @@
 # # 11 · What if users move, come and leave?
 #
 # <!-- answer -->
-# **Answer.** An averaging window of less than 11 coherence times of the channel costs CTDE-MARL-CQL more than 5% of
-# R_score where users move; what was learned without arrivals keeps 0.97 [0.95, 0.99] of R_score at the least.
+# **Answer.** An averaging window of less than 12 coherence times of the channel costs CTDE-MARL-CQL more than 5% of
+# R_score where users move; what was learned without arrivals keeps 0.97 [0.94, 0.99] of R_score at the least.
 # <!-- /answer -->
 #
 # **Question.** Everywhere else in this study the same 24 users are there from the start of an episode to its end, and walk.

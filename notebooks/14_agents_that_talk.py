@@ -221,7 +221,9 @@ by_age[by_age.method != name].pivot(
 # agent has the first three seeds.
 
 # %%
-SIZES, DENSITIES = [4, 9, 16, 36, 64] if preset == "paper" else [4, 9], [0.5, 1.0, 2.0]
+SIZES, DENSITIES = [4, 9, 16, 36, 64], [0.5, 1.0, 2.0]
+if preset != "paper":
+    SIZES, DENSITIES = [4, 9], [0.5, 1.0]
 
 
 def sized(part, num_aps, density):

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,25 @@ def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tupl
     return ("survived" if code == PASSED else "killed"), json.loads(called or "{}")
 
 
+def in_forks(work: Callable[[list[str]], dict[str, str]], parts: list[list[str]]) -> dict[str, str]:
+    """What `work` returns of all parts together, each part in a fork of its own at the same time."""
+    readers = []
+    for part in parts:
+        reader, writer = os.pipe()
+        if not os.fork():
+            with os.fdopen(writer, "wb") as pipe:
+                pipe.write(json.dumps(work(part)).encode())
+            os._exit(0)
+        os.close(writer)
+        readers.append(reader)
+    found: dict[str, str] = {}
+    for reader in readers:
+        with os.fdopen(reader, "rb") as pipe:
+            found |= json.loads(pipe.read())
+        os.wait()
+    return found
+
+
 class Runner:
     """A pytest plugin in place of pytest's own loop over the tests."""
 
@@ -80,12 +100,18 @@ class Runner:
             seconds[test] = called["seconds"]
             for function in called["functions"]:
                 tests[function].append(test)
-        for path in config().only_mutate:
-            self.outcomes[path] = {}
-            for mutant in mutants_of(path):
+
+        def outcomes(mutants: list[str]) -> dict[str, str]:
+            found = {}
+            for mutant in mutants:
                 chosen = sorted(tests[mangled_name_from_mutant_name(mutant)], key=seconds.get)  # the quick ones first
-                limits_s = [4 + 4 * seconds[test] for test in chosen]
-                self.outcomes[path][mutant] = forked(mutant, chosen, limits_s)[0]
+                found[mutant] = forked(mutant, chosen, [4 + 4 * seconds[test] for test in chosen])[0]
+            return found
+
+        for path in config().only_mutate:
+            mutants, processes = mutants_of(path), os.cpu_count()
+            found = in_forks(outcomes, [mutants[k::processes] for k in range(processes)])
+            self.outcomes[path] = {mutant: found[mutant] for mutant in mutants}
             print(path, dict(Counter(self.outcomes[path].values())), file=sys.stderr, flush=True)
         return True
 
