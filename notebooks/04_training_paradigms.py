@@ -237,9 +237,9 @@ for paradigm in ("centralized", "ctde"):
     for agent in untuned.usual_defaults(paradigm, study.sizes.updates):
         one = agent.gamma == 0.99 and agent.learning_rate == 1e-3 and agent.num_updates == study.sizes.updates
         if preset != "paper" and not one:
-            continue  # smaller presets take one discount and learning rate
+            continue  # smaller presets take one discount and learning rate, and one log
         plan["sac", agent] = paradigm
-        if agent.gamma == 0.99 and agent.num_updates == study.sizes.updates:
+        if preset == "paper" and agent.gamma == 0.99 and agent.num_updates == study.sizes.updates:
             plan["second sac", agent] = paradigm
 print(f"{len(plan)} trainings of {len(few)} seeds")
 if study.recompute:

@@ -80,7 +80,10 @@ names = ["C-MARL-CQL (DQN)", "CTDE-MARL-CQL (DQN)", "I-MARL-CQL (DQN)", "CTDE-MA
 agents = {name: replace(offline[name], num_updates=updates) for name in names}
 agents["G-MARL-CQL"] = tuning.graph_agent(updates // 2, rounds=1)
 JUDGED = names[:2]  # learn from all authors
-SIZED = {"random walk": list(agents), "ε = 0.3": [*JUDGED, "G-MARL-CQL"]}  # the authors in all sizes, for these learners
+SIZED = {
+    "random walk": list(agents),
+    "ε = 0.3": [*JUDGED, "G-MARL-CQL"],
+}  # the authors in all sizes, for these learners
 plan = {(author, ONE, method) for author in thresholds.author_names() for method in JUDGED}
 plan |= {(author, size, method) for author, learners in SIZED.items() for size in SIZES for method in learners}
 sizes = f"{SIZES[0]:,} to {SIZES[-1]:,}"
@@ -220,6 +223,8 @@ told.round(2)
 
 # %%
 ALPHAS, LAMBDAS = [0.0, 0.1, 1.0, 10.0], [0.3, 0.5, 0.7, 0.8, 1.0]
+if preset != "paper":
+    ALPHAS, LAMBDAS = [0.1, 1.0], [0.3, 0.8, 1.0]
 TEN = [*((author, 0) for author in thresholds.author_names()), ("random walk", 1)][:: 1 if preset == "paper" else 5]
 HELD = ONE // 5
 if study.recompute:
@@ -247,7 +252,7 @@ tried[tried.method.isin(JUDGED)].pivot(index=["method", "author", "log"], column
 # %%
 alphas = study.table("alpha", lambda: convergence.regrets(tried[tried.method.isin(JUDGED)], [1.0, 0.1]))
 alpha_means = convergence.means(alphas, ["method", "choice"], "regret")
-caption = f"""R_score that is lost by choosing α by each criterion, against the best of four in hindsight. Strokes: {len(TEN)} logs of {ONE:,} transitions;
+caption = f"""R_score that is lost by choosing α by each criterion, against the best of {len(ALPHAS)} in hindsight. Strokes: {len(TEN)} logs of {ONE:,} transitions;
 points: their mean, with its 95% interval over logs; dashed: the aim, 2%."""
 study.show(figures.regrets(alphas, alpha_means, JUDGED), "alpha", caption)
 

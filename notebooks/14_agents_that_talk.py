@@ -120,7 +120,7 @@ if study.recompute:
 
 # %%
 def trials():
-    return tuning.graph_trials(study, log)
+    return tuning.graph_trials(study, log, tuning.thinned(tuning.GRAPH_GRID, 1 if preset == "paper" else 2))
 
 
 tried = study.table("tuning", trials)

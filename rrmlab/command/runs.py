@@ -135,8 +135,8 @@ def schedule(
 ) -> dict[str, NotebookResult]:
     """Calls `task` on each notebook once its needs are met, `jobs` at a time; `done` may answer in its place.
 
-    Of several at a time those begin first that most others need. A notebook whose need failed is left out, the others
-    run. An interrupt ends every kernel and is passed on.
+    Of several at a time those begin first that most others need, and then the longest. A notebook whose need failed is
+    left out, the others run. An interrupt ends every kernel and is passed on.
     """
     wanted = Counter(need for notebook in order for need in notebook.needs)
     results: dict[str, NotebookResult] = {}
@@ -164,7 +164,7 @@ def schedule(
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            waiting = sorted(order, key=lambda n: -wanted[n.name]) if jobs > 1 else list(order)
+            waiting = sorted(order, key=lambda n: (-wanted[n.name], -_seconds(n))) if jobs > 1 else list(order)
             while waiting or running:
                 waiting = [n for n in waiting if not leaves_queue(n)]
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -179,6 +179,15 @@ def schedule(
                 wait(running, timeout=0.2)
             raise
     return results
+
+
+def _seconds(notebook: Notebook) -> float:
+    """How long it took when the tables beside it were made; 0 where nothing says so."""
+    try:
+        facts = (notebook.path.parents[1] / "figures/tables" / f"{notebook.name}.json").read_text(encoding="utf-8")
+        return float(json.loads(facts)["wall_time_s"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _result(future: Future[NotebookResult]) -> NotebookResult:

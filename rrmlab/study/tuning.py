@@ -215,12 +215,12 @@ def trials(study: Study, data: Path) -> pd.DataFrame:
     return _trial_rows(study, {agent: _trial(study, data, agent) for agent in agents}, TRIAL_COLUMNS)
 
 
-def graph_trials(study: Study, data: Path) -> pd.DataFrame:
+def graph_trials(study: Study, data: Path, grid: Mapping[str, Sequence[Any]] = GRAPH_GRID) -> pd.DataFrame:
     """The tuning of the agent whose APs exchange messages, from a log with neighbours: twelve points too."""
     network = replace(study.tuning.network, observation="neighbours")
     scoring = replace(study.tuning, network=network)
     jobs = {}
-    for point in points(GRAPH_GRID):
+    for point in points(grid):
         agent = graph_agent(study.sizes.tuning_updates, **point)
         jobs[agent] = OfflineJob(data, agent, _tuning_seeds(study), scoring, device=study.device)
     return _trial_rows(study, jobs, TRIAL_COLUMNS)
