@@ -64,6 +64,8 @@ CONTROL = "mixture by AP"
 UNPENALISED = PURE if preset == "paper" else ["mixture"]  # from which is also learned without the penalty
 LOGS = [*PURE, *MIXED, CONTROL]
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
+if preset != "paper":
+    LEARNERS.remove("I-MARL-CQL")  # scores as CTDE does
 
 # %% [markdown]
 # ## The experiment
@@ -168,7 +170,7 @@ wrote = study.table("behaviours", lambda: tables.by_condition(writers, "dataset"
 reading.shown(reading.grid(table, "method", "dataset", "score"))
 
 # %%
-FREE = ["C-MARL", "I-MARL", "CTDE-MARL"]  # without the penalty
+FREE = [method.removesuffix("-CQL") for method in LEARNERS]  # without the penalty
 caption = f"""R_score (a) and 5-percentile rate (b) of what is learned from each log, and of what wrote it where one behaviour
 did. Interquartile means over {study.sizes.seeds} training seeds on sac and for CTDE on dqn, random, mixture and the
 control, else {study.sizes.sweep_seeds}, and {study.sizes.episodes} test deployments; bars: 95% bootstrap
@@ -296,7 +298,7 @@ study.show(figures.values(gaps_table), "values", caption)
 
 # %%
 ORDERED = (("sac", "dqn"), ("dqn", "random"), ("sac", "mixture"))  # the first is to be better
-few, several = study.sweep_seeds[:3], 5 if preset == "paper" else 2
+few, several = study.seeds[:3], 5 if preset == "paper" else 2
 if study.recompute:
     more = {"sac": logs.all_sac[:several], "dqn": logs.all_dqn[:several]}
     for name in ("random", "mixture"):

@@ -54,6 +54,8 @@ from rrmlab.study.notebook import Study
 
 study = Study("06_dataset_size", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
+if preset != "paper":
+    LEARNERS.remove("I-MARL-CQL")  # scores as CTDE does
 JUDGED = "CTDE-MARL-CQL"
 TIMES = 2  # as long it is also trained on the two largest sizes
 LOGS = ["sac", "random"]

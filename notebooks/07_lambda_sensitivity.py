@@ -51,6 +51,8 @@ from rrmlab.study.scoring import score_scheduler
 
 study = Study("07_lambda_sensitivity", preset, recompute, device, seed)
 LEARNERS = ["C-MARL-CQL", "I-MARL-CQL", "CTDE-MARL-CQL"]
+if preset != "paper":
+    LEARNERS.remove("I-MARL-CQL")  # scores as CTDE does
 LAMBDAS = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0] if preset == "paper" else [0.0, 0.5, 0.8, 0.9]
 
 # %% [markdown]

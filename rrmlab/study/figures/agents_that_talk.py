@@ -107,6 +107,8 @@ def lambdas(table: pd.DataFrame, agent: str) -> Figure:
     fig, ax = plotting.figure(width=plotting.COLUMN_IN * 1.4, height=3.6)
     for method in ("I-MARL-CQL", "CTDE-MARL-CQL", "C-MARL-CQL", "Exhaustive", "G-formula", agent):
         part = table[table.method == method].sort_values("lam")
+        if part.empty:
+            continue
         alone = part.lam < part.lam[part.lam > 0].min() - 0.4  # nothing was measured between it and the next point
         for piece, label in ((part[~alone], method), (part[alone], "")):
             bars = {"xerr": plotting.errors(piece, "sum_rate"), "yerr": plotting.errors(piece, "tail_rate")}
