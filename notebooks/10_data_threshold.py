@@ -369,8 +369,8 @@ judged.round(3)
 # * From full reuse and the mixture of schedulers, the two narrowest logs, nothing is learned that is clearly above the best
 #   baseline. From every other author it is, even from one that was hardly trained.
 # * Whether a training is *flat* stays undecided in most cases: four logs are too few to show so small a change.
-# * What a log covers tells something beforehand, and more of C than of CTDE. Fitted Q evaluation and the entropy given the state do not
-#   tell it across authors and sizes. Where the rule of `coverage` says "enough", every training here ended above the best baseline.
+# * What a log covers tells something beforehand, and more of C than of CTDE; of CTDE the mean reward in the log tells as much.
+#   Fitted Q evaluation and the entropy given the state do not tell it across authors and sizes. Where the rule of `coverage` says "enough", every training here ended above the best baseline.
 # * No criterion from the log alone chooses α clearly better than the paper's α = 1 does on these short logs. In notebook 09, with a
 #   longer log and another backbone, C is better with a smaller α. So no function is offered for the choice.
 # * λ from the log alone: the predicted order of the λ is right on every log. The predicted 5-percentile rates are several times too
