@@ -1,4 +1,5 @@
-"""Mutation testing of the modules that pyproject.toml names: `make mutants`, or this file run from the root.
+"""Mutation testing of the modules that pyproject.toml names, or of those of them that are given: `make mutants`, or
+`python tests/mutants.py [rrmlab/agents/graph.py ...]` from the root. The rows of modules that were not run are kept.
 
 mutmut makes the mutants, each a version of a function that is switched on by name. They are run here: every test and
 every mutant in a fork of one process that has imported and collected everything, which is ten times as fast as
@@ -88,9 +89,6 @@ def in_forks(work: Callable[[list[str]], dict[str, str]], parts: list[list[str]]
 class Runner:
     """A pytest plugin in place of pytest's own loop over the tests."""
 
-    def __init__(self) -> None:
-        self.outcomes: dict[str, dict[str, str]] = {}  # module -> mutant -> outcome
-
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         tests, seconds = defaultdict(list), {}
         for test in session.items:
@@ -108,11 +106,11 @@ class Runner:
                 found[mutant] = forked(mutant, chosen, [4 + 4 * seconds[test] for test in chosen])[0]
             return found
 
-        for path in config().only_mutate:
+        for path in sys.argv[1:] or config().only_mutate:
             mutants, processes = mutants_of(path), os.cpu_count()
             found = in_forks(outcomes, [mutants[k::processes] for k in range(processes)])
-            self.outcomes[path] = {mutant: found[mutant] for mutant in mutants}
-            print(path, dict(Counter(self.outcomes[path].values())), file=sys.stderr, flush=True)
+            report(path, {mutant: found[mutant] for mutant in mutants})
+            print(path, dict(Counter(found.values())), file=sys.stderr, flush=True)
         return True
 
 
@@ -142,23 +140,25 @@ def write(path: Path, header: list[str], rows: list[list]) -> None:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
-def report(outcomes: dict[str, dict[str, str]]) -> None:
+def report(path: str, outcomes: dict[str, str]) -> None:
+    """Renew the rows of a module in both tables."""
     os.chdir(ROOT)
     commit = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
     reasons = {tuple(row[:-1]): row[-1] for row in rows_of(SURVIVORS)}
-    summary, survivors = [], []
-    for path, of_mutant in outcomes.items():
-        count = Counter(of_mutant.values())
-        run = len(of_mutant) - count["not run"]
-        columns = run, count["killed"], count["timeout"], count["survived"], f"{1 - count['survived'] / run:.3f}"
-        summary.append([path, len(of_mutant), *columns, commit.stdout.strip()])
-        for mutant in (name for name, outcome in of_mutant.items() if outcome == "survived"):
-            function = mutant.rsplit("__mutmut", 1)[0].rsplit(".", 1)[1].replace("ǁ", ".").removeprefix("x").strip(".")
-            key = (path, function.removeprefix("_") if "." not in function else function, *change(mutant, path))
-            survivors.append([*key, reasons.get(key, "not read yet")])
+    summary, survivors = ([row for row in rows_of(file)[1:] if row[0] != path] for file in (SUMMARY, SURVIVORS))
+    count = Counter(outcomes.values())
+    run = len(outcomes) - count["not run"]
+    columns = run, count["killed"], count["timeout"], count["survived"], f"{1 - count['survived'] / run:.3f}"
+    summary.append([path, len(outcomes), *columns, commit.stdout.strip()])
+    for mutant in (name for name, outcome in outcomes.items() if outcome == "survived"):
+        function = mutant.rsplit("__mutmut", 1)[0].rsplit(".", 1)[1].replace("ǁ", ".").removeprefix("x").strip(".")
+        key = (path, function.removeprefix("_") if "." not in function else function, *change(mutant, path))
+        survivors.append([*key, reasons.get(key, "not read yet")])
+    order = config().only_mutate
+    for rows in (summary, survivors):
+        rows.sort(key=lambda row: order.index(row[0]))
     write(SUMMARY, ["module", "mutants", "run", "killed", "timeouts", "survived", "share killed", "commit"], summary)
     write(SURVIVORS, ["module", "function", "original", "mutant", "reason"], survivors)
-    print(SUMMARY.read_text(encoding="utf-8"), end="")
 
 
 def main() -> None:
@@ -173,10 +173,8 @@ def main() -> None:
     torch.testing.assert_close(torch.zeros(1), torch.zeros(1))  # its first use imports much: not once for every mutant
     sys.path.insert(0, str(MUTANTS))
     os.chdir(MUTANTS)
-    runner, settings = Runner(), config()
-    chosen = [*settings.pytest_add_cli_args, *settings.pytest_add_cli_args_test_selection]
-    if pytest.main(["-q", "--rootdir=.", "--tb=native", *chosen], plugins=[runner]) == 0:
-        report(runner.outcomes)
+    chosen = [*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
+    sys.exit(pytest.main(["-q", "--rootdir=.", "--tb=native", *chosen], plugins=[Runner()]))
 
 
 if __name__ == "__main__":
