@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -73,9 +74,13 @@ def in_forks(work: Callable[[list[str]], dict[str, str]], parts: list[list[str]]
     for part in parts:
         reader, writer = os.pipe()
         if not os.fork():
-            with os.fdopen(writer, "wb") as pipe:
-                pipe.write(json.dumps(work(part)).encode())
-            os._exit(0)
+            try:
+                with os.fdopen(writer, "wb") as pipe:
+                    pipe.write(json.dumps(work(part)).encode())
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(0)  # never on into pytest's loop, whose other half is the parent
         os.close(writer)
         readers.append(reader)
     found: dict[str, str] = {}

@@ -216,7 +216,8 @@ def trials(study: Study, data: Path) -> pd.DataFrame:
 
 
 def graph_trials(study: Study, data: Path, grid: Mapping[str, Sequence[Any]] = GRAPH_GRID) -> pd.DataFrame:
-    """The tuning of the agent whose APs exchange messages, from a log with neighbours: twelve points too."""
+    """The tuning of the agent whose APs exchange messages, from a log with neighbours: the points of `grid`,
+    twelve too if it is left out."""
     network = replace(study.tuning.network, observation="neighbours")
     scoring = replace(study.tuning, network=network)
     jobs = {}
