@@ -264,7 +264,7 @@ def defaults():
 untuned_shares = study.table("defaults", defaults)
 caption = f"""R_score of CTDE over that of C, against the latter, with usual defaults (α = 1): rewards standardised (a), where the star
 has both tuned, and raw (b). Solid: the paper's 98%; dashed: 95%. Points of one colour differ in γ, updates and log;
-four coincide in (b), where both are full reuse.
+three coincide in (b), where both are full reuse.
 Interquartile means of {len(few)} seeds; bars: 95% bootstrap intervals over seeds and deployments."""
 study.show(figures.defaults(untuned_shares, table), "defaults", caption)
 display(reading.shown(untuned_shares.sort_values("share", ascending=False)))

@@ -216,8 +216,8 @@ by_age[by_age.method != name].pivot(
 # ## Other sizes
 #
 # The policies that were trained with 4 APs run with up to 64, at the same number of users and area for each AP; with 4, 16 and 64
-# APs also at half and twice that density of APs. ITLinQ and the threshold rule are tuned anew in every network, by 49 trials
-# each. So that each size has as many users in all, larger networks have fewer deployments; episodes have half the length; the
+# APs also at half and twice that density of APs. ITLinQ and the threshold rule are tuned anew in every network, by 16 trials
+# each, every other value of their grids; the agent had twelve, once. So that each size has as many users in all, larger networks have fewer deployments; episodes have half the length; the
 # agent has the first three seeds.
 
 # %%
@@ -236,7 +236,7 @@ def sized(part, num_aps, density):
 
 
 # %%
-each = 1 if preset == "paper" else 3  # of the values of a grid, every such one
+each = 2 if preset == "paper" else 3  # of the values of a grid, every such one
 GRIDS = {"ITLinQ (tuned)": ("itlinq", tuning.thinned(tuning.ITLINQ_GRID, each)),
          "Threshold": ("threshold", tuning.thinned(tuning.THRESHOLD_GRID, each))}  # fmt: skip
 AT_SIZES = ["G-formula", "Greedy marginal", *GRIDS, "Full reuse"]

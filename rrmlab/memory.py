@@ -33,19 +33,15 @@ def release_freed_memory() -> None:
 
 
 def peak_memory_gib() -> float:
-    """The largest resident memory so far of this process plus that of its children that still live, GiB: more than both
-    held at any one time. From /proc (Linux); NaN where there is none.
-    """
-    pids = [os.getpid()]
-    for pid in pids:  # grows while it is read
-        pids += [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in _read(task).split()]
-    peaks = [re.search(r"VmHWM:\s+(\d+) kB", _read(Path(f"/proc/{pid}/status"))) for pid in pids]
-    return sum(int(peak[1]) for peak in peaks if peak) / 2**20 if any(peaks) else math.nan
+    """The largest resident memory so far of this process alone, GiB. From /proc (Linux); NaN where there is none."""
+    return resident_gib(os.getpid(), "VmHWM")
 
 
-def _read(path: Path) -> str:
-    """A file's text, "" if it is gone."""
+def resident_gib(pid: int, field: str) -> float:
+    """Resident memory of a process, GiB: now (VmRSS) or at its most (VmHWM). NaN if it is gone, or without /proc."""
     try:
-        return path.read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        return ""
+        return math.nan
+    found = re.search(rf"{field}:\s+(\d+) kB", status)
+    return int(found[1]) / 2**20 if found else math.nan

@@ -1,6 +1,9 @@
 """What was made fast says the same as the plain way, in double precision; nothing here is timed."""
 
 import math
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +17,7 @@ from rrmlab.agents.paradigms import PARADIGMS
 from rrmlab.game.deployment import Deployment
 from rrmlab.game.radio import fading, user_position
 from rrmlab.memory import peak_memory_gib
+from rrmlab.study.memory_watch import WATCH_S, held_memory_gib, peak_held_gib
 
 SMALL = NetworkConfig(episode_ttis=30, warmup_ttis=20)
 
@@ -184,3 +188,15 @@ def test_peak_memory_grows_with_what_is_held():
     before = peak_memory_gib()
     held = np.ones(2**26)  # 0.5 GiB
     assert held[-1] and peak_memory_gib() >= max(before, 0.5)
+
+
+def test_the_memory_of_children_counts_and_its_peak_stays():
+    before, peak = held_memory_gib(), peak_held_gib()
+    program = "x = b'1' * 2**29; print(flush=True); input()"  # 0.5 GiB
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        with_child = held_memory_gib()
+        time.sleep(3 * WATCH_S)
+        child.communicate(b"\n")
+    assert with_child > before + 0.45 and held_memory_gib() < with_child - 0.45
+    assert peak[0] > before + 0.45

@@ -25,9 +25,10 @@ from matplotlib.figure import Figure
 
 from ..checks import check_kind, known_device, seed_number
 from ..config import NetworkConfig
-from ..memory import keep_freed_memory, peak_memory_gib
+from ..memory import keep_freed_memory
 from ..storage import CorruptFileError, new_file, read_json
 from .fingerprint import package_commit, package_versions
+from .memory_watch import peak_held_gib
 from .places import FIGURES, FORMAT, OUT, find_repository, notebook_folders
 from .presets import PRESETS
 from .reading import folded, picture, write_table
@@ -93,6 +94,7 @@ class Study:
         use_style()
         if recompute:
             keep_freed_memory()
+            peak_held_gib()  # starts to watch
             print(f"Computing at the {preset!r} preset: {self.sizes}.")
         else:
             self._introduce_stored()
@@ -221,7 +223,7 @@ class Study:
             "wall_time_s": round(time.perf_counter() - self._start, 1),
             "processor": _processor(),
             "threads": torch.get_num_threads(),
-            "peak_memory_gib": round(peak_memory_gib(), 2),
+            "peak_memory_gib": round(peak_held_gib()[0], 2),
             "runs": self._specs(),
         }
         self._write_provenance(facts)

@@ -208,7 +208,7 @@ def seeds_interval(values: np.ndarray, replicates: int = 2000) -> Interval:
 
 def format_interval(interval: Interval, digits: int = 3) -> str:
     """An interval as it stands in texts and tables: value [low, high]."""
-    return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*interval, d=digits)
+    return "{:z.{d}f} [{:z.{d}f}, {:z.{d}f}]".format(*interval, d=digits)
 
 
 def interval_columns(name: str) -> list[str]:

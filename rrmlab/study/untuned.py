@@ -10,7 +10,7 @@ from .tuning import points
 
 # What a paper would not tune: alpha as stated, and common values of the rest, `study`.
 DEFAULTS_GRID: dict[str, tuple[Any, ...]] = {
-    "gamma": (0.9, 0.95, 0.99), "learning_rate": (3e-4, 1e-3, 4e-3), "standardise_rewards": (True, False),
+    "gamma": (0.9, 0.99), "learning_rate": (3e-4, 1e-3, 4e-3), "standardise_rewards": (True, False),
 }  # fmt: skip
 LONGER = 4  # times the updates, with gamma = 0.99 and the middle learning rate: these trainings cost most
 
