@@ -23,8 +23,8 @@
 # **What is added here.** A baseline that was never given a chance proves nothing, so ITLinQ is also tuned, and other simple
 # rules stand beside it: a *threshold* rule that knows what the paper's agents observe, and *greedy marginal* admission and
 # the *best subset*, which know what ITLinQ knows. Oracles mark the room for learning: the best joint action with *all* channel
-# gains known (`Exhaustive`, which maximises the study's reward, and `Exhaustive (λ = 1)`), and the best one-step policy that was
-# found on only what the agents of the paper observe, jointly or each for itself. `G-formula` is explained in notebook 14.
+# gains known (`Exhaustive`, which maximises the study's reward, and `Exhaustive (λ = 1)`), and one-step policies that were trained
+# with exact rewards and see what the agents of the paper observe, jointly or each for itself. `G-formula` is explained in notebook 14.
 #
 # **Running time.** Read: seconds. Recomputed at the `paper` preset: about 4 minutes on 2 cores.
 
@@ -78,7 +78,7 @@ print(f"Best on validation deployments: M = {best.m_db:g} dB, eta = {best.eta:g}
 
 # %%
 caption = f"""R_score of ITLinQ over its two parameters, on {study.sizes.tuning_episodes} validation deployments. Frames:
-the best point (solid, tuned) and those of the lineage with η = 0.7 (dashed). Means without intervals: a choice, no result."""
+the best point (solid, tuned) and the lineage's setting with η = 0.7 (dashed). Means without intervals: a choice, no result."""
 study.show(figures.itlinq(surface), "itlinq", caption)
 
 # %% [markdown]
@@ -116,7 +116,7 @@ reading.shown(reading.grid(lam, "method", "lam", "score"))
 #
 # All see the same channels. The observed oracles are trained on the exact expected one-step reward of every joint action,
 # which only a simulator can give: they stand for what that information is worth, one TTI at a time. They are trained (one
-# seed), not computed: a learner may tie with them within the intervals.
+# seed), not computed: a learner may tie with them, or score slightly more.
 
 # %%
 schedulers |= tuning.tuned_schedulers(surface, threshold)

@@ -165,8 +165,8 @@ study.show(figures.contents(study.table("contents", contents)), "contents", capt
 # * Every log holds every joint action at least once; what differs is how often. The random walk is the most even and has
 #   the widest rewards. The mixture has the lowest entropy: two thirds of it are one joint action. Its rarest joint actions are
 #   more frequent than those of the online agents' logs, though.
-# * The online agents lie between. What they hardly ever do occurs 16 times in SAC's log, twice in DQN's.
-# * The mean rewards differ by a few percent, the scores of the behaviours by a quarter: a behaviour that starves a
+# * The online agents lie between. Their rarest joint action occurs 16 times in SAC's log, twice in DQN's.
+# * The mean rewards differ by a few percent, the scores of the behaviours by a quarter: a behaviour that seldom serves a
 #   user raises that user's weight, and is paid more for serving it later. Judge a behaviour by its score.
 #
 # ## In practice

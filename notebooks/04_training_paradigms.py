@@ -149,7 +149,7 @@ study.show(figures.cdf(cdf, shown), "cdf", caption)
 #
 # The score along the training, on validation deployments. The learning rate ends at 0, so every curve flattens; twice the
 # updates still help the centralized learner a little and the others not at all (see above), so its lead is if anything larger
-# than reported. I- and CTDE-MARL-CQL lie on top of each other, and so do the two backbones of most: SAC's are drawn. The table
+# than reported. I- and CTDE-MARL-CQL nearly coincide, and after the first few hundred updates so do the two backbones of most: SAC's are drawn. The table
 # `04_training_paradigms_curves.csv` also has the TD losses, which cannot be compared where γ differs, and by how much the greedy
 # joint action is valued above the logged one.
 
@@ -310,8 +310,8 @@ study.show(figures.reports(hardened), "reports", caption)
 # %% [markdown]
 # Why does full reuse gain from reports that are 5 TTIs old? A user that is served loses weight at once, so the PF rule leaves
 # it before its channel peaks. The table shows the own signal of the users that full reuse serves, so many TTIs before and
-# after they are served (dB; interquartile mean over 20 deployments with its 95% interval): with exact reports it is still
-# rising 5 TTIs later, with late ones it has nearly reached its top.
+# after they are served (dB; interquartile mean over 20 deployments with its 95% interval). With exact reports the
+# signal still rises for more than 5 TTIs after the service; with late ones it is near its top when the user is served.
 
 
 # %%
@@ -445,8 +445,8 @@ reading.shown(judged)
 # * Agents that act on their own observation score alike if they learn from the team's reward or clone the log: CTDE, independent
 #   and online agents end where the one-step oracle on local observations does, or just above, and that was trained on exact
 #   rewards. So the observation appears to be the limit.
-# * Seeing all observations is worth far more than the paper says. The paper's share appears where nothing is tuned. With
-#   standardised rewards and usual defaults the centralized agent scores less and CTDE nearly the same, so their ratio says how C
+# * Seeing all observations is worth far more than the paper says. The paper's share appears only with some untuned settings,
+#   mostly those of the smallest learning rate. With standardised rewards and usual defaults the centralized agent scores less and CTDE nearly the same, so their ratio says how C
 #   was trained. With raw rewards both lose, C more: it stays below the best baseline, and its ratios are not counted for K3.
 # * Independent agents fail to coordinate where each learns from the reward of its own cell: they end near full reuse. From the
 #   team's reward they do as well as CTDE. It is the reward that coordinates here, not the training together.
@@ -457,7 +457,7 @@ reading.shown(judged)
 #   marginal admission and the best subset score higher still.
 # * Noise of 3 dB in the reports costs I and CTDE a little, C perhaps nothing. With reports 5 TTIs old C and CTDE gain a little and
 #   I nothing certain, probably for the reason above (measured there for full reuse). Reports 20 TTIs old cost all of them much
-#   more, I most: CTDE then scores as the best baseline of the lineage does with exact reports.
+#   more, C least: CTDE then scores as the best baseline of the lineage does with exact reports.
 #
 # ## In practice
 #
@@ -465,7 +465,8 @@ reading.shown(judged)
 # * Where APs exchange nothing, clone a good log first (1.31): training from rewards adds little (1.32).
 # * Where they can exchange something, do: with all observations in one place a learner scores 1.51, with gains between
 #   cells a rule scores 1.77 (best subset).
-# * Reports may be 5 ms old (1.34, with exact ones 1.32); at 20 ms much is lost (1.14).
+# * For agents that act on their own observation reports may be 5 ms old (1.34, with exact ones 1.32); at 20 ms much is
+#   lost (1.14).
 # <!-- /practice -->
 
 # %%

@@ -171,8 +171,8 @@ reading.shown(reading.grid(table, "method", "dataset", "score"))
 
 # %%
 FREE = [method.removesuffix("-CQL") for method in LEARNERS]  # without the penalty
-caption = f"""R_score (a) and 5-percentile rate (b) of what is learned from each log, and of what wrote it where one behaviour
-did. Interquartile means over {study.sizes.seeds} training seeds on sac and for CTDE on dqn, random, mixture and the
+caption = f"""R_score (a) and 5-percentile rate (b) of what is learned from each log, and, for the four pure logs, of what wrote
+it. Interquartile means over {study.sizes.seeds} training seeds on sac and for CTDE on dqn, random, mixture and the
 control, else {study.sizes.sweep_seeds}, and {study.sizes.episodes} test deployments; bars: 95% bootstrap
 intervals over both."""
 study.show(figures.summary(table, wrote, ["BC", *LEARNERS], LOGS), "summary", caption)
@@ -352,20 +352,20 @@ reading.shown(judged)
 # %% [markdown]
 # ## What follows
 #
-# * For the centralized agent the logs rank as the paper says, `sac`, `dqn`, `random`, with `mixture` last. For CTDE and I the
-#   logs of the two online agents give the same, and a random walk's a little less. Over five logs of each kind this is so for
-#   CTDE too: `sac` over `dqn` is undecided and the difference small, the other two orderings hold.
+# * For the centralized agent the logs rank as the paper says, `sac`, `dqn`, `random`, with `mixture` last (one log of
+#   each kind; neighbours' intervals overlap). For CTDE and I the logs of the two online agents give the same, and a random walk's
+#   a little less. Five logs of each kind confirm this for CTDE: `sac` over `dqn` is undecided and the difference small, the other two orderings hold.
 # * A good author is not all. The random walk scores below the mixture, and every CQL learner gets a better policy from its
 #   log. Only behaviour cloning does not: it can be no better than what the log does most often.
 # * CTDE collapses on `mixture`: it passes over its best user too often, and starves some users altogether, though no log
 #   starves anybody. That log is narrow, and its access points do not act independently: in two thirds of the TTIs all serve
 #   their first user. CTDE, which adds up values, credits each one's action with what they earn together. That is a part of
-#   it: on the control, where only the acting together is gone, CTDE and I score more. But the other learners stay far above
+#   it: on the control, where only the acting together is gone, CTDE scores more, and perhaps I (the intervals overlap). But the other learners stay far above
 #   CTDE there; the rest is not explained by this. Half of good data (`sac + mixture`) helps, and so does a stronger penalty:
 #   of the CTDE agents of the section on values (γ = 0.9) those with α = 1 score far more on `mixture` than those with α = 0 or
 #   0.1. That is hardly more than full reuse scores, though, which is what this log does most.
-# * The penalty at α = 0.1 changes R_score little, but for C on `dqn` (the intervals overlap) and I on `mixture`, where it helps.
-#   It does not help CTDE on `mixture`. The α that is chosen on one log is not the one for another.
+# * The penalty at α = 0.1 changes R_score little, but perhaps for C on `dqn` and I on `mixture`, where the score is
+#   higher with it (both pairs of intervals overlap). It does not help CTDE on `mixture`. The α that is chosen on one log is not the one for another.
 # * Values: as the paper says, they are overestimated without the penalty where the log is narrow, on `mixture`, and far more
 #   where only full reuse was logged. With CQL at α = 1 an overestimate on
 #   `mixture` is no longer certain; on full reuse the values, which CQL means to be lower bounds, end far *below* what is

@@ -262,7 +262,7 @@ reading.shown(judged)
 #   `random`. Learners on local observations need little data: from 20,000 transitions on, I and CTDE gain nothing more.
 # * In a row it is otherwise. The first 2,000 transitions are one deployment: every training of CTDE ends below `1.05` times TDM's
 #   score, on the worst log far below it; whether the level over five logs is TDM's is undecided. With 5,000 and 10,000, that is with a few deployments, about one training in ten still
-#   ends there, with 20,000 none. So the bad ending that the paper reports for small logs exists, at a tenth of the paper's size.
+#   ends below that score, with 20,000 none. So the bad ending that the paper reports for small logs exists, at a tenth of the paper's size.
 #   What such logs lack is probably deployments: as many transitions drawn at random come from all deployments of a long log.
 # * The centralized learner needs more, perhaps since it has 256 joint actions to value: 160,000 transitions of `sac`. From
 #   5,000 it is hardly better than the other two on `sac`, and worse on `random`.
@@ -270,12 +270,12 @@ reading.shown(judged)
 #   320,000 transitions of another random walk notebook 05 finds a higher score (the intervals overlap). The number of updates is
 #   the same for every size; why the score does not level off was not looked into.
 # * One of five seeds of I-MARL-CQL fails on a random subset of 5,000 transitions of `sac` (the cross in the figure).
-# * The second half of K7 holds, and long before 320,000.
+# * The second half of K7 holds for CTDE, and long before 320,000.
 #
 # ## In practice
 #
 # <!-- practice -->
-# * For agents that act on their own observation 20,000 transitions are enough (1.32; 1.32 from 640,000).
+# * For agents that act on their own observation 20,000 transitions of a long log are enough (1.32; 1.32 from 640,000).
 # * A centralized agent needs more: 1.40 from 20,000, 1.52 from 160,000, 1.52 from 640,000.
 # * Log several deployments: in a row, one of 2,000 TTIs gives 1.01, five 1.24, ten 1.29.
 # <!-- /practice -->

@@ -146,10 +146,10 @@ reading.shown(judged)
 # %% [markdown]
 # ## What follows
 #
-# * From λ = 0.5 to 1 every learner moves along a frontier of its own: sum rate falls, tail rate rises. From 0.6 on that of the
-#   centralized agent lies above that of I and CTDE, which are one line, and the oracle's above all.
+# * From λ = 0.5 to 1 every learner moves along a frontier of its own: sum rate falls, tail rate rises. From 0.6 on the centralized
+#   agent's lies above the common one of I and CTDE, and the oracle's above all.
 # * R_score is flat near the paper's λ = 0.8: CTDE loses a little towards 1, where C-MARL-CQL and the oracle still gain.
-# * The collapse of the tail is at λ = 0, where nobody's wait counts; at λ = 0.5 most of it is still there. To the
+# * The collapse of the tail is at λ = 0, where nobody's wait counts; at λ = 0.5 most of the tail rate is still there. To the
 #   oracle λ = 0 brings the largest sum rate, to the learners less than 0.5 does; why was not looked into. All of them stay below Max-SINR, which may serve anybody: the slots offer the best users by PF factor,
 #   not by SINR.
 #

@@ -154,11 +154,10 @@ reading.shown(judged)
 # ## What follows
 #
 # * K8 does not hold here: learning from the log, the decentralized agents have the same tail rate and the same R_score with
-#   either backbone, to within little. SAC gives up no sum rate with its own tuning, CTDE's is larger; with the same
-#   hyper-parameters I has very little less.
-# * Tuned separately, SAC's CTDE has a little more sum rate; with the same γ, α and learning rate the difference is gone.
-#   What looks like a backbone can be a hyper-parameter.
-# * With the same hyper-parameters, SAC and DQN differ clearly only for the centralized agents. Offline SAC trades a little tail for
+#   either backbone, to within little. Tuned separately, SAC gives up no sum rate, and CTDE gains a little; with the
+#   same γ, α and learning rate CTDE's gain is gone, and I loses very little.
+# * What looks like an effect of the backbone can be one of a hyper-parameter.
+# * With the same hyper-parameters, SAC and DQN differ by more than that only for the centralized agents. Offline SAC trades a little tail for
 #   sum rate, the reverse of the claim; online it is better in sum rate, tail rate and R_score. That it explores by its own entropy
 #   over 256 joint actions may be a reason; it was not tested.
 # * The centralized SAC agent reaches from the log, which a decentralized agent wrote, nearly what it reaches online.

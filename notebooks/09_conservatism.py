@@ -204,7 +204,8 @@ reading.shown(judged)
 #   than the log, loses more and more from α = 0.5 on, and with α = 50 falls nearly to the level of the baselines.
 # * C-MARL-CQL's greedy policy comes closer to the log up to α = 2, as the paper says, CTDE's hardly. C's sampled policy comes
 #   closer up to α = 0.5 and then moves away, CTDE's moves away from the smallest α on. A reason may be that a policy at a fixed
-#   temperature becomes peaked where the penalty pushes values apart (Q-gap; for C from 2 on), while the author of the log sampled.
+#   temperature becomes peaked where the penalty pushes values apart (Q-gap; for C from 2 on, which does not explain α = 1), while the
+#   author of the log sampled.
 # * The TD loss grows with α, but its steps do not grow as fast: relative to its size it oscillates less.
 # * The discount: CTDE does not care. C-MARL-CQL is best up to γ = 0.5 and loses some at 0.9. To look further than a
 #   TTI brings nothing here.

@@ -67,7 +67,7 @@ study = Study("12_coupling_stress", preset, recompute, device, seed)
 # ## The experiment
 #
 # Nine networks: side in m, factor on the gains between cells in dB. The last two stress both in opposite directions, so that
-# κ and INR do not rise together everywhere. At the four ends every method is tuned anew, by four trials each on validation
+# κ and INR do not rise together everywhere. At the four ends the learners and five rules are tuned anew, by four trials each on validation
 # deployments; elsewhere it has the values of the standard network, which are among the trials too. An episode has half of the
 # usual length, and there are half as many deployments and transitions; updates are as everywhere, for the graph agent a quarter
 # of them, as in notebook 10. The agents have the first three seeds.

@@ -369,9 +369,9 @@ logs_table.pivot(index="transitions", columns="log", values=["score", "score_low
 # %%
 own = replace(agent, reward="own")
 if study.recompute:
-    jobs = {kind: OfflineJob(log, replace(agent, reward=kind), study.sweep_seeds, scoring, device=device)
-            for kind in ("team", "own")}  # fmt: skip
-    by_reward = run_jobs(study.data, jobs)
+    first = {"rates": fresh.rates[: len(study.sweep_seeds)]}
+    by_reward = {"team": replace(fresh, arrays=fresh.arrays | first)}
+    by_reward |= run_jobs(study.data, {"own": OfflineJob(log, own, study.sweep_seeds, scoring, device=device)})
     entries += [(facts(name) | {"method": method_name(own)}, by_reward["own"])]
 
 

@@ -78,7 +78,8 @@ def _paradigms(t: Tables) -> list[str]:
         f"Where APs exchange nothing, clone a good log first ({cloned}): training from rewards adds little ({ctde}).",
         f"Where they can exchange something, do: with all observations in one place a learner scores {joint}, with "
         f"gains between cells a rule scores {rule} (best subset).",
-        f"Reports may be 5 ms old ({late}, with exact ones {exact}); at 20 ms much is lost ({old}).",
+        f"For agents that act on their own observation reports may be 5 ms old ({late}, with exact ones {exact}); at "
+        f"20 ms much is lost ({old}).",
     ]
 
 
@@ -100,8 +101,8 @@ def _size(t: Tables) -> list[str]:
         return t.score(JUDGED, "06_dataset_size_in_a_row", num_samples=size)
 
     return [
-        f"For agents that act on their own observation 20,000 transitions are enough ({scored(JUDGED, 20_000)}; "
-        f"{scored(JUDGED, 640_000)} from 640,000).",
+        "For agents that act on their own observation 20,000 transitions of a long log are enough "
+        f"({scored(JUDGED, 20_000)}; {scored(JUDGED, 640_000)} from 640,000).",
         f"A centralized agent needs more: {scored('C-MARL-CQL', 20_000)} from 20,000, {scored('C-MARL-CQL', 160_000)} "
         f"from 160,000, {scored('C-MARL-CQL', 640_000)} from 640,000.",
         f"Log several deployments: in a row, one of 2,000 TTIs gives {in_a_row(2_000)}, five {in_a_row(10_000)}, ten "
