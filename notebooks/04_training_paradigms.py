@@ -29,7 +29,7 @@
 # trials. Beside them: behaviour cloning, the online agents, all schedulers, and the oracles of notebook 02. The networks after
 # the last update are scored, not the best ones on the way.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 40 minutes on 2 cores, half of that for the trainings with
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 45 minutes on 2 cores, half of that for the trainings with
 # usual defaults, a quarter for the tuning trials.
 
 # %% tags=["parameters"]
