@@ -8,12 +8,12 @@ import dataclasses
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from bad_input import AGENT, DATA, NETWORK, arrays, is_number, junk, many, real, told, whole
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save
 
 from rrmlab import (
     Dataset,
@@ -211,10 +211,22 @@ def test_a_policy_for_what_is_no_network_or_device(tmp_path):
             use()
 
 
+def npz(**arrays):
+    np.savez(file := io.BytesIO(), **arrays)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("facts.json", b"[]"), ("facts.json", b"{"), ("state", b""), ("state", b"\xff" * 99), ("state", None)],
-    ids=["a list", "half", "empty", "noise", "other tensors"],
+    [
+        ("facts.json", b"[]"),
+        ("facts.json", b"{"),
+        ("state", b""),
+        ("state", b"\xff" * 99),
+        ("state", npz(done=1)),
+        ("state", npz(done=1)[:-6] + b"\xff" * 6),
+    ],
+    ids=["a list", "half", "empty", "noise", "other tensors", "places outside of the file"],
 )
 @pytest.mark.parametrize("online", [False, True])
 def test_a_training_does_not_go_on_from_what_is_no_checkpoint(tmp_path, online, name, content):
@@ -229,7 +241,7 @@ def test_a_training_does_not_go_on_from_what_is_no_checkpoint(tmp_path, online, 
     train()
     folder = tmp_path / "c" / "state" if online else tmp_path / "c"
     files = {name: (folder / name).read_bytes() for name in ("facts.json", "state")}
-    files[name] = save({"done": torch.tensor(1)}) if content is None else content
+    files[name] = content
     with new_folder(folder, "facts.json") as written:
         for file, what in files.items():
             (written / file).write_bytes(what)

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def digest(tensors: Iterable[Tensor]) -> str:
 def save_checkpoint(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write a checkpoint; it takes the place of the last one as a whole."""
     with new_folder(path, FACTS) as folder:
-        # An .npz file, for NumPy writes and reads it piece by piece: an episode of ten seeds is 0.2 GiB.
+        # An .npz file, for NumPy writes it piece by piece: an episode of ten seeds is 0.2 GiB.
         with (folder / "state").open("wb") as file:
             np.savez(file, allow_pickle=False, **{name: t.detach().cpu().numpy() for name, t in tensors.items()})
         (folder / FACTS).write_text(json.dumps(facts, sort_keys=True))
@@ -183,7 +184,8 @@ def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | No
             f"checkpoint = {path}: of another training, it differs in {', '.join(different)}; "
             "name another folder, or delete it"
         )
-    with reading(folder / "state"), (folder / "state").open("rb") as file, np.load(file) as arrays:
+    # From memory: with damaged places in it, a file would be blamed by the system in place of the parser.
+    with reading(folder / "state"), np.load(BytesIO((folder / "state").read_bytes())) as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
 
