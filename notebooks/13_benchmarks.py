@@ -12,7 +12,7 @@
 # # 13 · How fast is it?
 #
 # <!-- answer -->
-# **Answer.** A batch steps 444,341 environments a second, 2,725 times mobile-env's rate; an update is 2.2 times as fast
+# **Answer.** A batch steps 353,157 environments a second, 2,349 times mobile-env's rate; an update is 2.6 times as fast
 # as d3rlpy's.
 # <!-- /answer -->
 #
@@ -416,7 +416,7 @@ for missed in margins[~margins.reached].itertuples():
 # ## In practice
 #
 # <!-- practice -->
-# * Simulate in batches: 444,341 steps a second, 2,819 for an environment alone.
+# * Simulate in batches: 353,157 steps a second, 2,566 for an environment alone.
 # * Train seeds together: ten of them take 0.53 of the time that they take one after the other.
 # <!-- /practice -->
 

@@ -17,7 +17,7 @@
 # <!-- answer -->
 # **Answer.** Four APs that exchange 76 numbers in a TTI score 1.75 with learned values (G-MARL-CQL) and 1.76 with
 # Shannon's formula; rules without a training score 1.73 with 28 (greedy marginal) and 1.77 with 24 (best subset). With
-# all gains 20 ms old the agent scores 1.66, the formula 1.62, greedy marginal 1.62. With 64 APs, after training with 4,
+# all gains 20 ms old the agent scores 1.67, the formula 1.62, greedy marginal 1.62. With 64 APs, after training with 4,
 # the agent has 0.99 of the formula's score.
 # <!-- /answer -->
 #
@@ -37,7 +37,7 @@
 # learned networks. Greedy marginal, best subset and tuned ITLinQ know gains too; the threshold rule exchanges nothing. All
 # methods are scored on the same deployments, and intervals are over seeds and deployments.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 70 minutes on 2 cores that had other work too.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 50 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"
