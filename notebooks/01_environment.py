@@ -438,8 +438,8 @@ reading.shown(both.reset_index())
 # %% [markdown]
 # The starting value does most of the good. The warm-up adds that no user enters with a weight that only a deep fade in the
 # very first TTI gave it (the 95% point on the left). A rest stays: after round robin the weights know nothing of the
-# channels, so that full reuse at first finds high weights on good channels: the reward of the first TTI is half as large again, and a small
-# surplus stays for some 200 TTIs.
+# channels, so that full reuse at first finds high weights on good channels: the reward of the first TTI is half as large again
+# as later ones, and a small surplus stays for some 200 TTIs.
 
 # %% [markdown]
 # ## All checks

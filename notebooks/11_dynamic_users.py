@@ -11,7 +11,7 @@
 #
 # <!-- answer -->
 # **Answer.** An averaging window of less than 12 coherence times of the channel costs CTDE-MARL-CQL more than 5% of
-# R_score against the longest one tried, where users move; what was learned without arrivals keeps 0.97 [0.94, 0.99] of
+# R_score against the best one tried, where users move; what was learned without arrivals keeps 0.97 [0.94, 0.99] of
 # R_score at the least.
 # <!-- /answer -->
 #

@@ -184,7 +184,8 @@ def load_checkpoint(path: Path, facts: dict[str, Any]) -> dict[str, Tensor] | No
             f"checkpoint = {path}: of another training, it differs in {', '.join(different)}; "
             "name another folder, or delete it"
         )
-    # From memory: with damaged places in it, a file would be blamed by the system in place of the parser.
+    # Read as a whole first: if a damaged archive names places outside of itself, to seek them in a file is an OSError,
+    # which `reading` takes for the system's; in memory it is a ValueError.
     with reading(folder / "state"), np.load(BytesIO((folder / "state").read_bytes())) as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 

@@ -250,7 +250,7 @@ def _dynamic(t: Tables) -> str:
     worst = t.row("11_dynamic_users_claims", id="N3")
     return (
         f"An averaging window of less than {1 / ratio:.0f} coherence times of the channel costs CTDE-MARL-CQL more "
-        "than 5% of R_score against the longest one tried, where users move; what was learned without arrivals keeps "
+        "than 5% of R_score against the best one tried, where users move; what was learned without arrivals keeps "
         f"{worst.ours:.2f} [{worst.low:.2f}, {worst.high:.2f}] of R_score at the least."
     )
 
