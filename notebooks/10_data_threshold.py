@@ -193,8 +193,8 @@ bootstrap intervals, whole logs resampled."""
 study.show(figures.correlations(ranked), "correlations", caption)
 
 # %% [markdown]
-# `rrmlab.coverage(dataset)` gives these measures of any log, and an answer. Beside its answer, the share
-# of the trainings here that end above the best baseline:
+# `rrmlab.coverage(dataset)` gives these measures of any log, and an answer. The table has, for each
+# answer, the share of the trainings here that end above the best baseline:
 
 
 # %%
