@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 
 from ..config import NetworkConfig
-from ..game.messages import OWN, SlotReports, check_neighbours
+from ..game.messages import OWN, SlotReports, check_neighbours, of_slot
 from ..game.observations import other_aps
 from .networks import StackedMLP
 from .scale import Scale
@@ -83,9 +83,9 @@ class Factors(nn.Module):
 
 def joint_values(factors: Factors, slots: SlotReports, actions: Tensor) -> Tensor:
     """q of each AP (S, B, I) under a joint action (S, B, I), 0 of silent ones; their sum is Q_tot - c."""
-    on, at = actions > 0, slots.at((actions - 1).clamp(min=0))
-    interference = (factors.messages(at.inr) * _others(on).unsqueeze(-1)).sum(-2)
-    return factors.values(at.own, interference) * on
+    on, chosen = actions > 0, (actions - 1).clamp(min=0)
+    interference = (factors.messages(of_slot(slots.inr, chosen)) * _others(on).unsqueeze(-1)).sum(-2)
+    return factors.values(of_slot(slots.own, chosen), interference) * on
 
 
 def conditional_values(factors: Factors, slots: SlotReports, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,18 +95,17 @@ def conditional_values(factors: Factors, slots: SlotReports, actions: Tensor) ->
     present = _others(on)  # (S, B, I, I-1)
     messages = factors.messages(slots.inr)  # (S, B, I, N, I-1, M)
     interference = (messages * present[..., None, :, None]).sum(-2)  # (S, B, I, N, M)
-    at, index = slots.at(chosen), chosen[..., None, None]
     # Each AP's chosen slot once more, with one other AP on that is off, or off that is on.
-    heard = messages.take_along_dim(index.unsqueeze(-1), -3).squeeze(-3)  # (S, B, I, I-1, M)
-    now = interference.take_along_dim(index, -2)  # (S, B, I, 1, M)
-    switched = now + torch.where(present.unsqueeze(-1), -heard, heard)
+    now, heard = of_slot(interference, chosen).unsqueeze(-2), of_slot(messages, chosen)  # (S, B, I, 1 or I-1, M)
+    sign = 1 - 2 * present.to(now)
+    switched = now + sign.unsqueeze(-1) * heard
     top_n, aps = interference.shape[-2], on.shape[-1]
-    same = at.own.unsqueeze(-2).expand(*present.shape, -1)
+    same = of_slot(slots.own, chosen).unsqueeze(-2).expand(*present.shape, -1)
     everything = factors.values(torch.cat([slots.own, same], -2), torch.cat([interference, switched], -2))
     own, other = everything.split([top_n, aps - 1], -1)
     values = own.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) * on
     # q of k with i on less q of k with i off, 0 for a silent k.
-    harm = torch.where(present, values.unsqueeze(-1) - other, other - values.unsqueeze(-1)) * on.unsqueeze(-1)
+    harm = sign * (other - values.unsqueeze(-1)) * on.unsqueeze(-1)
     to_others = _of_others(harm).sum(-1, keepdim=True)  # (S, B, I, 1)
     return values, pad(own + to_others, (1, 0))
 

@@ -82,8 +82,9 @@ class _ReLULayers(torch.autograd.Function):
         for k in reversed(range(depth)):
             gradients = [_product(inputs[k].mT, gradient), gradient.sum(-2, keepdim=True), *gradients]
             if k or ctx.needs_input_grad[0]:
-                passed = torch.bmm(gradient, weights[k].mT)
-                gradient = torch.ops.aten.threshold_backward(passed, inputs[k], 0) if k else passed
+                gradient = torch.bmm(gradient, weights[k].mT)
+                if k:  # in place: a third of the memory traffic
+                    torch.ops.aten.threshold_backward.grad_input(gradient, inputs[k], 0, grad_input=gradient)
         return gradient if ctx.needs_input_grad[0] else None, *gradients
 
 

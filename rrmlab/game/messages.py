@@ -32,10 +32,12 @@ class SlotReports(NamedTuple):
         """From observations with neighbours (S, B, I, N F)."""
         return cls(*obs.unflatten(-1, (-1, OWN + obs.shape[-2] - 1)).split([OWN, obs.shape[-2] - 1], -1))
 
-    def at(self, chosen: Tensor) -> SlotReports:
-        """Those of one slot per AP, chosen (S, B, I): (S, B, I, 3) and (S, B, I, I-1)."""
-        index = chosen[..., None, None]
-        return SlotReports(*(values.take_along_dim(index, -2).squeeze(-2) for values in self))
+
+def of_slot(values: Tensor, chosen: Tensor) -> Tensor:
+    """Of values (S, B, I, N, ...) those of one slot per AP, chosen (S, B, I): (S, B, I, ...)."""
+    more = values.shape[4:]
+    index = chosen.unflatten(-1, (-1, *[1] * (1 + len(more)))).expand(*chosen.shape, 1, *more)
+    return values.gather(3, index).squeeze(3)  # take_along_dim takes twice the time, to allow negative indices
 
 
 class Values(Protocol):
@@ -63,47 +65,50 @@ def decide(factors: Values, slots: SlotReports, mask: Tensor, rounds: int) -> Te
         mask: (S, B, I, N+1) bool.
         rounds: of best response after the admission; -1 for as many as change something, at most `MOST_ROUNDS`.
     """
-    aps, filled = mask.shape[2], mask[..., 1:]
-    seed, env = (torch.arange(size, device=mask.device) for size in mask.shape[:2])
-    seed, rest = seed[:, None], env.expand(len(seed), -1)
-    # What an AP's signal adds at every slot: (S, B, from I, I, N, M), 0 at its own.
-    messages = factors.messages(slots.inr)  # (S, B, I, N, I-1, M)
+    size, (aps, top_n) = mask.shape[:2], slots.own.shape[2:4]
+    own, empty = slots.own.flatten(0, 1), ~mask[..., 1:].flatten(0, 1)  # (P, I, N, 3), (P, I, N): P = S B
+    envs = torch.arange(len(own), device=mask.device)
+    # What an AP's signal adds at every slot, 0 at its own: a block (I, N, M) for each (environment, AP that transmits).
+    messages = factors.messages(slots.inr).flatten(0, 1)  # (P, I, N, I-1, M)
     index = other_aps(aps, mask.device)[:, None, :, None].expand_as(messages)
     sent = messages.new_zeros(*messages.shape[:-2], aps, messages.shape[-1])
-    sent = sent.scatter_(-2, index, messages).movedim(-2, 2).contiguous()
-    interference = torch.zeros_like(sent[:, :, 0])  # (S, B, I, N, M)
-    chosen = torch.zeros_like(mask[..., 0], dtype=torch.int64)
-    q = torch.zeros_like(slots.own[..., 0, 0])
-    alone = factors.values(slots.own, interference).masked_fill(~filled, -torch.inf).amax(-1)
-    order = alone.argsort(dim=-1, descending=True, stable=True)  # (S, B, I)
-    actions = torch.zeros_like(chosen)
+    sent = sent.scatter_(-2, index, messages).movedim(-2, 1).contiguous().flatten(0, 1)  # (P I, I, N, M)
+
+    def values(own: Tensor, interference: Tensor) -> Tensor:
+        return factors.values(own.unflatten(0, size), interference.unflatten(0, size)).flatten(0, 1)
+
+    interference = messages.new_zeros(*own.shape[:-1], messages.shape[-1])  # (P, I, N, M)
+    alone = values(own, interference).masked_fill(empty, -torch.inf).amax(-1)
+    order = alone.argsort(dim=-1, descending=True, stable=True)
+    actions = torch.zeros_like(order)  # (P, I)
+    picked = torch.arange(actions.numel(), device=mask.device) * top_n  # of the slots (P I N) those that APs chose
+    q, at = torch.zeros_like(own[..., 0, 0]), own[..., 0, :].clone()  # of these slots
     for turn in range(1 + (rounds if rounds >= 0 else MOST_ROUNDS)):
         before = actions.clone()
         for i in order.unbind(-1):
-            place = seed, rest, i
-            was, on = (actions[place] > 0)[:, :, None], actions > 0
+            place, row = (envs, i), envs * aps + i
+            was, on = (actions[place] > 0).unsqueeze(-1), actions > 0
             on[place] = False
-            mine = sent[place]  # (S, B, I, N, M), 0 at its own slots
-            at, pick = slots.at(chosen), chosen[..., None, None]
-            theirs, change = (x.take_along_dim(pick, -2).squeeze(-2) for x in (interference, mine))
+            mine = sent.index_select(0, row)  # (P, I, N, M)
+            rows = (x.flatten(0, 2).index_select(0, picked) for x in (interference, mine))
+            theirs, change = (x.unflatten(0, q.shape) for x in rows)
             # In one pass: its own slots, and the others' slots in the state that is not known yet.
-            new = factors.values(
-                torch.cat([slots.own[place], at.own], -2),
-                torch.cat([interference[place], torch.where(was.unsqueeze(-1), theirs - change, theirs + change)], -2),
-            )
-            own, other = new.split([filled.shape[-1], aps], -1)
-            with_it, without = torch.where(was, q, other) * on, torch.where(was, other, q) * on
-            gain = (own + (with_it - without).sum(-1, keepdim=True)).masked_fill(~filled[place], -torch.inf)
+            own_slots, own_interference = (of.flatten(0, 1).index_select(0, row) for of in (own, interference))
+            sign = 1 - 2 * was.to(q)
+            under = torch.cat([own_interference, theirs + sign.unsqueeze(-1) * change], 1)
+            new = values(torch.cat([own_slots, at], 1), under)
+            alone, other = new.split([top_n, aps], -1)
+            gain = (alone + (sign * (other - q) * on).sum(-1, keepdim=True)).masked_fill(empty[place], -torch.inf)
             best, slot = gain.max(-1)
             go = best > 0
-            actions[place], chosen[place] = torch.where(go, slot + 1, 0), slot
-            q = torch.where(go.unsqueeze(-1), with_it, without)
-            q[place] = own.gather(-1, slot.unsqueeze(-1)).squeeze(-1) * go
-            step = go.to(q) - was.squeeze(-1).to(q)  # it begins to transmit, or ends
-            interference.addcmul_(mine, step[:, :, None, None, None])
+            actions[place], picked[row] = torch.where(go, slot + 1, 0), row * top_n + slot
+            step = go.to(q).unsqueeze(-1) - was.to(q)  # it begins to transmit, or ends
+            q, at[place] = torch.where(step != 0, other, q) * on, own_slots[envs, slot]
+            q[place] = alone[envs, slot] * go
+            interference.addcmul_(mine, step[..., None, None])
         if rounds < 0 and turn and torch.equal(actions, before):
             break
-    return actions
+    return actions.unflatten(0, size)
 
 
 def messages_sent(num_aps: int, rounds: int) -> int:
