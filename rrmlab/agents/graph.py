@@ -105,7 +105,7 @@ def conditional_values(factors: Factors, slots: SlotReports, actions: Tensor) ->
     own, other = everything.split([top_n, aps - 1], -1)
     values = own.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) * on
     # q of k with i on less q of k with i off, 0 for a silent k.
-    harm = sign * (other - values.unsqueeze(-1)) * on.unsqueeze(-1)
+    harm = torch.where(present, values.unsqueeze(-1) - other, other - values.unsqueeze(-1)) * on.unsqueeze(-1)
     to_others = _of_others(harm).sum(-1, keepdim=True)  # (S, B, I, 1)
     return values, pad(own + to_others, (1, 0))
 
