@@ -27,10 +27,11 @@ from rrmlab import (
     train_offline,
     train_online,
 )
+from rrmlab.game.link_schedulers import ITLinQ
 from rrmlab.game.schedulers import Mixture
 from rrmlab.storage import CorruptFileError, new_folder
 from rrmlab.study.store import read_result
-from rrmlab.study.tuning import tune_itlinq
+from rrmlab.study.tuning import tune_scheduler
 
 POLICY = train_offline(DATA, AGENT, [0], progress=False)[0]
 
@@ -179,7 +180,7 @@ def test_several_at_once(name, data):
     if name == "policies":
         told(lambda: evaluate_seeds(value, NETWORK, 1), name)
     else:
-        told(lambda: tune_itlinq(NETWORK, **{"m_db": [], "eta": [], name: value}, num_episodes=1), name)
+        told(lambda: tune_scheduler(ITLinQ, {"m_db": [], "eta": [], name: value}, NETWORK, 1), name)
 
 
 # --- what is stored -------------------------------------------------------------------------------------------

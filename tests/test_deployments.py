@@ -25,9 +25,10 @@ from rrmlab import (
     train_offline,
     train_online,
 )
+from rrmlab.game.link_schedulers import ITLinQ
 from rrmlab.game.radio import distance_m, large_scale_db
 from rrmlab.interop import RRMParallelEnv
-from rrmlab.study.tuning import tune_itlinq
+from rrmlab.study.tuning import tune_scheduler
 
 NETWORK = NetworkConfig(num_aps=2, num_users=4, top_n=3, episode_ttis=12, warmup_ttis=4)
 AGENT = AgentConfig(hidden=(8,), num_updates=3, batch_size=8)
@@ -245,9 +246,10 @@ def test_given_deployments_score_as_drawn_ones(policies):
         strict=True,
     ):
         assert same(given, wanted)
-    tuned = tune_itlinq(NETWORK, [0.0, 25.0], [0.5], deployments=drawn)
-    assert tuned == tune_itlinq(NETWORK, [25.0, 0.0], [0.5], 5, deployments=drawn)
-    assert tuned != tune_itlinq(NETWORK, [0.0, 25.0], [0.5], 5)
+    grid = {"m_db": [0.0, 25.0], "eta": [0.5]}
+    tuned = tune_scheduler(ITLinQ, grid, NETWORK, deployments=drawn)
+    assert tuned == tune_scheduler(ITLinQ, {"m_db": [25.0, 0.0], "eta": [0.5]}, NETWORK, 5, deployments=drawn)
+    assert tuned != tune_scheduler(ITLinQ, grid, NETWORK, 5)
 
 
 def test_given_deployments_are_logged_as_drawn_ones():
@@ -287,7 +289,7 @@ def test_online_training_on_given_deployments(tmp_path):
 FUNCTIONS = {
     "evaluate": lambda **given: evaluate(make_scheduler("tdm"), NETWORK, **given),
     "evaluate_seeds": None,
-    "tune_itlinq": lambda **given: tune_itlinq(NETWORK, [0.0], [0.5], **given),
+    "tune_scheduler": lambda **given: tune_scheduler(ITLinQ, {"m_db": [0.0], "eta": [0.5]}, NETWORK, **given),
     "collect": lambda **given: collect(make_scheduler("full_reuse"), NETWORK, **given),
     "train_online": lambda **given: train_online(
         NETWORK, dataclasses.replace(AGENT, alpha=0.0), [0], 36, 4, progress=False, **given

@@ -20,7 +20,7 @@ from rrmlab.game.evaluation import Scores, evaluate
 from rrmlab.game.schedulers import FullReuse, ITLinQ, Mixture, RandomWalk
 from rrmlab.learning.collection import collect
 from rrmlab.learning.offline import train_offline
-from rrmlab.study.tuning import tune_itlinq
+from rrmlab.study.tuning import tune_scheduler
 
 NETWORK = NetworkConfig(num_aps=3, num_users=9, top_n=2, episode_ttis=60, warmup_ttis=20)
 KINDS = [
@@ -188,8 +188,8 @@ def test_the_device_argument(data, device):
 # --- tuning -------------------------------------------------------------------------------------------------
 
 
-def test_itlinq_is_tuned_on_validation_deployments():
-    rows = tune_itlinq(NETWORK, [25.0, 0.0], [0.7, 0.5], num_episodes=4, seed=1)
+def test_a_scheduler_is_tuned_on_validation_deployments():
+    rows = tune_scheduler(ITLinQ, {"m_db": [25.0, 0.0], "eta": [0.7, 0.5]}, NETWORK, num_episodes=4, seed=1)
     assert {(row["m_db"], row["eta"]) for row in rows} == {(25.0, 0.7), (25.0, 0.5), (0.0, 0.7), (0.0, 0.5)}
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
     for row in rows:

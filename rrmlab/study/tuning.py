@@ -28,26 +28,6 @@ from .store import read_table, stored
 from .tables import SCORES, scores
 
 
-def tune_itlinq(
-    config: NetworkConfig,
-    m_db: Sequence[float],
-    eta: Sequence[float],
-    num_episodes: int | None = None,
-    seed: int = 0,
-    deployments: Deployment | None = None,
-) -> list[dict[str, float]]:
-    """R_score of ITLinQ over a grid of (M, eta) on validation deployments, or on given ones, best first.
-
-    Returns:
-        one dict per point: m_db, eta, sum_rate, tail_rate, score.
-
-    Raises:
-        ValueError: numbers that `ITLinQ` refuses, or what `evaluate` does.
-    """
-    grid = {"m_db": several("m_db", m_db), "eta": several("eta", eta)}
-    return tune_scheduler(ITLinQ, grid, config, num_episodes, seed, deployments)
-
-
 def tune_scheduler(
     scheduler: Callable[..., Scheduler],
     grid: Mapping[str, Sequence[float]],
@@ -56,14 +36,26 @@ def tune_scheduler(
     seed: int = 0,
     deployments: Deployment | None = None,
 ) -> list[dict[str, float]]:
-    """The same of any scheduler: its class, and the values of each of its arguments; one dict per point of the grid."""
-    rows = []
-    tried = [scheduler(**point) for point in points(grid)]
-    if not tried:
-        return []
-    scored = evaluate_all(tried, config, num_episodes, seed, "validation", deployments=deployments)
-    for point, found in zip(points(grid), scored, strict=True):
-        rows.append(point | dict(sum_rate=found.sum_rate, tail_rate=found.tail_rate, score=found.score))
+    """R_score of a scheduler over a grid of its arguments on validation deployments, or on given ones, best first.
+
+    Args:
+        scheduler: its class, such as `ITLinQ`.
+        grid: the values of each of its arguments by name; without a value there is no point.
+        config, num_episodes, seed, deployments: those of `evaluate`.
+
+    Returns:
+        one dict per point: its arguments, sum_rate, tail_rate, score.
+
+    Raises:
+        ValueError: values that the scheduler refuses, or what `evaluate` does.
+    """
+    tried = points({name: several(name, values) for name, values in grid.items()})
+    rules = [scheduler(**point) for point in tried]
+    scored = evaluate_all(rules, config, num_episodes, seed, "validation", deployments=deployments) if rules else []
+    rows = [
+        point | dict(sum_rate=found.sum_rate, tail_rate=found.tail_rate, score=found.score)
+        for point, found in zip(tried, scored, strict=True)
+    ]
     return sorted(rows, key=lambda row: -row["score"])
 
 
