@@ -22,6 +22,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,10 +69,10 @@ def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tupl
     return ("survived" if code == PASSED else "killed"), json.loads(called or "{}")
 
 
-def in_forks(work: Callable[[list[str]], dict[str, str]], parts: list[list[str]]) -> dict[str, str]:
-    """What `work` returns of all parts together, each part in a fork of its own at the same time."""
-    readers = []
-    for part in parts:
+def in_forks(work: Callable[[list[str]], dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    """What `work` finds for the names, by name: a part of them on each processor, in a fork of its own."""
+    readers, processes = [], os.cpu_count()
+    for part in (names[k::processes] for k in range(processes)):
         reader, writer = os.pipe()
         if not os.fork():
             try:
@@ -83,7 +84,7 @@ def in_forks(work: Callable[[list[str]], dict[str, str]], parts: list[list[str]]
                 os._exit(0)  # never on into pytest's loop, whose other half is the parent
         os.close(writer)
         readers.append(reader)
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for reader in readers:
         with os.fdopen(reader, "rb") as pipe:
             found |= json.loads(pipe.read())
@@ -95,14 +96,17 @@ class Runner:
     """A pytest plugin in place of pytest's own loop over the tests."""
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        tests, seconds = defaultdict(list), {}
-        for test in session.items:
-            outcome, called = forked("stats", [test], [600])
+        items, tests, seconds = {test.nodeid: test for test in session.items}, defaultdict(list), {}
+
+        def without_mutant(names: list[str]) -> dict[str, tuple[str, dict]]:
+            return {name: forked("stats", [items[name]], [600]) for name in names}
+
+        for name, (outcome, called) in in_forks(without_mutant, list(items)).items():
             if outcome != "survived":
-                raise pytest.UsageError(f"{test.nodeid} fails without any mutant: {outcome}")
-            seconds[test] = called["seconds"]
+                raise pytest.UsageError(f"{name} fails without any mutant: {outcome}")
+            seconds[items[name]] = called["seconds"]
             for function in called["functions"]:
-                tests[function].append(test)
+                tests[function].append(items[name])
 
         def outcomes(mutants: list[str]) -> dict[str, str]:
             found = {}
@@ -112,8 +116,8 @@ class Runner:
             return found
 
         for path in sys.argv[1:] or config().only_mutate:
-            mutants, processes = mutants_of(path), os.cpu_count()
-            found = in_forks(outcomes, [mutants[k::processes] for k in range(processes)])
+            mutants = mutants_of(path)
+            found = in_forks(outcomes, mutants)
             report(path, {mutant: found[mutant] for mutant in mutants})
             print(path, dict(Counter(found.values())), file=sys.stderr, flush=True)
         return True
