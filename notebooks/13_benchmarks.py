@@ -298,8 +298,9 @@ study.show(figures.growth(grown), "growth", caption)
 # ## The whole study
 #
 # How long each other notebook took when it was last computed, and how much memory: from the provenance files beside the tables. A
-# notebook that finds its runs in `data/` takes far less than one that starts from nothing: the last run of notebook 04 found all of
-# them, from nothing it takes about 36 minutes.
+# notebook that finds its runs in `data/` takes far less than one that starts from nothing, as all of these did but for what
+# they share: the logs of notebook 03 and its scores of the rules. The processor, a part of a shared server, was not equally fast in all
+# of them.
 
 
 # %%

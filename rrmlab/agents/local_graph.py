@@ -45,7 +45,7 @@ def decide(
     own = (slots[..., :OWN] - mean[:OWN]) / std[:OWN]
     weight = np.ones(aps * top_n, np.float32) if lam is None else np.exp(np.float32(lam) * own[..., 1]).ravel()
     own = own if lam is None else own[..., ::2]
-    of_own, of_sum = np.split(factor[0], [own.shape[-1]])
+    of_own, of_sum = factor[0][: own.shape[-1]], factor[0][own.shape[-1] :]
     inr = (slots[..., OWN:, None] - mean[OWN]) / std[OWN]
     phi = np.maximum(inr * edge[0][0] + edge[1][0], 0) @ edge[2] + edge[3][0]
     messages = np.logaddexp(0, phi) * np.exp(np.minimum(INR_SPREAD * inr, LARGEST_LN_INR))  # (I, N, I-1, M)
@@ -64,16 +64,18 @@ def decide(
 
     alone = values(sums, slice(None)).reshape(aps, top_n) + barrier
     order = np.argsort(-alone.max(-1), kind="stable").tolist()
-    actions, q, at = np.zeros(aps, np.int64), np.zeros(aps, np.float32), ap * top_n
+    slots_of = np.arange(aps * top_n).reshape(aps, top_n)
+    actions, q, at = np.zeros(aps, np.int64), np.zeros(aps, np.float32), slots_of[:, 0].copy()
     for _ in range(1 + (rounds if rounds >= 0 else MOST_ROUNDS)):
         before = actions.copy()
         for i in order:
             was, actions[i] = actions[i] > 0, 0
             on = np.flatnonzero(actions)
-            rows = np.concatenate([np.arange(i * top_n, (i + 1) * top_n), at[on]])
+            rows = np.concatenate([slots_of[i], at[on]])
             # Its own slots, to which it sends nothing, and the others' in the state that is not known yet.
             after = sums[rows] - sent[i, rows] if was else sums[rows] + sent[i, rows]
-            mine, other = np.split(values(after, rows), [top_n])
+            found = values(after, rows)
+            mine, other = found[:top_n], found[top_n:]  # np.split would take a tenth of the decision
             harm = q[on] - other if was else other - q[on]
             gain = mine + harm.sum() + barrier[i]
             slot = int(gain.argmax())
@@ -82,6 +84,6 @@ def decide(
             if go != was:
                 sums = sums + sent[i] if go else sums - sent[i]
                 q[on] = other
-        if np.array_equal(actions, before):
+        if (actions == before).all():
             break
     return actions
