@@ -70,7 +70,7 @@ def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tupl
 
 
 def in_forks(work: Callable[[list[str]], dict[str, Any]], names: list[str]) -> dict[str, Any]:
-    """What `work` finds for the names, by name: a part of them on each processor, in a fork of its own."""
+    """Divide the names among as many forks as processors; merge what `work` returns."""
     readers, processes = [], os.cpu_count()
     for part in (names[k::processes] for k in range(processes)):
         reader, writer = os.pipe()

@@ -95,13 +95,13 @@ def conditional_values(factors: Factors, slots: SlotReports, actions: Tensor) ->
     present = _others(on)  # (S, B, I, I-1)
     messages = factors.messages(slots.inr)  # (S, B, I, N, I-1, M)
     interference = (messages * present[..., None, :, None]).sum(-2)  # (S, B, I, N, M)
-    # Each AP's chosen slot once more, with one other AP on that is off, or off that is on.
+    # At each AP's chosen slot: the interference if exactly one other AP turned on or off.
     now, heard = of_slot(interference, chosen).unsqueeze(-2), of_slot(messages, chosen)  # (S, B, I, 1 or I-1, M)
     sign = 1 - 2 * present.to(now)
     switched = now + sign.unsqueeze(-1) * heard
     top_n, aps = interference.shape[-2], on.shape[-1]
-    same = of_slot(slots.own, chosen).unsqueeze(-2).expand(*present.shape, -1)
-    everything = factors.values(torch.cat([slots.own, same], -2), torch.cat([interference, switched], -2))
+    chosen_own = of_slot(slots.own, chosen).unsqueeze(-2).expand(*present.shape, -1)
+    everything = factors.values(torch.cat([slots.own, chosen_own], -2), torch.cat([interference, switched], -2))
     own, other = everything.split([top_n, aps - 1], -1)
     values = own.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) * on
     # q of k with i on less q of k with i off, 0 for a silent k.

@@ -62,28 +62,28 @@ def decide(
             x = np.maximum(x, 0) @ factor[k] + factor[k + 1][0]
         return x[:, 0] * weight[of]
 
-    alone = values(sums, slice(None)).reshape(aps, top_n) + barrier
-    order = np.argsort(-alone.max(-1), kind="stable").tolist()
+    best_alone = values(sums, slice(None)).reshape(aps, top_n) + barrier
+    order = np.argsort(-best_alone.max(-1), kind="stable").tolist()
     slots_of = np.arange(aps * top_n).reshape(aps, top_n)
-    actions, q, at = np.zeros(aps, np.int64), np.zeros(aps, np.float32), slots_of[:, 0].copy()
+    actions, q, chosen_row = np.zeros(aps, np.int64), np.zeros(aps, np.float32), slots_of[:, 0].copy()
     for _ in range(1 + (rounds if rounds >= 0 else MOST_ROUNDS)):
         before = actions.copy()
         for i in order:
-            was, actions[i] = actions[i] > 0, 0
+            was_on, actions[i] = actions[i] > 0, 0
             on = np.flatnonzero(actions)
-            rows = np.concatenate([slots_of[i], at[on]])
-            # Its own slots, to which it sends nothing, and the others' in the state that is not known yet.
-            after = sums[rows] - sent[i, rows] if was else sums[rows] + sent[i, rows]
+            rows = np.concatenate([slots_of[i], chosen_row[on]])
+            # q holds the others' values if it stays as it is. In one pass: its own, and theirs if it turns on or off.
+            after = sums[rows] - sent[i, rows] if was_on else sums[rows] + sent[i, rows]
             found = values(after, rows)
-            mine, other = found[:top_n], found[top_n:]  # np.split would take a tenth of the decision
-            harm = q[on] - other if was else other - q[on]
-            gain = mine + harm.sum() + barrier[i]
+            own_q, others_q = found[:top_n], found[top_n:]  # np.split would take a tenth of the decision
+            to_others = q[on] - others_q if was_on else others_q - q[on]
+            gain = own_q + to_others.sum() + barrier[i]
             slot = int(gain.argmax())
-            if go := bool(gain[slot] > 0):
-                actions[i], at[i], q[i] = slot + 1, i * top_n + slot, mine[slot]
-            if go != was:
-                sums = sums + sent[i] if go else sums - sent[i]
-                q[on] = other
+            if is_on := bool(gain[slot] > 0):
+                actions[i], chosen_row[i], q[i] = slot + 1, slots_of[i, slot], own_q[slot]
+            if is_on != was_on:
+                sums = sums + sent[i] if is_on else sums - sent[i]
+                q[on] = others_q
         if (actions == before).all():
             break
     return actions

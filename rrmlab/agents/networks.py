@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 NARROW = 16  # columns below which a product is faster computed as its transpose: less than a few processor vectors
 
@@ -75,6 +76,7 @@ class _ReLULayers(torch.autograd.Function):
         return x
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         depth = len(ctx.saved_tensors) // 2
         inputs, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
@@ -83,7 +85,7 @@ class _ReLULayers(torch.autograd.Function):
             gradients = [_product(inputs[k].mT, gradient), gradient.sum(-2, keepdim=True), *gradients]
             if k or ctx.needs_input_grad[0]:
                 gradient = torch.bmm(gradient, weights[k].mT)
-                if k:  # in place: a third of the memory traffic
+                if k:  # in place: no second tensor to allocate and fill
                     torch.ops.aten.threshold_backward.grad_input(gradient, inputs[k], 0, grad_input=gradient)
         return gradient if ctx.needs_input_grad[0] else None, *gradients
 

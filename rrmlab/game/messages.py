@@ -22,7 +22,7 @@ MOST_ROUNDS = 20  # after which a decision until nothing changes stops, `study`
 
 
 class SlotReports(NamedTuple):
-    """What users report, each number on the scale that the values ask for; any numbers where a slot is empty."""
+    """What users report, each number on the scale that the values ask for; any finite ones where a slot is empty."""
 
     own: Tensor  # (S, B, I, N, 3), SINR, ln w, SNR
     inr: Tensor  # (S, B, I, N, I-1)
@@ -37,7 +37,7 @@ def of_slot(values: Tensor, chosen: Tensor) -> Tensor:
     """Of values (S, B, I, N, ...) those of one slot per AP, chosen (S, B, I): (S, B, I, ...)."""
     more = values.shape[4:]
     index = chosen.unflatten(-1, (-1, *[1] * (1 + len(more)))).expand(*chosen.shape, 1, *more)
-    return values.gather(3, index).squeeze(3)  # take_along_dim takes twice the time, to allow negative indices
+    return values.gather(3, index).squeeze(3)  # take_along_dim takes twice the time: it also allows negative indices
 
 
 class Values(Protocol):
@@ -68,44 +68,44 @@ def decide(factors: Values, slots: SlotReports, mask: Tensor, rounds: int) -> Te
     size, (aps, top_n) = mask.shape[:2], slots.own.shape[2:4]
     own, empty = slots.own.flatten(0, 1), ~mask[..., 1:].flatten(0, 1)  # (P, I, N, 3), (P, I, N): P = S B
     envs = torch.arange(len(own), device=mask.device)
-    # What an AP's signal adds at every slot, 0 at its own: a block (I, N, M) for each (environment, AP that transmits).
+    # sent[p I + j] is what AP j of environment p adds to the interference at every slot (I, N, M), 0 at its own slots.
     messages = factors.messages(slots.inr).flatten(0, 1)  # (P, I, N, I-1, M)
     index = other_aps(aps, mask.device)[:, None, :, None].expand_as(messages)
     sent = messages.new_zeros(*messages.shape[:-2], aps, messages.shape[-1])
     sent = sent.scatter_(-2, index, messages).movedim(-2, 1).contiguous().flatten(0, 1)  # (P I, I, N, M)
 
-    def values(own: Tensor, interference: Tensor) -> Tensor:
-        return factors.values(own.unflatten(0, size), interference.unflatten(0, size)).flatten(0, 1)
+    def values(numbers: Tensor, sums: Tensor) -> Tensor:
+        return factors.values(numbers.unflatten(0, size), sums.unflatten(0, size)).flatten(0, 1)
 
     interference = messages.new_zeros(*own.shape[:-1], messages.shape[-1])  # (P, I, N, M)
-    alone = values(own, interference).masked_fill(empty, -torch.inf).amax(-1)
-    order = alone.argsort(dim=-1, descending=True, stable=True)
+    best_alone = values(own, interference).masked_fill(empty, -torch.inf).amax(-1)
+    order = best_alone.argsort(dim=-1, descending=True, stable=True)
     actions = torch.zeros_like(order)  # (P, I)
-    picked = torch.arange(actions.numel(), device=mask.device) * top_n  # of the slots (P I N) those that APs chose
-    q, at = torch.zeros_like(own[..., 0, 0]), own[..., 0, :].clone()  # of these slots
+    # The slot that each AP chose last: its row among all P I N, its own numbers, and its q, 0 while the AP is silent.
+    chosen_row = torch.arange(actions.numel(), device=mask.device) * top_n
+    chosen_own, q = own[..., 0, :].clone(), torch.zeros_like(own[..., 0, 0])
     for turn in range(1 + (rounds if rounds >= 0 else MOST_ROUNDS)):
         before = actions.clone()
         for i in order.unbind(-1):
             place, row = (envs, i), envs * aps + i
-            was, on = (actions[place] > 0).unsqueeze(-1), actions > 0
+            was_on, on = (actions[place] > 0).unsqueeze(-1), actions > 0
             on[place] = False
-            mine = sent.index_select(0, row)  # (P, I, N, M)
-            rows = (x.flatten(0, 2).index_select(0, picked) for x in (interference, mine))
+            sent_by_it = sent.index_select(0, row)  # (P, I, N, M)
+            rows = (x.flatten(0, 2).index_select(0, chosen_row) for x in (interference, sent_by_it))
             theirs, change = (x.unflatten(0, q.shape) for x in rows)
-            # In one pass: its own slots, and the others' slots in the state that is not known yet.
-            own_slots, own_interference = (of.flatten(0, 1).index_select(0, row) for of in (own, interference))
-            sign = 1 - 2 * was.to(q)
-            under = torch.cat([own_interference, theirs + sign.unsqueeze(-1) * change], 1)
-            new = values(torch.cat([own_slots, at], 1), under)
-            alone, other = new.split([top_n, aps], -1)
-            gain = (alone + (sign * (other - q) * on).sum(-1, keepdim=True)).masked_fill(empty[place], -torch.inf)
+            # q holds the others' values if it stays as it is. In one pass: its own, and theirs if it turns on or off.
+            own_slots, at_own = (x.flatten(0, 1).index_select(0, row) for x in (own, interference))
+            sign = 1 - 2 * was_on.to(q)  # its signal would be added, or taken away
+            sums = torch.cat([at_own, theirs + sign.unsqueeze(-1) * change], 1)
+            own_q, others_q = values(torch.cat([own_slots, chosen_own], 1), sums).split([top_n, aps], -1)
+            gain = (own_q + (sign * (others_q - q) * on).sum(-1, keepdim=True)).masked_fill(empty[place], -torch.inf)
             best, slot = gain.max(-1)
-            go = best > 0
-            actions[place], picked[row] = torch.where(go, slot + 1, 0), row * top_n + slot
-            step = go.to(q).unsqueeze(-1) - was.to(q)  # it begins to transmit, or ends
-            q, at[place] = torch.where(step != 0, other, q) * on, own_slots[envs, slot]
-            q[place] = alone[envs, slot] * go
-            interference.addcmul_(mine, step[..., None, None])
+            is_on = best > 0
+            actions[place], chosen_row[row] = torch.where(is_on, slot + 1, 0), row * top_n + slot
+            step = is_on.to(q).unsqueeze(-1) - was_on.to(q)  # 1 if it begins to transmit, -1 if it ends
+            q, chosen_own[place] = torch.where(step != 0, others_q, q) * on, own_slots[envs, slot]
+            q[place] = own_q[envs, slot] * is_on
+            interference.addcmul_(sent_by_it, step[..., None, None])
         if rounds < 0 and turn and torch.equal(actions, before):
             break
     return actions.unflatten(0, size)

@@ -40,7 +40,7 @@ def tune_scheduler(
 
     Args:
         scheduler: its class, such as `ITLinQ`.
-        grid: the values of each of its arguments by name; without a value there is no point.
+        grid: the values of each of its arguments by name; an empty list of values gives an empty result.
         config, num_episodes, seed, deployments: those of `evaluate`.
 
     Returns:
