@@ -6,7 +6,7 @@ import dataclasses
 import math
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,12 @@ def several(name: str, values: Any) -> list[Any]:
         return list(values)
     except TypeError:
         raise ValueError(f"{name} = {values!r}: must be several, such as a list") from None
+
+
+def check_registered(file: Path, field: str, name: Any, known: Collection[str]) -> None:
+    """ValueError where a file names a part of the user's own, such as a mixer, that this process does not know."""
+    if isinstance(name, str) and name not in known:
+        raise ValueError(f"{file}: {field} = {name!r} is not registered here: do so, then load it")
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:

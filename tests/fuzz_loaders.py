@@ -139,7 +139,8 @@ def reading(kind: str, load) -> None:
             sign(folder)
         try:
             load(folder)
-        except CorruptFileError as error:
+        except ValueError as error:  # a slip may put in the name of a part that somebody else has registered
+            assert isinstance(error, CorruptFileError) or "is not registered here" in str(error)
             assert str(error).isprintable() and kind in str(error)
         finally:
             for restored in files:

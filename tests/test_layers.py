@@ -125,7 +125,7 @@ def test_sizes():
     assert [f"{path.relative_to(PACKAGE)}: {num} lines" for path, num in lines.items() if num > 300] == []
     core = [path for path in lines if path.relative_to(PACKAGE).with_suffix("").parts[0] in CORE]
     # A fence, not a target: what is added to the core is seen here. Docstrings do not count.
-    assert sum(lines[path] - documentation(path) for path in core) <= 6_030
+    assert sum(lines[path] - documentation(path) for path in core) <= 6_040
 
 
 def documentation(path: Path) -> int:

@@ -182,6 +182,20 @@ def test_a_policy_with_a_mixer_that_is_not_registered_is_no_damage(monkeypatch, 
     assert "make it again" not in str(refused.value)
 
 
+def test_a_log_or_policy_with_an_observation_that_is_not_registered_is_no_damage(monkeypatch, tmp_path):
+    with monkeypatch.context() as registered:
+        registered.setitem(OBSERVATIONS, "own", OBSERVATIONS["local"])
+        network = replace(NETWORK, observation="own")
+        data = collect(make_scheduler("random_walk"), network, 300)
+        data.save(tmp_path / "log-v0")
+        train_offline(data, AgentConfig(**TINY), [0], progress=False)[0].save(tmp_path / "policy")
+        assert load_dataset(tmp_path / "log-v0").network == Policy.load(tmp_path / "policy").network == network
+    for load, name in ((load_dataset, "log-v0"), (Policy.load, "policy")):
+        with pytest.raises(ValueError, match="observation = 'own' is not registered here") as refused:
+            load(tmp_path / name)
+        assert name in str(refused.value) and "make it again" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [

@@ -12,7 +12,7 @@ from safetensors.torch import load
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from ..checks import exact_tensor, seed_number
+from ..checks import check_registered, exact_tensor, seed_number
 from ..config import NetworkConfig
 from ..game.observations import OBSERVATIONS, observation_of
 from ..storage import CorruptFileError, new_folder, read_json, reading, verify
@@ -70,8 +70,7 @@ def read_checkpoint(
     parts = [part for part in (description.get("agent"), description.get("network")) if isinstance(part, dict)]
     named = {"mixer": MIXERS, "penalty": (*PENALTIES, "none"), "observation": OBSERVATIONS}
     for field, name in ((field, part[field]) for part in parts for field in named if field in part):
-        if isinstance(name, str) and name not in named[field]:
-            raise ValueError(f"{about}: {field} = {name!r} is not registered here: do so, then load it")
+        check_registered(about, field, name, named[field])
     with reading(about):
         if description.keys() != DESCRIPTION:
             raise ValueError(f"it has {', '.join(description)} where {', '.join(sorted(DESCRIPTION))} are wanted")

@@ -291,7 +291,8 @@ class Policy:
         Raises:
             FileNotFoundError: no such folder.
             CorruptFileError: a file is missing or was changed, or does not hold what a checkpoint holds.
-            ValueError: a device that is not there.
+            ValueError: a device that is not there; a mixer, penalty or observation of the user's own that is not
+                registered in this process.
         """
         device = known_device(device)
         config, network, tensors, seed, history = read_checkpoint(path)

@@ -262,7 +262,8 @@ def load_dataset(path: str | Path) -> Dataset:
     Raises:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
-        ValueError: the folder holds a policy, a checkpoint or a stored run.
+        ValueError: the folder holds a policy, a checkpoint or a stored run; an observation of the user's own that is
+            not registered in this process.
 
     >>> import tempfile
     >>> from rrmlab.game.schedulers import make_scheduler

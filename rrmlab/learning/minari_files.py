@@ -21,9 +21,9 @@ from minari import supported_dataset_versions
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
-from ..checks import as_path
+from ..checks import as_path, check_registered
 from ..config import NetworkConfig
-from ..game.observations import observation_of
+from ..game.observations import OBSERVATIONS, observation_of
 from ..storage import SUMS, CorruptFileError, new_folder, read_json, reading, verify
 
 HDF5_FILE = "main_data.hdf5"  # Minari's name for it
@@ -111,7 +111,7 @@ def read_episodes(path: str | Path) -> tuple[list[Episode], dict[str, Any]]:
     Raises:
         FileNotFoundError: no such folder.
         CorruptFileError: a file is missing or was changed, or does not hold what a dataset holds.
-        ValueError: the folder holds something else.
+        ValueError: the folder holds something else; an observation of the user's own that is not registered here.
     """
     folder = as_path(path)
     about, file = folder / "data" / "metadata.json", folder / "data" / HDF5_FILE
@@ -129,6 +129,8 @@ def read_episodes(path: str | Path) -> tuple[list[Episode], dict[str, Any]]:
     with reading(about):
         if not isinstance(metadata, dict) or not isinstance(metadata.get("network"), dict):
             raise ValueError("its 'rrmlab' has no 'network'")
+    check_registered(about, "observation", metadata["network"].get("observation"), OBSERVATIONS)
+    with reading(about):
         network = NetworkConfig.from_dict(metadata["network"])
     with reading(file), h5py.File(file, "r") as opened:
         if len(opened) != stored.get("total_episodes") or not len(opened):
