@@ -393,8 +393,6 @@ reading.shown(study.table("rewards", rewards))
 
 # %%
 def cost_rows():
-    measured = study.table_of("13_benchmarks", "growth")
-    measured = measured[measured.kind == "decision by messages"].set_index("aps").ms
     rows = []
     for num_aps in SIZES:
         place = replace(network, num_aps=num_aps, num_users=network.num_users * num_aps // network.num_aps)
@@ -402,12 +400,15 @@ def cost_rows():
         for method, config in {name: agent, **COMPARED}.items():
             with contextlib.suppress(ValueError):  # too many joint actions
                 row[f"parameters of {method}"] = costs.acting_parameters(place, config)
-        rows.append(row | {"decision_ms": measured.get(num_aps)})
+        rows.append(row)
     return pd.DataFrame(rows).astype({f"parameters of {method}": "Int64" for method in (name, *COMPARED)})
 
 
 COMPARED = {m: tuning.offline_agents(study.sizes.updates)[m] for m in ("CTDE-MARL-CQL", "C-MARL-CQL")}
-study.table("cost", cost_rows)
+cost = study.table("cost", cost_rows)
+measured = study.table_of("13_benchmarks", "growth")
+measured = measured[measured.kind == "decision by messages"].set_index("aps").ms
+cost.assign(decision_ms=cost.num_aps.map(measured))
 
 # %% [markdown]
 # ## All results
