@@ -298,9 +298,9 @@ study.show(figures.growth(grown), "growth", caption)
 # ## The whole study
 #
 # How long each other notebook took when it was last computed, and how much memory: from the provenance files beside the tables. A
-# notebook that finds its runs in `data/` takes far less than one that starts from nothing, as all of these did but for what
-# they share: the logs of notebook 03 and its scores of the rules. The processor, a part of a shared server, was not equally fast in all
-# of them.
+# notebook that finds its runs in `data/` takes far less than one that starts from nothing. These notebooks started from nothing, but
+# those after 03 found its logs and the scores of the rules. They ran on different days on a shared server, which was not always
+# equally fast.
 
 
 # %%
