@@ -236,12 +236,11 @@ display(reading.shown(from_own))
 plan = {}
 for paradigm in ("centralized", "ctde"):
     for agent in untuned.usual_defaults(paradigm, study.sizes.updates):
-        one = agent.gamma == 0.99 and agent.learning_rate == 1e-3 and agent.num_updates == study.sizes.updates
-        if preset != "paper" and not one:
+        usual = agent.gamma == 0.99 and agent.num_updates == study.sizes.updates
+        if preset != "paper" and not (usual and agent.learning_rate == 1e-3):
             continue  # smaller presets take one discount and learning rate, and one log
         plan["sac", agent] = paradigm
-        of_both_logs = agent.gamma == 0.99 and agent.standardise_rewards and agent.num_updates == study.sizes.updates
-        if preset == "paper" and of_both_logs:
+        if preset == "paper" and usual and agent.standardise_rewards:
             plan["second sac", agent] = paradigm
 print(f"{len(plan)} trainings of {len(few)} seeds")
 if study.recompute:

@@ -17,7 +17,7 @@ def usual_defaults(paradigm: str, num_updates: int) -> list[AgentConfig]:
     """The SAC learner of a paradigm with alpha = 1 at all points of DEFAULTS_GRID, with gamma = 0.99 from raw rewards
     too, and at some points for longer."""
     agents = [AgentConfig(paradigm, alpha=1.0, num_updates=num_updates, **point) for point in points(DEFAULTS_GRID)]
-    # From raw rewards the centralized agent stays below the best baseline, and K3 does not count it: one gamma shows that.
+    # With raw rewards C stays below the best baseline, and K3 does not count it: one gamma shows that.
     agents += [replace(agent, standardise_rewards=False) for agent in agents if agent.gamma == 0.99]
     far_sighted = [agent for agent in agents if agent.gamma == 0.99 and agent.learning_rate == 1e-3]
     return agents + [replace(agent, num_updates=LONGER * num_updates) for agent in far_sighted]
