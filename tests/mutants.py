@@ -52,11 +52,14 @@ def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tupl
     if not child:
         set_mutant_under_test(mutant)
         begin, failed = time.process_time(), False
-        for test, limit_s in zip(tests, limits_s, strict=True):
-            resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + limit_s), resource.RLIM_INFINITY))
-            if any(report.failed for report in runtestprotocol(test, log=False, nextitem=None)):
-                failed = True
-                break
+        try:
+            for test, limit_s in zip(tests, limits_s, strict=True):
+                resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + limit_s), resource.RLIM_INFINITY))
+                if any(report.failed for report in runtestprotocol(test, log=False, nextitem=None)):
+                    failed = True
+                    break
+        except BaseException:  # what pytest does not take for a failure, such as pytest.exit: it was noticed
+            failed = True
         called = {"functions": sorted(state()._stats), "seconds": time.process_time() - begin}
         os.write(writer, json.dumps(called).encode())
         os._exit(FAILED if failed else PASSED)
