@@ -26,7 +26,7 @@
 # gains known (`Exhaustive`, which maximises the study's reward, and `Exhaustive (λ = 1)`), and one-step policies that were trained
 # with exact rewards and see what the agents of the paper observe, jointly or each for itself. `G-formula` is explained in notebook 14.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 4 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: 3 to 4 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

@@ -28,7 +28,7 @@
 # a random walk over the allowed actions. `mixture` follows random walk, full reuse or ITLinQ, drawn anew in every TTI. All
 # are Minari datasets on disk.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 10 to 14 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: 9 to 28 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

@@ -29,8 +29,8 @@
 # trials. Beside them: behaviour cloning, the online agents, all schedulers, and the oracles of notebook 02. The networks after
 # the last update are scored, not the best ones on the way.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 45 minutes on 2 cores, half of that for the trainings with
-# usual defaults, a quarter for the tuning trials.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: 35 to 50 minutes on 2 cores, a quarter of that each for the
+# trainings with usual defaults, the tuning trials and the trials of how much training is enough.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

@@ -37,7 +37,7 @@
 # that between logs. Scores are of 30 deployments of 500 TTIs. The number of deployments and that of TTIs in each are not varied
 # apart from each other.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: 15 to 20 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: 15 to 30 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

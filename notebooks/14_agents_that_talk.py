@@ -37,7 +37,7 @@
 # learned networks. Greedy marginal, best subset and tuned ITLinQ know gains too; the threshold rule exchanges nothing. All
 # methods are scored on the same deployments, and intervals are over seeds and deployments.
 #
-# **Running time.** Read: seconds. Recomputed at the `paper` preset: about 50 minutes on 2 cores.
+# **Running time.** Read: seconds. Recomputed at the `paper` preset: 30 to 50 minutes on 2 cores.
 
 # %% tags=["parameters"]
 preset = "paper"  # sizes: "smoke" (seconds), "quick" (minutes) or "paper"

@@ -77,7 +77,7 @@ PRESETS = {
         envs=80,
     ),
     "paper": Preset(
-        duration="full size, about 4 hours on 2 cores",
+        duration="full size, 3 to 4 hours on 2 cores",
         episode_ttis=2_000,
         episodes=100,
         transitions=320_000,
