@@ -69,7 +69,7 @@ def test_every_scheduler_is_scored(table):
 
 def test_usual_defaults_are_not_tuned_and_rewards_may_stay_raw():
     agents = untuned.usual_defaults("centralized", 2_000)
-    assert len(agents) == len(set(agents)) == 2 * 3 * 2 + 2
+    assert len(agents) == len(set(agents)) == 2 * 3 + 3 + 2
     assert {(agent.paradigm, agent.backbone, agent.alpha) for agent in agents} == {("centralized", "sac", 1.0)}
     assert {agent.gamma for agent in agents if agent.num_updates > 2_000} == {0.99}
     data = collect(make_scheduler("random_walk"), NetworkConfig(episode_ttis=20, warmup_ttis=5), 200)
