@@ -104,9 +104,10 @@ class Runner:
         def without_mutant(names: list[str]) -> dict[str, tuple[str, dict]]:
             return {name: forked("stats", [items[name]], [600]) for name in names}
 
-        for name, (outcome, called) in in_forks(without_mutant, list(items)).items():
-            if outcome != "survived":
-                raise pytest.UsageError(f"{name} fails without any mutant: {outcome}")
+        alone = in_forks(without_mutant, list(items))
+        if broken := [name for name, (outcome, _) in alone.items() if outcome != "survived"]:
+            raise pytest.UsageError(f"without any mutant fail: {', '.join(broken)}")
+        for name, (_, called) in alone.items():
             seconds[items[name]] = called["seconds"]
             for function in called["functions"]:
                 tests[function].append(items[name])
