@@ -23,6 +23,7 @@ from plain_graph import (
 )
 
 from rrmlab import NetworkConfig, RRMEnv, evaluate, make_scheduler
+from rrmlab.agents.config import AgentConfig
 from rrmlab.agents.graph import conditional_values, joint_values
 from rrmlab.game.link_schedulers import joint_actions, joint_rewards
 from rrmlab.game.messages import MOST_ROUNDS, MessageRule, Shannon, SlotReports, decide, messages_sent
@@ -276,3 +277,11 @@ def test_the_formula_plays_as_the_oracle_does_and_needs_its_observation():
     for wrong in ({"lam": 1.1}, {"rounds": -2}, {"rounds": 1001}, {"rounds": 0.5}):
         with pytest.raises(ValueError, match=f"^{next(iter(wrong))} = "):
             make_scheduler("graph_formula", **wrong)
+
+
+def test_the_rule_exchanges_what_the_agents_do_and_names_its_fields():
+    assert (MessageRule().lam, MessageRule().rounds) == (1.0, AgentConfig().rounds)
+    for field in ("lam", "rounds"):
+        for value in ("x", None, float("nan")):
+            with pytest.raises((TypeError, ValueError), match=rf"^{field} = "):
+                MessageRule(**{field: value})
