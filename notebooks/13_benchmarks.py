@@ -299,8 +299,8 @@ study.show(figures.growth(grown), "growth", caption)
 #
 # How long each other notebook took when it was last computed, and how much memory: from the provenance files beside the tables. A
 # notebook that finds its runs in `data/` takes far less than one that starts from nothing. These notebooks started from nothing, but
-# those after 03 found its logs and the scores of the rules. They ran on different days on a shared server, which was not always
-# equally fast.
+# those after 03 found its logs and the scores of the rules. They ran on different days, on servers that
+# are not equally fast.
 
 
 # %%

@@ -58,7 +58,7 @@ def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tupl
                 if any(report.failed for report in runtestprotocol(test, log=False, nextitem=None)):
                     failed = True
                     break
-        except BaseException:  # what pytest does not take for a failure, such as pytest.exit: it was noticed
+        except (pytest.exit.Exception, KeyboardInterrupt):  # these end pytest itself: the mutant was noticed
             failed = True
         called = {"functions": sorted(state()._stats), "seconds": time.process_time() - begin}
         os.write(writer, json.dumps(called).encode())
