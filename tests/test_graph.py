@@ -121,19 +121,31 @@ def learned(plain, slots, actions, reward):
 def plain_loss(plain, learner, batch, next_value):
     """TD loss, penalty and loss of seed 1 from the definition; `next_value` is that of all, or of each AP."""
     config, errors, penalties = learner.config, [], []
+    penalised = config.penalty == "cql" and config.alpha > 0
     obs, mask, actions, reward, ended, *_ = (x[1].numpy() for x in batch)
     for b in range(len(obs)):
         slots, taken = slots_of(obs[b], obs.shape[1]), actions[b].tolist()
         target = reward[b] + config.gamma * (0 if ended[b] else next_value[b])
-        errors.append(np.sum((learned(plain, slots, taken, config.reward) - target) ** 2))
-        penalties.append(penalty(plain, slots, mask[b], taken) if config.alpha else 0.0)
+        error = np.abs(learned(plain, slots, taken, config.reward) - target)
+        huber = np.where(error < 1, error**2 / 2, error - 0.5)
+        errors.append(np.sum(huber if config.td_loss == "huber" else error**2))
+        penalties.append(penalty(plain, slots, mask[b], taken) if penalised else 0.0)
     return np.mean(errors), np.mean(penalties), np.mean(errors) + config.alpha * np.mean(penalties)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("num_aps", [2, 3])
 @pytest.mark.parametrize(
-    "options", [{}, {"alpha": 0.0}, {"gamma": 0.0}, {"reward": "own"}, {"reward": "own", "gamma": 0.0}]
+    "options",
+    [
+        {},
+        {"alpha": 0.0},
+        {"penalty": "none"},
+        {"td_loss": "huber"},
+        {"gamma": 0.0},
+        {"reward": "own"},
+        {"reward": "own", "gamma": 0.0},
+    ],
 )
 def test_an_update_is_the_written_out_loss_and_its_slope(form, num_aps, options):
     """Metrics by plain NumPy; the gradient by differences of the plain loss along random directions."""
@@ -197,12 +209,24 @@ def test_the_penalty_is_that_of_joint_actions_where_aps_do_not_interfere():
 
 def test_target_networks_follow_softly():
     learner, batch = learner_and_batch("rate", 2, target_rate=0.25)
+    assert not any(p.requires_grad for p in learner.target_factors.parameters())
     before = [p.clone() for p in learner.target_factors.parameters()]
     learner.update(batch)
     pairs = zip(before, learner.factors.parameters(), learner.target_factors.parameters(), strict=True)
     for old, new, slow in pairs:
         torch.testing.assert_close(slow, 0.75 * old + 0.25 * new)
         assert not torch.equal(old, slow)
+
+
+@pytest.mark.parametrize(
+    ("make", "agent"),
+    [(make_learner, AGENT), (GraphLearner, AGENT), (make_learner, AgentConfig()), (Learner, AgentConfig())],
+)
+def test_without_a_device_the_processor_trains(make, agent):
+    learner = make(agent, NETWORK, [0])
+    assert learner.device.type == "cpu"
+    assert {p.device.type for p in learner.parameters().values()} == {"cpu"}
+    assert ("offset" in learner.parameters()) == (agent.paradigm == "graph")
 
 
 def test_the_scale_is_one_for_all_slots_and_links(data):
