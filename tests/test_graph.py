@@ -39,8 +39,8 @@ from rrmlab import (
     train_offline,
     train_online,
 )
-from rrmlab.agents.graph import conditional_values, joint_values, shared_scale
-from rrmlab.agents.graph_learner import GraphLearner, make_learner
+from rrmlab.agents.graph import conditional_values, joint_values
+from rrmlab.agents.graph_learner import GraphLearner, make_learner, make_scale
 from rrmlab.agents.learner import Batch, Learner
 from rrmlab.agents.networks import StackedMLP
 from rrmlab.game.link_schedulers import joint_actions
@@ -143,6 +143,7 @@ def plain_loss(plain, learner, batch, next_value):
         {"penalty": "none"},
         {"td_loss": "huber"},
         {"gamma": 0.0},
+        {"gamma": 1.0},
         {"reward": "own"},
         {"reward": "own", "gamma": 0.0},
     ],
@@ -230,7 +231,7 @@ def test_without_a_device_the_processor_trains(make, agent):
 
 
 def test_the_scale_is_one_for_all_slots_and_links(data):
-    scale = shared_scale(data.obs, data.mask, data.rewards)
+    scale = make_scale(AGENT, data.obs, data.mask, data.rewards)
     slots = data.obs.numpy().astype(float).reshape(-1, 6)[data.mask[..., 1:].flatten().numpy()]
     four_nepers = 4 * 10 / np.log(10)  # of power, in dB
     mean, std = (
