@@ -223,10 +223,11 @@ def test_target_networks_follow_softly():
     ("make", "agent"),
     [(make_learner, AGENT), (GraphLearner, AGENT), (make_learner, AgentConfig()), (Learner, AgentConfig())],
 )
-def test_without_a_device_the_processor_trains(make, agent):
-    learner = make(agent, NETWORK, [0])
-    assert learner.device.type == "cpu"
-    assert {p.device.type for p in learner.parameters().values()} == {"cpu"}
+def test_the_named_device_trains_without_one_the_processor(make, agent):
+    for named, device in ({}, "cpu"), ({"device": "meta"}, "meta"):  # PyTorch's device without memory
+        learner = make(agent, NETWORK, [0], **named)
+        tensors = [*learner.parameters().values(), *(t for _, m in learner._modules() for t in m.state_dict().values())]
+        assert {learner.device.type, *(tensor.device.type for tensor in tensors)} == {device}
     assert ("offset" in learner.parameters()) == (agent.paradigm == "graph")
 
 
