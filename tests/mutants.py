@@ -51,7 +51,7 @@ def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tupl
     child = os.fork()
     if not child:
         set_mutant_under_test(mutant)
-        begin, failed = time.process_time(), False
+        begin, test, failed = time.process_time(), None, False
         try:
             for test, limit_s in zip(tests, limits_s, strict=True):
                 resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + limit_s), resource.RLIM_INFINITY))
@@ -60,7 +60,8 @@ def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tupl
                     break
         except (pytest.exit.Exception, KeyboardInterrupt):  # these end pytest itself: the mutant was noticed
             failed = True
-        called = {"functions": sorted(state()._stats), "seconds": time.process_time() - begin}
+        seconds = time.process_time() - begin
+        called = {"functions": sorted(state()._stats), "seconds": seconds, "noticed by": test.nodeid if failed else ""}
         os.write(writer, json.dumps(called).encode())
         os._exit(FAILED if failed else PASSED)
     os.close(writer)
@@ -113,10 +114,13 @@ class Runner:
                 tests[function].append(items[name])
 
         def outcomes(mutants: list[str]) -> dict[str, str]:
-            found = {}
+            found, noticed = {}, Counter()
             for mutant in mutants:
-                chosen = sorted(tests[mangled_name_from_mutant_name(mutant)], key=seconds.get)  # the quick ones first
-                found[mutant] = forked(mutant, chosen, [4 + 4 * seconds[test] for test in chosen])[0]
+                function = mangled_name_from_mutant_name(mutant)
+                # First the quick tests, and those that noticed other mutants of that function.
+                chosen = sorted(tests[function], key=lambda test: seconds[test] / (1 + noticed[function, test.nodeid]))
+                found[mutant], called = forked(mutant, chosen, [4 + 4 * seconds[test] for test in chosen])
+                noticed[function, called.get("noticed by")] += 1
             return found
 
         for path in sys.argv[1:] or config().only_mutate:
