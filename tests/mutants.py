@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from _pytest.runner import runtestprotocol
@@ -53,9 +54,10 @@ def forked(mutant: str, tests: list[pytest.Item], limits_s: list[float]) -> tupl
         set_mutant_under_test(mutant)
         begin, test, failed = time.process_time(), None, False
         try:
-            for test, limit_s in zip(tests, limits_s, strict=True):
+            # What a module's tests share, such as a trained policy, stays while tests of that module follow.
+            for test, following, limit_s in zip(tests, [*tests[1:], None], limits_s, strict=True):
                 resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + limit_s), resource.RLIM_INFINITY))
-                if any(report.failed for report in runtestprotocol(test, log=False, nextitem=None)):
+                if any(report.failed for report in runtestprotocol(test, log=False, nextitem=following)):
                     failed = True
                     break
         except (pytest.exit.Exception, KeyboardInterrupt):  # these end pytest itself: the mutant was noticed
@@ -121,6 +123,7 @@ class Runner:
                 chosen = sorted(tests[function], key=lambda test: seconds[test] / (1 + noticed[function, test.nodeid]))
                 found[mutant], called = forked(mutant, chosen, [4 + 4 * seconds[test] for test in chosen])
                 noticed[function, called.get("noticed by")] += 1
+                print(mutant, found[mutant], f"{called.get('seconds', 0):.1f} s", file=sys.stderr, flush=True)
             return found
 
         for path in sys.argv[1:] or config().only_mutate:
@@ -188,6 +191,10 @@ def main() -> None:
     create_mutants(1)
     set_mutant_under_test("")
     torch.testing.assert_close(torch.zeros(1), torch.zeros(1))  # its first use imports much: not once for every mutant
+    # A mutant is noticed by the first example that fails: no simpler one is searched for.
+    phases = hypothesis.Phase.explicit, hypothesis.Phase.generate
+    hypothesis.settings.register_profile("mutants", phases=phases, database=None)
+    hypothesis.settings.load_profile("mutants")
     sys.path.insert(0, str(MUTANTS))
     os.chdir(MUTANTS)
     chosen = [*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
