@@ -231,7 +231,7 @@ def test_the_named_device_trains_without_one_the_processor(make, agent):
     assert ("offset" in learner.parameters()) == (agent.paradigm == "graph")
 
 
-def test_the_scale_is_one_for_all_slots_and_links(data):
+def test_the_scale_of_a_graph_is_one_for_all_slots_and_links(data):
     scale = make_scale(AGENT, data.obs, data.mask, data.rewards)
     slots = data.obs.numpy().astype(float).reshape(-1, 6)[data.mask[..., 1:].flatten().numpy()]
     four_nepers = 4 * 10 / np.log(10)  # of power, in dB
@@ -243,6 +243,10 @@ def test_the_scale_is_one_for_all_slots_and_links(data):
         got = scale.tensors[name].unflatten(0, (3, 6))
         np.testing.assert_allclose(got, np.tile([*wanted[:3], *[wanted[3]] * 3], (3, 1)), rtol=1e-4, atol=1e-5)
     assert float(scale.tensors["reward_mean"]) == pytest.approx(float(data.rewards.mean()), rel=1e-4)
+    slots, filled = data.obs.double().unflatten(-1, (3, 6)), data.mask[..., 1:].unsqueeze(-1)
+    of_each_slot = (slots * filled).sum((0, 1)) / filled.sum((0, 1))
+    got = make_scale(AgentConfig(), data.obs, data.mask, data.rewards).tensors["obs_mean"].unflatten(0, (3, 6))
+    np.testing.assert_allclose(got, of_each_slot, rtol=1e-4, atol=1e-4)
 
 
 # ---- trainings ----
