@@ -253,14 +253,17 @@ def as_linear(stack, *index):
 
 
 @pytest.mark.parametrize("reward_of", ["team", "own"])
-@pytest.mark.parametrize("gamma", [0.9, 0.0])
+@pytest.mark.parametrize(
+    "changes", [{}, {"gamma": 0.0}, {"gamma": 1.0}, {"alpha": 0.0}, {"penalty": "none"}, {"td_loss": "huber"}]
+)
 @pytest.mark.parametrize(("paradigm", "backbone"), [case for case in GRID if case[0] != "centralized"])
-def test_update_equals_the_written_out_loss(paradigm, backbone, gamma, reward_of):
+def test_update_equals_the_written_out_loss(paradigm, backbone, changes, reward_of):
     """One step of the second of two seeds: losses as sums over twins and heads of ordinary networks, then Adam."""
     if (paradigm, reward_of) == ("ctde", "own"):
         return  # is refused
-    numbers = {"alpha": 0.5, "gamma": gamma, "temperature": 0.3, "hidden": (8,), "batch_size": 32}
+    numbers = {"alpha": 0.5, "gamma": 0.9, "temperature": 0.3, "hidden": (8,), "batch_size": 32, **changes}
     config = AgentConfig(paradigm, backbone, reward=reward_of, **numbers)
+    alpha = 0.0 if config.penalty == "none" else config.alpha
     learner, tau = Learner(config, SMALL, seeds=[4, 0]), 0.3
     with torch.no_grad():
         for target in learner.target.parameters():
@@ -296,11 +299,12 @@ def test_update_equals_the_written_out_loss(paradigm, backbone, gamma, reward_of
         taken = [q[k, i][torch.arange(32), actions[:, i]] for i in aps]
         pairs = [(sum(taken), sum(values))] if paradigm == "ctde" else list(zip(taken, values, strict=True))
         for (prediction, value), reward in zip(pairs, rewards, strict=False):
-            goal = reward + gamma * torch.where(terminated, 0.0, value)
-            loss = loss + ((prediction - goal) ** 2).mean()
+            error = (prediction - reward - config.gamma * torch.where(terminated, 0.0, value)).abs()
+            huber = torch.where(error < 1, error**2 / 2, error - 0.5)
+            loss = loss + (huber if config.td_loss == "huber" else error**2).mean()
         for i in aps:
             logsumexp = q[k, i].masked_fill(~mask[:, i], -1e9).logsumexp(-1)
-            loss = loss + 0.5 * (logsumexp - taken[i]).mean()
+            loss = loss + alpha * (logsumexp - taken[i]).mean()
     nets = [*critic.values(), *actor]
     optimizer = torch.optim.Adam([p for net in nets for p in net.parameters()], lr=config.learning_rate)
     loss.backward()
