@@ -223,7 +223,7 @@ def test_target_networks_follow_softly():
     ("make", "agent"),
     [(make_learner, AGENT), (GraphLearner, AGENT), (make_learner, AgentConfig()), (Learner, AgentConfig())],
 )
-def test_the_named_device_trains_without_one_the_processor(make, agent):
+def test_all_tensors_are_on_the_named_device(make, agent):
     for named, device in ({}, "cpu"), ({"device": "meta"}, "meta"):  # PyTorch's device without memory
         learner = make(agent, NETWORK, [0], **named)
         tensors = [*learner.parameters().values(), *(t for _, m in learner._modules() for t in m.state_dict().values())]
