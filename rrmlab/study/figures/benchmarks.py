@@ -56,7 +56,7 @@ def roofline(points: pd.DataFrame, rate: pd.Series) -> Figure:
             gflops_high.
         rate: of "sgemm" and "dgemm" in GFLOP/s, of "copy" in GB/s.
     """
-    fig, ax = plotting.figure(height=2.6)
+    fig, ax = plotting.figure(height=3)
     x = np.geomspace(0.1, 100 * max(1, points.flop_per_byte.max() / 50), 200)
     for name, line in (("sgemm", "-"), ("dgemm", "--")):
         ax.plot(x, np.minimum(rate["copy"] * x, rate[name]), color="0.4", linestyle=line)
@@ -67,12 +67,8 @@ def roofline(points: pd.DataFrame, rate: pd.Series) -> Figure:
     for point, style in zip(points.itertuples(), styles, strict=True):
         error = [[point.gflops - point.gflops_low], [point.gflops_high - point.gflops]]
         style = {**style, "linestyle": "none"}
-        ax.errorbar([point.flop_per_byte], [point.gflops], yerr=error, **style)
-        beside = point.what.startswith("CTDE")  # else below
-        align = {"ha": "left", "va": "bottom"} if beside else {"ha": "center", "va": "top"}
-        look = {"fontsize": plotting.SMALL, "color": style["color"], "textcoords": "offset points"} | align
-        place = point.flop_per_byte, point.gflops if beside else point.gflops_low
-        ax.annotate(point.what.replace(", ", ",\n"), place, (6, 0) if beside else (0, -5), **look)
+        ax.errorbar([point.flop_per_byte], [point.gflops], yerr=error, label=point.what, **style)
+    plotting.legend_below(fig, ax, 1)
     ax.set(xscale="log", yscale="log", xlabel="arithmetic intensity (flop/byte)", ylabel="GFLOP/s")
     ax.set_ylim(bottom=0.2 * points.gflops_low.min())
     return fig
