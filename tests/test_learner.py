@@ -256,10 +256,15 @@ def as_linear(stack, *index):
     "changes", [{}, {"gamma": 0.0}, {"gamma": 1.0}, {"alpha": 0.0}, {"penalty": "none"}, {"td_loss": "huber"}]
 )
 @pytest.mark.parametrize("backbone", ["sac", "dqn"])
-@pytest.mark.parametrize(("paradigm", "reward_of"), [("independent", "team"), ("independent", "own"), ("ctde", "team")])
+@pytest.mark.parametrize(
+    ("paradigm", "reward_of"),
+    [("centralized", "team"), ("independent", "team"), ("independent", "own"), ("ctde", "team")],
+)
 def test_update_equals_the_written_out_loss(paradigm, backbone, changes, reward_of):
-    """One step of the second of two seeds: losses as sums over twins and heads of ordinary networks, then Adam."""
-    numbers = {"alpha": 0.5, "gamma": 0.9, "temperature": 0.3, "hidden": (8,), "batch_size": 32, **changes}
+    """One step of the second of two seeds: losses as sums over twins and heads of ordinary networks, then Adam, with so
+    large an epsilon that the step depends on the size of the gradient."""
+    numbers = {"alpha": 0.5, "gamma": 0.9, "temperature": 0.3, "hidden": (8,), "batch_size": 32, "adam_eps": 0.1}
+    numbers |= changes
     config = AgentConfig(paradigm, backbone, reward=reward_of, **numbers)
     alpha = 0.0 if config.penalty == "none" else config.alpha
     learner, tau = Learner(config, SMALL, seeds=[4, 0]), 0.3
@@ -267,7 +272,7 @@ def test_update_equals_the_written_out_loss(paradigm, backbone, changes, reward_
         for target in learner.target.parameters():
             target.add_(0.3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1)))
     before = [p.clone() for p in learner.target.parameters()]
-    twins, aps = range(2 if backbone == "sac" else 1), range(2)
+    twins, aps = range(2 if backbone == "sac" else 1), range(1 if paradigm == "centralized" else 2)  # or heads
     critic = {(k, i): as_linear(learner.critic, 1, k, i) for k in twins for i in aps}
     target = {(k, i): as_linear(learner.target, 1, k, i) for k in twins for i in aps}
     actor = [as_linear(learner.networks["actor"], 1, i) for i in aps] if backbone == "sac" else []
@@ -278,6 +283,10 @@ def test_update_equals_the_written_out_loss(paradigm, backbone, changes, reward_
     rewards = reward.unbind(1) if reward_of == "own" else [reward, reward]
     terminated = torch.arange(32) % 4 == 0
     batch.terminated[1] = terminated
+    if paradigm == "centralized":  # one head, whose action 3 a + b is a of AP 0 and b of AP 1
+        obs, next_obs = obs.flatten(1).unsqueeze(1), next_obs.flatten(1).unsqueeze(1)
+        mask, next_mask = ((m[:, 0, :, None] & m[:, 1, None, :]).flatten(1).unsqueeze(1) for m in (mask, next_mask))
+        actions = (3 * actions[:, 0] + actions[:, 1]).unsqueeze(1)
 
     values, q, loss = [], {key: net(obs[:, key[1]]) for key, net in critic.items()}, 0.0
     for i in aps:
@@ -304,7 +313,7 @@ def test_update_equals_the_written_out_loss(paradigm, backbone, changes, reward_
             logsumexp = q[k, i].masked_fill(~mask[:, i], -1e9).logsumexp(-1)
             loss = loss + alpha * (logsumexp - taken[i]).mean()
     nets = [*critic.values(), *actor]
-    optimizer = torch.optim.Adam([p for net in nets for p in net.parameters()], lr=config.learning_rate)
+    optimizer = torch.optim.Adam([p for net in nets for p in net.parameters()], lr=config.learning_rate, eps=0.1)
     loss.backward()
     optimizer.step()
 
@@ -316,6 +325,20 @@ def test_update_equals_the_written_out_loss(paradigm, backbone, changes, reward_
             np.testing.assert_allclose(parameter.detach(), expected.detach(), rtol=0, atol=1e-6)
     for old, new, now in zip(before, learner.critic.parameters(), learner.target.parameters(), strict=True):
         np.testing.assert_allclose(now, 0.99 * old + 0.01 * new.detach(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+@pytest.mark.parametrize("agent", [AgentConfig(mixer="qmix"), AgentConfig("centralized", "dqn")])
+def test_all_is_on_the_named_device_and_target_networks_are_not_learned(agent):
+    """Also what was saved on another one. PyTorch's device "meta" has no memory."""
+    trained, batch = Learner(agent, SMALL, [0]), Minibatches(random_data(SMALL, 40), IDENTITY, 8, [0], "cpu").next()
+    trained.update(batch)
+    for device in ("cpu", "meta"):
+        learner = Learner(agent, SMALL, [0], device)
+        learner.load_state_dict(trained.state_dict())
+        assert {tensor.device.type for tensor in learner.state_dict().values()} == {device}
+        targets = [*learner.target.parameters(), *learner.target_mixer.parameters()]
+        assert not any(p.requires_grad for p in targets) and all(p.requires_grad for p in learner.parameters().values())
 
 
 @pytest.mark.parametrize(("paradigm", "backbone"), GRID)
