@@ -13,8 +13,8 @@
 # # 03 · Where does the logged data come from?
 #
 # <!-- answer -->
-# **Answer.** From online SAC and DQN agents, a random walk and a mixture of schedulers. As it samples its actions the
-# SAC agent scores 1.24; the mixture scores 1.10, the random walk 1.04.
+# **Answer.** From online SAC and DQN agents, a random walk and a mixture of schedulers. The SAC agent, which samples
+# its actions, scores 1.24; the mixture scores 1.10, the random walk 1.04.
 # <!-- /answer -->
 #
 # **Question.** Offline learning sees nothing but a log. What do the logs of this study hold: how good was the behaviour

@@ -16,9 +16,9 @@
 #
 # <!-- answer -->
 # **Answer.** Four APs that exchange 76 numbers in a TTI score 1.75 with learned values (G-MARL-CQL) and 1.76 with
-# Shannon's formula; rules without a training score 1.73 with 28 (greedy marginal) and 1.77 with 24 (best subset). With
-# all gains 20 ms old the agent scores 1.67, the formula 1.62, greedy marginal 1.62. With 64 APs, after training with 4,
-# the agent has 0.99 of the formula's score.
+# Shannon's formula in their place (G-formula); rules score 1.73 with 28 (greedy marginal) and 1.77 with 24 (best
+# subset). With all gains 20 ms old the agent scores 1.67, the formula 1.62, greedy marginal 1.62. With 64 APs, after
+# training with 4, the agent has 0.99 of the formula's score.
 # <!-- /answer -->
 #
 # **Question.** Agents that see only their own cell end at the level of a local rule with two parameters (notebook 04). How much

@@ -39,12 +39,14 @@ from rrmlab import (
     train_offline,
     train_online,
 )
+from rrmlab.agents import graph
 from rrmlab.agents.graph import conditional_values, joint_values
 from rrmlab.agents.graph_learner import GraphLearner, make_learner, make_scale
 from rrmlab.agents.learner import Batch, Learner
 from rrmlab.agents.networks import StackedMLP
 from rrmlab.game.link_schedulers import joint_actions
 from rrmlab.game.messages import SlotReports
+from rrmlab.game.observations import other_aps
 from rrmlab.game.views import SILENT
 from rrmlab.storage import verify
 
@@ -231,21 +233,33 @@ def test_all_tensors_are_on_the_named_device(make, agent):
     assert ("offset" in learner.parameters()) == (agent.paradigm == "graph")
 
 
-def test_the_scale_of_a_graph_is_one_for_all_slots_and_links(data):
+@torch.no_grad()
+def test_indices_are_made_where_the_values_are(monkeypatch):
+    """PyTorch's device without memory takes indices of another one; a GPU does not."""
+    factors, (obs, _, actions) = random_factors("rate").to("meta"), random_network(3, 3, 2, 5)
+    devices, make = [], other_aps
+    monkeypatch.setattr(graph, "other_aps", lambda *given: devices.append(make(*given).device.type) or make(*given))
+    both = SlotReports.of(obs[None].to("meta")), actions[None].to("meta")
+    found = [*conditional_values(factors, *both), joint_values(factors, *both)]
+    assert {*devices, *(values.device.type for values in found)} == {"meta"} and len(devices) == 3
+
+
+def test_the_scale_of_a_graph_is_one_for_all_slots_and_links():
+    data = collect(make_scheduler("random_walk"), replace(SHORT, num_aps=3), 400)
     scale = make_scale(AGENT, data.obs, data.mask, data.rewards)
-    slots = data.obs.numpy().astype(float).reshape(-1, 6)[data.mask[..., 1:].flatten().numpy()]
+    slots = data.obs.numpy().astype(float).reshape(-1, 5)[data.mask[..., 1:].flatten().numpy()]
     four_nepers = 4 * 10 / np.log(10)  # of power, in dB
     mean, std = (
         [slots[:, 0].mean(), 0, slots[:, 2].mean(), 0],
         [slots[:, 0].std(), 1, slots[:, 2].std(), four_nepers],
     )
     for name, wanted in (("obs_mean", mean), ("obs_std", std)):
-        got = scale.tensors[name].unflatten(0, (3, 6))
-        np.testing.assert_allclose(got, np.tile([*wanted[:3], *[wanted[3]] * 3], (3, 1)), rtol=1e-4, atol=1e-5)
+        got = scale.tensors[name].unflatten(0, (3, 5))
+        np.testing.assert_allclose(got, np.tile([*wanted[:3], *[wanted[3]] * 2], (3, 1)), rtol=1e-4, atol=1e-5)
     assert float(scale.tensors["reward_mean"]) == pytest.approx(float(data.rewards.mean()), rel=1e-4)
-    slots, filled = data.obs.double().unflatten(-1, (3, 6)), data.mask[..., 1:].unsqueeze(-1)
+    slots, filled = data.obs.double().unflatten(-1, (3, 5)), data.mask[..., 1:].unsqueeze(-1)
     of_each_slot = (slots * filled).sum((0, 1)) / filled.sum((0, 1))
-    got = make_scale(AgentConfig(), data.obs, data.mask, data.rewards).tensors["obs_mean"].unflatten(0, (3, 6))
+    got = make_scale(AgentConfig(), data.obs, data.mask, data.rewards).tensors["obs_mean"].unflatten(0, (3, 5))
     np.testing.assert_allclose(got, of_each_slot, rtol=1e-4, atol=1e-4)
 
 

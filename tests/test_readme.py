@@ -248,10 +248,11 @@ def test_example_runs(tmp_path):
         ("50_000", "2_000"),
         ("learning_rate=4e-3", "learning_rate=4e-3, num_updates=20"),
         ("num_episodes=20", "num_episodes=2"),
+        ("* 10", "* 2"),
     ):
         assert large in example
         example = example.replace(large, small)
-    assert run_blocks(example, tmp_path).count("Scores(sum_rate=") == 2
+    assert run_blocks(example, tmp_path).count("Scores(sum_rate=") == 3
 
 
 @pytest.mark.parametrize(
@@ -265,6 +266,7 @@ def test_guides_run(guide, needs, tmp_path):
         ("episode_ttis=500", "episode_ttis=50"),
         ("10_000", "1_000"),
         ("num_updates=300", "num_updates=3"),
+        ("num_updates=2_000", "num_updates=3"),
     ):
         code = code.replace(large, small)
     run_blocks(code, tmp_path)

@@ -72,24 +72,26 @@ def findings(tables: Path) -> list[str]:
     enough, all_of_it = (_sized(t, "CTDE", size) for size in (20_000, 640_000))
     late, noisy, later = (_reported(t, reports) for reports in ("5 TTIs late", "3 dB noise", "20 TTIs late"))
     rule = (
-        f"; a rule with two tuned parameters, without a log, {t.score('Threshold')}" if "Threshold" in methods else ""
+        f"; a rule with two tuned parameters and no log (Threshold), {t.score('Threshold')}"
+        if "Threshold" in methods
+        else ""
     )
     return [
         f"The paper's method, CTDE-MARL-CQL, scores {ctde}: more than the best baseline as earlier work sets it, "
         f"ITLinQ with η = 0.5 ({t.score('ITLinQ (η = 0.5)')}), less than ITLinQ tuned on validation networks "
         f"({t.score('ITLinQ (tuned)')}). The joint action of the largest reward in every TTI (exhaustive search) "
-        f"scores {t.score('Exhaustive')}: a bound of the reward, not of R_score.",
+        f"scores {t.score('Exhaustive')}; others may have a higher R_score, none a higher reward.",
         f"An agent that sees the observations of all cells (C-MARL-CQL) scores {central}; agents that see only their "
         f"own cell score {ctde} if they are trained together (CTDE) and {independent} if each is trained alone.",
         "The best one-step policy that was found on each AP's own observation, trained with exact rewards and no "
         f"log, scores {t.score('Observed oracle (local)')}: the observation appears to be the limit, not the learning.",
         *([_messages(t)] if (tables / f"{MESSAGES}.csv").is_file() else []),
-        f"From the log of an online SAC agent, which scores {drawn} as it samples its actions, CTDE-MARL-CQL scores "
+        f"From the log of an online SAC agent that samples its actions and scores {drawn}, CTDE-MARL-CQL scores "
         f"{ctde}; behaviour cloning, which takes the action that the log makes most probable, {t.score('BC')}{rule}.",
         f"From the log of a random walk CTDE-MARL-CQL scores {log['random']}, from that of a mixture of schedulers "
         f"{log['mixture']}, although the mixture itself scores more ({wrote}) than the random walk "
         f"({t.score('Random walk')}).",
-        f"From transitions drawn at random from a long log CTDE-MARL-CQL scores {enough} with 20,000 and "
+        f"From transitions drawn at random from a log of SAC agents CTDE-MARL-CQL scores {enough} with 20,000 and "
         f"{all_of_it} with 640,000; C-MARL-CQL {_sized(t, 'C', 20_000)} and {_sized(t, 'C', 640_000)}. From the first "
         f"2,000 in a row, one deployment, CTDE-MARL-CQL scores {_in_a_row(t, 2_000)}, from 20,000 "
         f"{_in_a_row(t, 20_000)}.",
@@ -123,7 +125,7 @@ def _messages(t: Tables) -> str:
     ages = t.read("14_agents_that_talk_ages").query("kind == 'all' and age_ttis == 20").set_index("method").score
     return (
         f"Four APs that exchange {agent.exchanged:.0f} numbers in a TTI score {agent.score:.2f} with learned values "
-        f"(G-MARL-CQL) and {formula.score:.2f} with Shannon's formula; rules without a training score "
+        f"(G-MARL-CQL) and {formula.score:.2f} with Shannon's formula in their place (G-formula); rules score "
         f"{greedy.score:.2f} with {greedy.exchanged:.0f} (greedy marginal) and {subset.score:.2f} with "
         f"{subset.exchanged:.0f} (best subset). With all gains 20 ms old the agent scores {ages['G-MARL-CQL']:.2f}, "
         f"the formula {ages['G-formula']:.2f}, greedy marginal {ages['Greedy marginal']:.2f}. With {largest.num_aps} "
@@ -154,15 +156,16 @@ def _baselines(t: Tables) -> str:
 def _datasets(t: Tables) -> str:
     wrote = {name: t.score("behaviour", "05_dataset_quality_behaviours", dataset=name) for name in ("sac", "mixture")}
     return (
-        f"From online SAC and DQN agents, a random walk and a mixture of schedulers. As it samples its actions the SAC "
-        f"agent scores {wrote['sac']}; the mixture scores {wrote['mixture']}, the random walk {t.score('Random walk')}."
+        "From online SAC and DQN agents, a random walk and a mixture of schedulers. The SAC agent, which samples its "
+        f"actions, scores {wrote['sac']}; the mixture scores {wrote['mixture']}, the random walk "
+        f"{t.score('Random walk')}."
     )
 
 
 def _paradigms(t: Tables) -> str:
     return (
         f"Centralized {t.score('C-MARL-CQL')}, CTDE {t.score('CTDE-MARL-CQL')}, independent {t.score('I-MARL-CQL')}; "
-        f"over five logs CTDE minus independent is {t.claim('K6', 3)}."
+        f"over five logs of SAC agents CTDE minus independent is {t.claim('K6', 3)}."
     )
 
 
@@ -203,12 +206,12 @@ def _conservatism(t: Tables) -> str:
 
 def _threshold(t: Tables) -> str:
     rows = t.read("10_data_threshold_sizes").query("author == 'random walk'").set_index("method")
-    level = (rows.score - rows.lead).iloc[0]  # of the best baseline on these deployments
+    baseline, level = rows.baseline.iloc[0], (rows.score - rows.lead).iloc[0]  # the best one, on these deployments
     rows = rows.pivot(columns="num_samples", values="score")
     ctde, central, graph = (rows.loc[name] for name in ("CTDE-MARL-CQL (DQN)", "C-MARL-CQL (DQN)", "G-MARL-CQL"))
     return (
         f"From 5,000 transitions in a row of a random walk CTDE scores {ctde[5_000]:.2f} and C {central[5_000]:.2f}, "
-        f"from 20,000 {ctde[20_000]:.2f} and {central[20_000]:.2f}; the best baseline has {level:.2f}. Agents that "
+        f"from 20,000 {ctde[20_000]:.2f} and {central[20_000]:.2f}; {baseline} has {level:.2f} there. Agents that "
         f"exchange messages score {graph[1_000]:.2f} from 1,000."
     )
 

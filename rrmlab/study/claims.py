@@ -19,7 +19,7 @@ VERDICTS = ("reproduced", "equivalent", "not reproduced", "undecided")
 # Each claim, of the paper (K) or the study's own (N), as a sentence, with what was measured for it.
 CLAIMS = {
     "K1": "CTDE-MARL-CQL scores at least 15% more than the best baseline with earlier papers' parameters (ratio).",
-    "K2": "Without CQL's penalty values are too high (value minus return, standardised, log written by full reuse).",
+    "K2": "Without CQL's penalty values are too high (value minus return, in std of the reward, log of full reuse).",
     "K3": "CTDE-MARL-CQL reaches 98% of C-MARL-CQL (ratio, both tuned; with some usual defaults it does).",
     "K4": "Better logs give better policies: SAC's > DQN's > random walk's; SAC's > mixture's (smallest difference).",
     "K5": "C-MARL-CQL has the best 5-percentile rate (difference to the better of CTDE and independent).",
@@ -27,8 +27,8 @@ CLAIMS = {
     "K7": "10,000 samples in a row give the level of TDM, more than 320,000 no gain (R_score minus TDM's, 10,000).",
     "K8": "SAC in place of DQN gives up sum rate for tail rate and R_score (difference of R_score; all are judged).",
     "K9": "The exponent λ trades sum rate for tail rate (sum rate at λ = 0.5 minus that at 0.9).",
-    "K10": "A penalty weight α above 1 costs R_score (α = 1 minus α = 50) and makes losses oscillate.",
-    "K11": "CTDE costs less than the centralized agent (share of a decision's multiply-adds that it saves).",
+    "K10": "A penalty weight α above 1 costs R_score (CTDE, α = 1 minus α = 50) and makes losses oscillate.",
+    "K11": "CTDE costs less than the centralized agent (share of a decision's multiply-adds that it saves, counted).",
     "N1": "20,000 transitions in a row of a random walk are enough for CTDE (R_score minus the best baseline's).",
     "N2": "What a log covers tells what will be learned from it (rank correlation with R_score).",
     "N3": "What is learned without arrivals at 1 m/s serves where users move and change (share of R_score kept).",
