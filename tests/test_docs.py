@@ -61,12 +61,13 @@ def test_every_formula_is_drawn_and_every_picture_has_a_text(hooks):
     assert 'alt="L(d)"' in hooks.formula(re.match(r"(.*)", "L(d)"))
 
 
-def test_every_notebook_and_page_is_in_the_navigation():
+def test_every_notebook_in_its_order_and_every_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
-    named = set(re.findall(r"[\w/.]+\.(?:md|ipynb)", text))
-    notebooks = {f"notebooks/{path.stem}.ipynb" for path in (ROOT / "notebooks").glob("[0-9]*.py")}
+    named = re.findall(r"[\w/.]+\.(?:md|ipynb)", text)
+    notebooks = sorted(f"notebooks/{path.stem}.ipynb" for path in (ROOT / "notebooks").glob("[0-9]*.py"))
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
-    assert notebooks | pages <= named
+    assert [each for each in named if each.startswith("notebooks/")] == notebooks
+    assert pages <= set(named)
 
 
 def test_the_api_has_a_page_for_the_public_names_and_for_each_room(hooks):
