@@ -237,8 +237,14 @@ def test_all_tensors_are_on_the_named_device(make, agent):
 def test_indices_are_made_where_the_values_are(monkeypatch):
     """PyTorch's device without memory takes indices of another one; a GPU does not."""
     factors, (obs, _, actions) = random_factors("rate").to("meta"), random_network(3, 3, 2, 5)
-    devices, make = [], other_aps
-    monkeypatch.setattr(graph, "other_aps", lambda *given: devices.append(make(*given).device.type) or make(*given))
+    devices = []
+
+    def noted(*given):
+        index = other_aps(*given)
+        devices.append(index.device.type)
+        return index
+
+    monkeypatch.setattr(graph, "other_aps", noted)
     both = SlotReports.of(obs[None].to("meta")), actions[None].to("meta")
     found = [*conditional_values(factors, *both), joint_values(factors, *both)]
     assert {*devices, *(values.device.type for values in found)} == {"meta"} and len(devices) == 3

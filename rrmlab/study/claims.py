@@ -19,7 +19,8 @@ VERDICTS = ("reproduced", "equivalent", "not reproduced", "undecided")
 # Each claim, of the paper (K) or the study's own (N), as a sentence, with what was measured for it.
 CLAIMS = {
     "K1": "CTDE-MARL-CQL scores at least 15% more than the best baseline with earlier papers' parameters (ratio).",
-    "K2": "Without CQL's penalty values are too high (value minus return, in std of the reward, log of full reuse).",
+    "K2": "Without CQL's penalty values are too high (value minus return, in standard deviations of the reward, log of "
+    "full reuse).",
     "K3": "CTDE-MARL-CQL reaches 98% of C-MARL-CQL (ratio, both tuned; with some usual defaults it does).",
     "K4": "Better logs give better policies: SAC's > DQN's > random walk's; SAC's > mixture's (smallest difference).",
     "K5": "C-MARL-CQL has the best 5-percentile rate (difference to the better of CTDE and independent).",
